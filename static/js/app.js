@@ -1,0 +1,12 @@
+// What every page loads.
+
+import "./time.js";
+import "./live.js";
+import "./toasts.js";
+import "./verbs.js";
+import "./menus.js";
+import "./lists.js";
+import "./palette.js";
+import "./keys.js";
+import "./copies.js";
+import "./forms.js";

@@ -1,0 +1,80 @@
+// Small helpers for building parts of a page without ever parsing text as HTML.
+
+const sprite = document.body.dataset.icons;
+const SVG = "http://www.w3.org/2000/svg";
+
+/** An element with properties, attributes (keys with "-" or "role") and children; strings become text. */
+export function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [key, value] of Object.entries(properties)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (key.includes("-") || key === "role") element.setAttribute(key, value === true ? "" : value);
+    else element[key] = value;
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined && child !== ""));
+  return element;
+}
+
+/** An icon of the sprite. */
+export function icon(name, extra = "") {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("class", `icon ${extra}`);
+  svg.setAttribute("aria-hidden", "true");
+  const use = document.createElementNS(SVG, "use");
+  use.setAttribute("href", `${sprite}#${name}`);
+  svg.append(use);
+  return svg;
+}
+
+/** A bar filled to so many per cent. */
+export function bar(percent) {
+  return make("progress", { className: "bar", max: 100, value: percent });
+}
+
+/** Django's token for forms that scripts send. */
+export function csrfToken() {
+  return document.querySelector("#csrf input").value;
+}
+
+/** A POST that answers with JSON: {ok, status, data}; never throws. */
+export async function post(url, fields) {
+  const body = fields instanceof FormData ? fields : toForm(fields);
+  body.set("csrfmiddlewaretoken", csrfToken());
+  try {
+    const answer = await fetch(url, { method: "POST", body, headers: { Accept: "application/json" } });
+    return { ok: answer.ok, status: answer.status, data: await answer.json() };
+  } catch {
+    return { ok: false, status: 0, data: { error: gettext("The server did not answer. Try again.") } };
+  }
+}
+
+function toForm(fields) {
+  const form = new FormData();
+  for (const [key, value] of Object.entries(fields)) form.set(key, value);
+  return form;
+}
+
+/** JSON of an address, or null. */
+export async function get(url) {
+  try {
+    const answer = await fetch(url, { headers: { Accept: "application/json" } });
+    return answer.ok ? await answer.json() : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Asks before something is lost; resolves to true when the person says so. */
+export function sure(label, danger, names) {
+  const dialog = document.getElementById("sure");
+  const several = names.length > 1;
+  dialog.querySelector("h2").textContent = several ? interpolate(gettext("%s: %s machines?"), [label, names.length]) : `${label}: ${names[0]}?`;
+  dialog.querySelector("p").textContent = danger;
+  dialog.querySelector("ul").replaceChildren(...(several ? names.map((name) => make("li", {}, name)) : []));
+  dialog.querySelector("[value=yes]").textContent = label;
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+  });
+}

@@ -1,0 +1,185 @@
+// Keeps the page true. A region (`data-live="domain:12 domains"`) names what it shows; when one of its names is
+// announced, the page's own address is fetched again and the region is morphed. The page is the one source.
+
+import { Idiomorph } from "./idiomorph.js";
+import { localize } from "./time.js";
+
+const EVERY = 500; // ms between two fetches for one region, unless it says otherwise
+const USE_EVERY = 5000; // figures of use change all the time: they need not be shown more often
+const AWAY_EVERY = 10000; // while the socket is away
+const DEGRADED_EVERY = 5000; // while the server's announcements are away
+const BAR_AFTER = 2500; // a short loss is not worth a word
+
+const extra = new Map(); // names that scripts watch: name -> callbacks
+const due = new Map(); // region id -> when it is to be fetched
+const fetched = new Map(); // region id -> when it was
+let socket = null;
+let tries = 0;
+let watched = null;
+let timer = 0;
+let poll = 0;
+let barTimer = 0;
+let running = false;
+let askedAt = performance.getEntriesByType("navigation")[0].requestStart; // when what is shown was asked for
+
+const regions = () => [...document.querySelectorAll("[data-live]")];
+const namesOf = (region) => region.dataset.live.split(/\s+/).filter(Boolean);
+
+/** Calls back when a name is announced, or when anything may have changed. Returns a function that ends it. */
+export function watch(name, callback) {
+  if (!extra.has(name)) extra.set(name, new Set());
+  extra.get(name).add(callback);
+  tell();
+  return () => {
+    extra.get(name)?.delete(callback);
+    if (!extra.get(name)?.size) extra.delete(name);
+    tell();
+  };
+}
+
+/** Fetches the page again now and brings all its regions up to date. */
+export function refresh() {
+  for (const region of regions()) due.set(region.id, 0);
+  schedule();
+}
+
+function wanted() {
+  const names = new Set(extra.keys());
+  for (const region of regions()) for (const name of namesOf(region)) names.add(name);
+  for (const image of document.querySelectorAll("[data-screen]")) names.add(image.dataset.screen);
+  return [...names].sort();
+}
+
+/** Tells the server what this page shows, when that has changed. */
+function tell() {
+  if (socket?.readyState !== WebSocket.OPEN) return;
+  const names = wanted();
+  if (names.join() === watched) return;
+  watched = names.join();
+  // With the age of what is shown, so that nothing announced since then is missed.
+  socket.send(JSON.stringify({ watch: names, age: performance.now() - askedAt }));
+}
+
+function connect() {
+  const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+  socket = new WebSocket(`${scheme}//${location.host}/ws/events/`);
+  socket.addEventListener("open", () => {
+    const again = tries > 0;
+    tries = 0;
+    watched = null;
+    say("");
+    setPoll(0);
+    tell();
+    if (again) everything();
+  });
+  socket.addEventListener("message", (event) => heard(JSON.parse(event.data)));
+  socket.addEventListener("close", (event) => {
+    if (event.code === 4401) return location.reload();
+    tries += 1;
+    say(gettext("Connection lost, trying again. What you see may be old."));
+    setPoll(AWAY_EVERY);
+    setTimeout(connect, Math.min(1000 * 1.6 ** Math.min(tries, 6), 12000) * (0.7 + 0.6 * Math.random()));
+  });
+}
+
+function heard(message) {
+  if (message.changed) changed(message.changed);
+  if (message.resync) everything();
+  if ("degraded" in message) {
+    setPoll(message.degraded ? DEGRADED_EVERY : 0);
+    say(message.degraded ? gettext("Live updates are away. This page looks by itself every 5 seconds.") : "");
+  }
+}
+
+function everything() {
+  refresh();
+  for (const callbacks of extra.values()) for (const callback of callbacks) callback();
+}
+
+function changed(names) {
+  const now = performance.now();
+  const heardNames = new Set(names);
+  for (const image of document.querySelectorAll("[data-screen]")) {
+    if (heardNames.delete(image.dataset.screen)) image.src = image.src.replace(/\?.*|$/, `?at=${Date.now()}`);
+  }
+  for (const region of regions()) {
+    const mine = namesOf(region).filter((name) => heardNames.has(name));
+    if (!mine.length) continue;
+    const every = mine.every((name) => name.startsWith("use:")) ? USE_EVERY : Number(region.dataset.liveEvery || EVERY);
+    const at = Math.max(now, (fetched.get(region.id) ?? -Infinity) + every);
+    due.set(region.id, Math.min(at, due.get(region.id) ?? Infinity));
+  }
+  for (const name of names) for (const callback of extra.get(name) ?? []) callback();
+  document.dispatchEvent(new CustomEvent("webvirt:changed", { detail: names }));
+  schedule();
+}
+
+function schedule() {
+  clearTimeout(timer);
+  if (running || document.hidden || !due.size) return;
+  timer = setTimeout(bring, Math.max(0, Math.min(...due.values()) - performance.now()));
+}
+
+/** Fetches the page and morphs the regions that are due. */
+async function bring() {
+  const now = performance.now();
+  const ids = [...due].filter(([, at]) => at <= now + 50).map(([id]) => id);
+  for (const id of ids) {
+    due.delete(id);
+    fetched.set(id, now);
+  }
+  running = true;
+  try {
+    const address = location.href;
+    const asking = performance.now();
+    const answer = await fetch(address, { headers: { Accept: "text/html" }, redirect: "manual" });
+    if (answer.type === "opaqueredirect" || answer.status === 404) return location.reload();
+    if (answer.ok && address === location.href) {
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      for (const id of ids) morph(id, fresh);
+      askedAt = asking;
+      document.dispatchEvent(new CustomEvent("live"));
+      tell();
+    }
+  } catch {
+    // The socket notices a lost connection and says so.
+  } finally {
+    running = false;
+    schedule();
+  }
+}
+
+function morph(id, fresh) {
+  const old = document.getElementById(id);
+  const now = fresh.getElementById(id);
+  if (!old || !now || old.contains(document.querySelector("[popover]:popover-open form:focus-within"))) return;
+  Idiomorph.morph(old, now, {
+    morphStyle: "outerHTML",
+    ignoreActiveValue: true,
+    callbacks: { beforeAttributeUpdated: (name, node) => !(name === "checked" && node.name === "ids") },
+  });
+  localize(document.getElementById(id));
+}
+
+function setPoll(every) {
+  clearInterval(poll);
+  if (every) poll = setInterval(everything, every);
+}
+
+/** Puts words into the bar above the page once they have held for a while; none take it away at once. */
+function say(words) {
+  const bar = document.getElementById("offline");
+  clearTimeout(barTimer);
+  if (!words) bar.hidden = true;
+  else
+    barTimer = setTimeout(
+      () => {
+        bar.querySelector("span").textContent = words;
+        bar.hidden = false;
+      },
+      bar.hidden ? BAR_AFTER : 0,
+    );
+}
+
+document.addEventListener("visibilitychange", schedule);
+connect();

@@ -1,0 +1,67 @@
+// Verbs without leaving the page: the button turns at once, and a note follows the operation.
+
+import { icon, post, sure } from "./dom.js";
+import { refresh } from "./live.js";
+import { complain, follow, followAll } from "./toasts.js";
+
+/** Asks for a verb on one object; `danger` is asked about first. Resolves to true when it was accepted. */
+export async function perform({ url, label, target, danger, fields = {}, button = null }) {
+  if (danger && !(await sure(label, danger, [target]))) return false;
+  const restore = turn(button, label);
+  const answer = await post(url, fields);
+  if (answer.status === 202) follow(answer.data);
+  else complain(answer.data.error || gettext("It was not accepted."));
+  restore();
+  refresh();
+  return answer.ok;
+}
+
+/** Shows on the button itself that it was pressed; returns what undoes that. */
+function turn(button, label) {
+  if (!button) return () => {};
+  const before = [...button.childNodes];
+  button.setAttribute("aria-busy", "true");
+  button.replaceChildren(icon("loader-2"), document.createTextNode(`${label}…`));
+  return () => {
+    if (!button.isConnected) return;
+    button.removeAttribute("aria-busy");
+    button.replaceChildren(...before);
+  };
+}
+
+async function bulk(form, button) {
+  const ticked = [...form.querySelectorAll('[name="ids"]:checked')];
+  const names = ticked.map((box) => box.getAttribute("aria-label"));
+  const label = button.dataset.bulkVerb;
+  if (!ticked.length || (button.dataset.danger && !(await sure(label, button.dataset.danger, names)))) return;
+  const answer = await post(form.action, new FormData(form, button));
+  if (!answer.ok) return complain(answer.data.error);
+  followAll(label, answer.data.results);
+  for (const box of ticked) box.checked = false;
+  form.dispatchEvent(new Event("ticked", { bubbles: true }));
+  refresh();
+}
+
+function pageObject() {
+  return document.querySelector(".head.object h1")?.textContent.trim() ?? "";
+}
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  const button = event.submitter;
+  if (button?.dataset.bulkVerb) {
+    event.preventDefault();
+    bulk(form, button);
+  } else if (button?.dataset.verb || form.dataset.verb) {
+    event.preventDefault();
+    button.closest("[popover]")?.hidePopover();
+    perform({
+      url: button.dataset.verb ? button.getAttribute("formaction") : form.getAttribute("action"),
+      label: button.dataset.verb || form.dataset.verb,
+      target: button.dataset.name || form.dataset.name || pageObject(),
+      danger: form.dataset.danger,
+      fields: button.dataset.verb ? {} : Object.fromEntries(new FormData(form)),
+      button: button.closest("[popover]") ? null : button,
+    });
+  }
+});

@@ -1,0 +1,69 @@
+"""An installation full of rows and no guests, for looking at pages: nothing on it changes by itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.stack import Stack, running_stack
+
+ADMINISTRATOR = ("ada", "correct horse battery")
+ADD_ADMINISTRATOR = f"""
+from webvirt.services.people import create_first_administrator
+create_first_administrator(*{ADMINISTRATOR})
+"""
+# The numbers are those that tests/seed.py makes: machine 5 has everything, 4 the longest names; host 4 is down.
+PAGES = [
+    "/",
+    "/vms/",
+    "/vms/?state=trouble",
+    "/vms/?q=nothing-is-called-so",
+    "/vms/5/",
+    "/vms/4/",
+    "/vms/5/hardware/",
+    "/vms/5/history/",
+    "/vms/5/xml/",
+    "/vms/5/edit/",
+    "/vms/5/rename/",
+    "/vms/5/send_key/",
+    "/hosts/",
+    "/hosts/1/",
+    "/hosts/4/",
+    "/hosts/1/machines/",
+    "/hosts/1/log/",
+    "/hosts/1/edit/",
+    "/hosts/add/",
+    "/operations/",
+    "/operations/1/",
+    "/operations/58/",
+    "/people/",
+    "/people/add/",
+    "/people/1/",
+    "/me/",
+    "/me/password/",
+    "/logout/",
+]
+FILL = """
+from tests.seed import seed
+seed({hosts}, {domains}, odd=True)
+"""
+
+
+def run(stack: Stack, program: str) -> str:
+    """What a program prints that is run inside the installation."""
+    return stack.manage("shell", "--no-imports", "--command", program)
+
+
+@contextmanager
+def seeded_stack(hosts: int = 4, domains: int = 120) -> Iterator[Stack]:
+    """Hosts, machines in every state, operations; the watcher sleeps, since none of these hosts exists."""
+    with running_stack() as stack:
+        run(stack, ADD_ADMINISTRATOR)
+        watcher = stack.kill("watch", signal.SIGSTOP)
+        try:
+            run(stack, FILL.format(hosts=hosts, domains=domains))
+            yield stack
+        finally:
+            os.kill(watcher, signal.SIGCONT)

@@ -1,0 +1,45 @@
+"""Shared by all tests: the cast of people, and a database that can be emptied between tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+
+import pytest
+from django.db import connection
+
+from tests.home import HOME
+from tests.people import Cast, make_cast
+from tests.stack import stack
+
+__all__ = ["stack"]
+
+append_only = import_module("webvirt.migrations.0002_append_only")
+TRIGGERS = ("operation_no_delete", "operation_no_rewrite")
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> None:
+    """The tests' database is the file of their home, so that the processes which they start share it."""
+    connection.settings_dict["TEST"]["NAME"] = str(HOME / "webvirt.sqlite3")
+
+
+@pytest.fixture
+def cast(db: None) -> Cast:
+    """An owner, an operator and a viewer of one domain, a stranger, an administrator, and what they share."""
+    return make_cast()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def flush_despite_triggers() -> None:
+    """Tests with real transactions end by emptying all tables, which the audit log's triggers rightly refuse."""
+    original: Callable[..., list[str]] = connection.ops.sql_flush
+
+    def sql_flush(*args: object, **kwargs: object) -> list[str]:
+        statements = original(*args, **kwargs)
+        if not any("webvirt_operation" in statement for statement in statements):
+            return statements
+        drop = [f"DROP TRIGGER {name}" for name in TRIGGERS]
+        return [*drop, *statements, *append_only.SQLITE]
+
+    connection.ops.sql_flush = sql_flush  # type: ignore[method-assign]

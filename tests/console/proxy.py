@@ -1,0 +1,156 @@
+"""A console proxy of its own process for tests, with the Redis and the logins it needs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.sessions.backends.db import SessionStore
+
+from tests.console.wsclient import ORIGIN, Client, Visitor
+from tests.home import HOME
+from tests.until import until
+from webvirt.models import ConsoleMode, ConsoleSession, Domain, EndReason, User
+from webvirt.services import consoles
+
+PROJECT = Path(__file__).resolve().parents[2]
+SOCKET = HOME / "run" / "console.sock"
+
+
+def environment() -> dict[str, str]:
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "webvirt.settings",
+        "WEBVIRT_HOME": str(HOME),
+        "WEBVIRT_PUBLIC_URL": ORIGIN,
+        "PYTHONPATH": str(PROJECT),
+    }
+
+
+@dataclass
+class Process:
+    """Something started for a test and ended with it."""
+
+    popen: subprocess.Popen[bytes]
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    @property
+    def lives(self) -> bool:
+        return self.popen.poll() is None
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        if self.lives:
+            self.popen.send_signal(number)
+        return self.popen.wait(timeout=15)
+
+
+def start_redis() -> Process:
+    path = HOME / "run" / "redis.sock"
+    path.unlink(missing_ok=True)
+    words = ["redis-server", "--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "no"]
+    process = Process(subprocess.Popen(words, cwd=HOME / "run", stdout=subprocess.DEVNULL))
+
+    def answers() -> bool:
+        try:
+            return bool(redis.Redis(unix_socket_path=str(path)).ping())
+        except redis.RedisError:
+            return False
+
+    until(answers, what="Redis answers")
+    return process
+
+
+def start_proxy(*lone: object) -> Process:
+    """The real command; with an address, the one whose every display is there."""
+    words = [sys.executable, "manage.py", "consoleproxy"]
+    if lone:
+        words = [sys.executable, "-m", "tests.console.lone_proxy", str(SOCKET), *map(str, lone)]
+    log = (HOME / "proxy.log").open("ab")
+    process = Process(subprocess.Popen(words, cwd=PROJECT, env=environment(), stdout=log, stderr=log))
+
+    def is_up() -> bool:
+        return process.popen.poll() is not None or (SOCKET.exists() and bool(processes_of(process.pid)))
+
+    until(is_up, 20, what="the proxy listens and its keeper runs")
+    assert process.popen.poll() is None, (HOME / "proxy.log").read_text()
+    return process
+
+
+def start_front(port: int) -> Process:
+    """nginx with the configuration of an installation, on this port of loopback."""
+    environment = {"WEBVIRT_HOME": str(HOME), "WEBVIRT_PORT": str(port), "WEBVIRT_PUBLIC_URL": ORIGIN}
+    words = [sys.executable, str(PROJECT / "deploy" / "nginx.py")]
+    log = (HOME / "front.log").open("ab")
+    process = Process(subprocess.Popen(words, env=os.environ | environment, stdout=log, stderr=log))
+
+    def listens() -> bool:
+        with socket.socket() as end:
+            return end.connect_ex(("127.0.0.1", port)) == 0
+
+    until(listens, what="nginx listens")
+    return process
+
+
+def sign_in(user: User) -> str:
+    """The key of a login session such as the login page makes."""
+    login = SessionStore()
+    login[SESSION_KEY] = str(user.pk)
+    login[BACKEND_SESSION_KEY] = "allauth.account.auth_backends.AuthenticationBackend"
+    login[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    login.create()
+    assert login.session_key
+    return login.session_key
+
+
+@dataclass
+class Page:
+    """What a browser's page holds when it is about to open its console."""
+
+    session: ConsoleSession
+    visitor: Visitor
+
+    @property
+    def row(self) -> ConsoleSession:
+        return ConsoleSession.objects.get(pk=self.session.pk)
+
+    def connect(self, where: Path | tuple[str, int] = SOCKET) -> Client:
+        return Client(where, self.visitor)
+
+    def ends(self, reason: EndReason, seconds: float = 5) -> ConsoleSession:
+        """Wait until the row tells this end."""
+        row = until(lambda: (found := self.row).ended_at and found, seconds, what="the session has ended")
+        assert row
+        assert row.end_reason == reason
+        return row
+
+
+def open_page(
+    user: User, domain: Domain, mode: ConsoleMode = ConsoleMode.CONTROL, session_key: str | None = None
+) -> Page:
+    """A session with its ticket, as the page's socket gets them."""
+    key = session_key or sign_in(user)
+    session = consoles.open_session(user, key, domain.pk, mode, "192.0.2.7")
+    return Page(session, Visitor(ticket=consoles.issue_ticket(session), session_key=key))
+
+
+def processes_of(pid: int) -> list[int]:
+    """The children of a process."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def memory(pid: int, which: str = "Pss") -> int:
+    """A process's memory in KiB."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith(f"{which}:"):
+            return int(line.split()[1])
+    raise AssertionError(f"no {which} of {pid}")

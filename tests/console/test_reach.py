@@ -1,0 +1,179 @@
+"""The hops to a display: through nginx, on this machine, over SSH; and each hop's own words when it fails."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.console.proxy import Process, open_page, start_front
+from tests.guests import LOOPBACK, SOCKET, Guest
+from tests.home import HOME
+from tests.people import Cast
+from tests.stack import free_port, is_running
+from tests.until import until
+from webvirt.consoleproxy.dial import confirm, open_display
+from webvirt.hypervisor.credentials import known_hosts, prepare_ssh, public_key
+from webvirt.hypervisor.types import Display, HostAddress, Transport
+from webvirt.services.consoles import Close, Refusal
+
+HERE = HostAddress(Transport.LOCAL)
+
+
+@pytest.fixture(scope="module", params=[SOCKET, LOOPBACK], ids=["socket", "port"])
+def where(request: pytest.FixtureRequest) -> Iterator[Display]:
+    """Where a real guest's display listens: on a unix socket, on a port of loopback."""
+    guest = Guest("wvc-reach", graphics=request.param)
+    try:
+        guest.define()
+        guest.virsh("start")
+        xml = guest.virsh("dumpxml")
+        path, port = re.search(r"socket='([^']+)'", xml), re.search(r"port='(\d+)' autoport", xml)
+        if path:
+            yield Display(guest.uuid, "vnc", socket=path[1])
+        else:
+            assert port
+            yield Display(guest.uuid, "vnc", hostname="127.0.0.1", port=int(port[1]))
+    finally:
+        guest.remove()
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostAddress]:
+    """A host reached by SSH, which knows our key and is known to us."""
+    folder = tmp_path_factory.mktemp("sshd")
+    port = free_port()
+    Path("/run/sshd").mkdir(exist_ok=True)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"], check=True)
+    prepare_ssh()
+    (folder / "authorized").write_text(public_key().read_text())
+    key = " ".join((folder / "key.pub").read_text().split()[:2])
+    known_hosts().write_text(f"[127.0.0.1]:{port} {key}\n")
+    options = {
+        "HostKey": folder / "key",
+        "AuthorizedKeysFile": folder / "authorized",
+        "PermitRootLogin": "prohibit-password",
+        "StrictModes": "no",
+        "UsePAM": "no",
+        "PidFile": "none",
+    }
+    settings = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+    words = [
+        "/usr/sbin/sshd",
+        "-D",
+        "-e",
+        "-f",
+        "/dev/null",
+        "-p",
+        str(port),
+        "-o",
+        "ListenAddress=127.0.0.1",
+        *settings,
+    ]
+    process = Process(subprocess.Popen(words, stderr=(folder / "log").open("w")))
+    until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, what="sshd listens")
+    yield HostAddress(Transport.SSH, "127.0.0.1", port, "root")
+    process.stop()
+
+
+def greeting(ends: list[socket.socket]) -> bytes:
+    ends[0].settimeout(5)
+    return ends[0].recv(12)
+
+
+def refusal(address: HostAddress, display: Display) -> Refusal:
+    with pytest.raises(Refusal) as refused:
+        open_display(address, display)
+    return refused.value
+
+
+def ssh_processes() -> set[str]:
+    """Those that run: in production their parent is gone, here it is this process, which does not wait for them."""
+    found = {path.parent.name for path in Path("/proc").glob("[0-9]*/comm") if comm(path) == "ssh"}
+    return {pid for pid in found if is_running(int(pid))}
+
+
+def comm(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def test_through_the_front(proxy: Process, people: Cast, blank_guest: Guest) -> None:
+    port = free_port()
+    front = start_front(port)
+    try:
+        page = open_page(people.operator, people.domain)
+        client = page.connect(("127.0.0.1", port))
+        assert client.handshake()[0] > 0
+        client.close()
+    finally:
+        front.stop()
+    log = (HOME / "front.log").read_text()
+    assert page.visitor.ticket not in log
+    assert page.visitor.session_key not in log
+
+
+def test_on_this_machine(where: Display) -> None:
+    assert greeting(open_display(HERE, where)) == b"RFB 003.008\n"
+
+
+def test_over_ssh_and_nothing_is_left(where: Display, sshd: HostAddress) -> None:
+    before = ssh_processes()
+    ends = open_display(sshd, where)
+    assert greeting(ends) == b"RFB 003.008\n"
+    assert ssh_processes() > before
+    for end in ends:
+        end.close()
+    until(lambda: ssh_processes() <= before, 5, what="ssh has ended")
+    assert not list((HOME / "run").glob("display-*"))
+
+
+def test_a_display_that_is_not_there_is_the_displays_fault(sshd: HostAddress, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        nothing = Display("", "vnc", hostname="127.0.0.1", port=taken.getsockname()[1])
+        for address in (HERE, sshd):
+            assert refusal(address, nothing).code == Close.DISPLAY
+    assert refusal(HERE, Display("", "vnc", socket=str(tmp_path / "none"))).code == Close.DISPLAY
+
+
+def test_a_host_whose_key_we_do_not_know_is_the_hosts_fault(where: Display, sshd: HostAddress) -> None:
+    known = known_hosts().read_text()
+    known_hosts().write_text("")
+    try:
+        refused = refusal(sshd, where)
+    finally:
+        known_hosts().write_text(known)
+    assert refused.code == Close.HOST
+    assert "verification failed" in str(refused)
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1", "::1", "localhost", ""])
+def test_another_hosts_loopback_is_out_of_reach_without_ssh(listen: str) -> None:
+    address = HostAddress(Transport.TCP, "192.0.2.1")
+    assert refusal(address, Display("", "vnc", hostname=listen, port=5900)).code == Close.OUT_OF_REACH
+    assert refusal(address, Display("", "vnc", socket="/x")).code == Close.OUT_OF_REACH
+
+
+def test_another_display_than_vnc_is_named() -> None:
+    assert "spice" in str(refusal(HERE, Display("", "spice", hostname="127.0.0.1", port=5900)))
+
+
+def test_a_display_that_moved_meanwhile_is_not_used() -> None:
+    before = Display("u", "vnc", hostname="127.0.0.1", port=5900)
+    confirm(before, before)
+    with pytest.raises(Refusal):
+        confirm(before, Display("u", "vnc", hostname="127.0.0.1", port=5901))
+    reading, writing = os.pipe()
+    os.close(writing)
+    with pytest.raises(Refusal):
+        confirm(before, Display("u", "vnc", fd=reading))
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(reading)

@@ -1,0 +1,57 @@
+"""The cast: the same five people in every test of rights, with a domain they share and one they do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.contrib.auth.hashers import make_password
+
+from webvirt.hypervisor.types import Transport
+from webvirt.models import Domain, Grant, Host, HostState, Role, Status, User
+
+PASSWORD = "correct horse battery"
+HASHED = make_password(PASSWORD)
+
+
+@dataclass(frozen=True)
+class Cast:
+    """`owner`, `operator` and `viewer` have that role on `domain` alone; `other` is the administrator's only."""
+
+    administrator: User
+    owner: User
+    operator: User
+    viewer: User
+    stranger: User
+    host: Host
+    domain: Domain
+    other: Domain
+
+    def who(self, name: str) -> User:
+        user = getattr(self, name)
+        assert isinstance(user, User)
+        return user
+
+
+def make_user(name: str) -> User:
+    return User.objects.create(username=name, password=HASHED)
+
+
+def make_host(name: str = "alpha", **fields: object) -> Host:
+    values: dict[str, object] = {"transport": Transport.TEST, "state": HostState.UP}
+    return Host.objects.create(name=name, **(values | fields))
+
+
+def make_domain(host: Host, name: str = "web-1", number: int = 1, **fields: object) -> Domain:
+    values: dict[str, object] = {"status": Status.SHUTOFF, "vcpus": 1, "memory_kib": 65536}
+    uuid = f"00000000-0000-4000-8000-{number:012d}"
+    return Domain.objects.create(host=host, name=name, uuid=uuid, **(values | fields))
+
+
+def make_cast() -> Cast:
+    host = make_host()
+    domain = make_domain(host)
+    people = {name: make_user(name) for name in ("administrator", "owner", "operator", "viewer", "stranger")}
+    Grant.objects.create(user=people["administrator"], role=Role.ADMINISTRATOR)
+    for name in ("owner", "operator", "viewer"):
+        Grant.objects.create(user=people[name], role=name, domain=domain)
+    return Cast(**people, host=host, domain=domain, other=make_domain(host, "db-1", 2))

@@ -1,0 +1,612 @@
+"""Simplified Chinese is complete: every sentence is translated, and no page shows an English word by accident."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import lxml.html
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.core import signing
+from django.test import Client
+from django.utils import timezone, translation
+from jinja2 import Environment
+from jinja2.ext import extract_from_ast
+
+from tests.home import HOME
+from tests.people import Cast, make_host
+from tests.seed import FAILURE, seed
+from webvirt.hypervisor.types import Transport
+from webvirt.models import (
+    TRANSPORT_LABELS,
+    ApiToken,
+    ConsoleMode,
+    ConsoleSession,
+    Definition,
+    Domain,
+    EndReason,
+    Grant,
+    Host,
+    HostState,
+    Operation,
+    OperationState,
+    Origin,
+    Role,
+    Status,
+    Theme,
+    User,
+)
+from webvirt.realtime.console import language_of
+from webvirt.services import people
+from webvirt.services.catalogue import BY_KIND, VERBS
+from webvirt.services.operations import Invalid, parse_parameters
+from webvirt.services.phrases import CHECKS, ERRORS, FIELDS, NAMES, PHRASES, REASONS, TRIAL, said
+from webvirt.web.checks import LABELS
+
+ROOT = Path(settings.BASE_DIR)
+CATALOGUES = Path("webvirt/locale/zh_Hans/LC_MESSAGES")
+DOMAINS = ("django", "djangojs")
+CHINESE = re.compile(r"[\u4e00-\u9fff]")
+HOLE = re.compile(r"%(?:\(\w+\))?[a-z]")
+SAME = {"SSH", "TLS", "API", "TPM", "IOMMU", "CD/DVD", "libvirt", "libvirt %(version)s", "%(n)s vCPU"}
+"""What is the same in both languages."""
+
+
+@dataclass
+class Message:
+    """One entry of a catalogue."""
+
+    comments: list[str] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.texts.get("msgctxt", ""), self.texts["msgid"]
+
+    @property
+    def translations(self) -> list[str]:
+        return [text for name, text in self.texts.items() if name.startswith("msgstr")]
+
+
+def messages(domain: str, root: Path = ROOT) -> list[Message]:
+    """A catalogue without its header."""
+    found = []
+    for block in (root / CATALOGUES / f"{domain}.po").read_text().strip().split("\n\n"):
+        message, name = Message(), ""
+        for line in block.splitlines():
+            if line.startswith("#"):
+                message.comments.append(line)
+                continue
+            word, _space, rest = line.rpartition(' "') if line.startswith('"') else line.partition(" ")
+            name = name if line.startswith('"') else word
+            text = ast.literal_eval(line if line.startswith('"') else rest)
+            message.texts[name] = message.texts.get(name, "") + text
+        found.append(message)
+    return found[1:]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled() -> Iterator[None]:
+    """What gettext reads, where it is older than its source."""
+    for domain in DOMAINS:
+        source = ROOT / CATALOGUES / f"{domain}.po"
+        binary = source.with_suffix(".mo")
+        if not binary.exists() or binary.stat().st_mtime < source.stat().st_mtime:
+            subprocess.run(["msgfmt", "--check-format", "-o", binary, source], check=True)
+    yield
+    translation.deactivate()
+
+
+# --- the catalogues
+
+
+def test_the_catalogues_hold_just_what_the_sources_say(tmp_path: Path) -> None:
+    """Refreshing a copy changes nothing: nothing is missing, nothing is left over."""
+    for name in ("manage.py", "deploy", "templates", "webvirt", "static/js"):
+        source, copy = ROOT / name, tmp_path / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__", "*.mo"))
+        else:
+            shutil.copy(source, copy)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    subprocess.run(
+        [tmp_path / "deploy" / "messages"], env=os.environ | {"PATH": path, "WEBVIRT_HOME": str(HOME)}, check=True
+    )
+    for domain in DOMAINS:
+        kept = {message.key for message in messages(domain)}
+        wanted = {message.key for message in messages(domain, tmp_path)}
+        assert (wanted - kept, kept - wanted) == (set(), set()), "run deploy/messages, then translate"
+        text = (ROOT / CATALOGUES / f"{domain}.po").read_text()
+        assert text == (tmp_path / CATALOGUES / f"{domain}.po").read_text(), "run deploy/messages"
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_every_message_is_translated(domain: str) -> None:
+    for message in messages(domain):
+        assert not any("fuzzy" in line or line.startswith("#~") for line in message.comments), message
+        assert all(message.translations), message
+        if message.key[1] not in SAME and re.search("[a-z]", HOLE.sub("", message.key[1])):
+            assert all(CHINESE.search(text) for text in message.translations), message
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_every_translation_is_filled_with_the_same(domain: str) -> None:
+    for message in messages(domain):
+        wanted = sorted(HOLE.findall(message.texts.get("msgid_plural", message.key[1])))
+        for text in message.translations:
+            assert sorted(HOLE.findall(text)) == wanted, message
+
+
+def test_the_extraction_finds_every_call_in_the_templates() -> None:
+    """Django's extraction reads templates as text; this reads them as Jinja does, and finds nothing more."""
+    known = {message.key[1] for message in messages("django")}
+    for path in sorted((ROOT / "templates").rglob("*.html")):
+        tree = Environment(autoescape=True).parse(path.read_text())
+        for line, _function, found in extract_from_ast(tree, ("_", "pgettext")):
+            texts = found if isinstance(found, tuple) else (found,)
+            assert texts[-1] in known, f"{path.name}:{line}: {texts} is not extracted"
+
+
+def test_the_scripts_translate_only_plain_strings() -> None:
+    known = {message.key[1] for message in messages("djangojs")}
+    for path in sorted((ROOT / "static" / "js").glob("*.js")):
+        text = path.read_text()
+        for call in re.finditer(r"(?<![\w.])n?gettext\(", text):
+            plain = re.compile(r'"((?:[^"\\]|\\.)*)"').match(text, call.end())
+            assert plain, f"{path.name}: {text[call.start() : call.start() + 60]}"
+            assert plain[1] in known, f"{path.name}: {plain[1]}"
+
+
+# --- words that are kept in English
+
+
+def strings_of(tree: ast.AST) -> Iterator[str]:
+    """Every string under a node, filled ones with `%s` in each hole; without docstrings and what is compared."""
+    left_out: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            left_out.add(node.value)
+        elif isinstance(node, ast.Compare):
+            left_out.update(ast.walk(node))
+        elif isinstance(node, ast.JoinedStr):
+            left_out.update(inner for part in node.values for inner in ast.walk(part))
+    for node in ast.walk(tree):
+        if node not in left_out and (text := string_of(node)):
+            yield text
+
+
+def string_of(node: ast.AST) -> str:
+    if isinstance(node, ast.JoinedStr):
+        return "".join(string_of(part) if isinstance(part, ast.Constant) else "%s" for part in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def findings(name: str) -> set[str]:
+    """What a module of checks says to people: its sentences, and the arguments of its `Check`s."""
+    tree = ast.parse((ROOT / "webvirt" / "hypervisor" / f"{name}.py").read_text())
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "Check"]
+    arguments = [each for call in calls for each in (*call.args[2:], *(keyword.value for keyword in call.keywords))]
+    short = {text for argument in arguments for text in strings_of(argument)}
+    return {text for text in short | set(strings_of(tree)) if is_sentence(text) or (text in short and is_word(text))}
+
+
+def is_sentence(text: str) -> bool:
+    return bool(re.search(r"[A-Za-z]{2,}[,:.;]? [A-Za-z%(]", text)) and not is_command(text)
+
+
+def is_word(text: str) -> bool:
+    return bool(re.search(r"[a-z]{2,}", text)) and not is_command(text)
+
+
+def is_command(text: str) -> bool:
+    """Such as `apt install ovmf`: the same in every language."""
+    return bool(re.fullmatch(r"(apt install|ssh-copy-id|systemctl start|virsh|virt-host-validate) [^,]*", text))
+
+
+def raised(*paths: Path) -> set[str]:
+    """The sentences of the exceptions that these modules raise."""
+    found = set()
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:
+                found.add(string_of(node.exc.args[0]))
+    return {text for text in found if is_sentence(text)}
+
+
+def holes_alike(phrases: Iterable[str]) -> set[str]:
+    return {re.sub(r"%\(\w+\)s", "%s", phrase) for phrase in phrases}
+
+
+JOINED = {
+    ", not open to us",
+    "%s and %s more",
+    "There: ",
+    "%susermod -aG libvirt %s, then start its processes anew",
+}
+"""Phrases that the code puts together, or parts of such."""
+PARTS = {" and %s more", "usermod -aG libvirt %s, then start its processes anew"}
+
+
+def test_the_phrases_are_those_of_the_code() -> None:
+    cellar = ROOT / "webvirt" / "hypervisor"
+    for name, phrases in (("checks", CHECKS), ("trial", TRIAL)):
+        assert findings(name) - PARTS - JOINED == holes_alike(phrases) - JOINED
+    states = ast.parse((cellar / "states.py").read_text())
+    table = next(node for node in ast.walk(states) if isinstance(node, ast.Assign) and "REASONS" in ast.unparse(node))
+    assert set(strings_of(table)) == set(REASONS)
+    assert raised(*cellar.rglob("*.py")) == holes_alike(ERRORS)
+    assert raised(ROOT / "webvirt" / "services" / "catalogue.py") <= holes_alike(FIELDS)
+    assert {name for verb in VERBS for name in verb.spec.model_fields} <= set(NAMES)
+
+
+def test_a_kept_sentence_is_said_in_the_readers_language() -> None:
+    with translation.override("zh-hans"):
+        assert said("port 16514: no answer within 3 s") == "端口 16514：3 秒内没有响应"
+        assert said("There: usermod -aG libvirt ada, then start its processes anew") == (
+            "在该主机上：usermod -aG libvirt ada，然后重新启动其进程"
+        )
+        assert said("The worker that ran this was lost.") == "执行此操作的工作进程已丢失。"
+        assert said(FAILURE) == FAILURE
+        assert said("") == ""
+    with translation.override("en"):
+        for phrase in PHRASES:
+            filled = phrase % dict.fromkeys(re.findall(r"%\((\w+)\)s", phrase), "7")
+            assert said(filled) == filled
+
+
+def labels() -> Iterator[object]:
+    """What buttons, states and roles are called."""
+    for verb in VERBS:
+        yield verb.label
+        yield verb.danger
+    for choices in (Status, HostState, OperationState, Origin, Role, Theme, ConsoleMode, EndReason):
+        yield from (choice.label for choice in choices)
+    yield from TRANSPORT_LABELS.values()
+    yield from LABELS.values()
+
+
+def test_every_label_is_translated() -> None:
+    with translation.override("zh-hans"):
+        left = [str(label) for label in labels() if label and not CHINESE.search(str(label))]
+    assert set(left) <= SAME
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        ("domain.rename", {}),
+        ("domain.rename", {"name": ""}),
+        ("domain.rename", {"name": "x" * 101}),
+        ("domain.rename", {"name": "a/b"}),
+        ("domain.rename", {"name": "a\nb"}),
+        ("domain.rename", {"name": "a\x01b"}),
+        ("domain.rename", {"name": 7}),
+        ("domain.rename", {"name": "a", "more": 1}),
+        ("domain.edit", {"tags": ["a b"]}),
+        ("domain.edit", {"tags": "a"}),
+        ("domain.edit", {"tags": ["a"] * 51}),
+        ("domain.autostart", {"enabled": "perhaps"}),
+        ("domain.send_key", {"keys": []}),
+        ("domain.send_key", {"keys": ["x"]}),
+        ("domain.send_key", {"keys": [0]}),
+        ("domain.send_key", {"keys": [9999]}),
+        ("host.add", {"name": "a", "transport": "pigeon"}),
+        ("host.add", {"name": "a", "transport": "ssh", "hostname": "-x"}),
+        ("host.add", {"name": "a", "transport": "local", "port": 7}),
+        ("host.add", {"name": "a", "transport": "ssh", "hostname": "a", "user": "A"}),
+        ("host.add", {"name": "a", "transport": "tls", "hostname": "a", "user": "a"}),
+    ],
+)
+def test_what_is_wrong_with_a_field_is_said_in_the_readers_language(kind: str, given: dict[str, Any]) -> None:
+    with translation.override("zh-hans"), pytest.raises(Invalid) as refused:
+        parse_parameters(BY_KIND[kind], given)
+    for text in refused.value.fields.values():
+        assert CHINESE.search(text), text
+
+
+# --- the pages
+
+TERMS = """
+    webvirt libvirt libvirtd virsh QEMU KVM Linux Redis Windows WEBVIRT_PUBLIC_URL known_hosts
+    CPU vCPU VNC UUID IP MAC SSH TLS TCP DNS DHCP ARP XML API PCI Express UEFI EFI BIOS TPM IOMMU USB ISO UTC
+    CD DVD VT AMD Vi SVM svm vmx Intel KiB MiB GiB TiB PiB
+    Ctrl Alt Del Tab Esc Enter Backspace SysRq Shift Super
+    English
+"""
+TECHNICAL = frozenset(TERMS.split())
+"""Words that Chinese readers use as they are. `English` names a language in that language."""
+VERBATIM = (
+    FAILURE,
+    "Cannot recv data: ssh: connect to host west.example.org port 22: No route to host",
+    "cpu, cpuset, io, memory",
+    "apt install ovmf",
+    "modprobe kvm_intel",
+    "kvm_amd",
+    "intel_iommu=on",
+    "systemctl start ssh",
+    "/dev/kvm",
+    "vm1.example.org",
+)
+"""libvirt's own sentences, and commands."""
+SEARCH = re.compile(r"-?\b(tag|state|host):\w*")
+"""How one searches, in any language."""
+SHOWN = ("placeholder", "title", "aria-label", "alt", "data-verb", "data-danger", "data-bulk-verb")
+UNREAD = ("script", "style", "code", "pre", "kbd", "svg")
+
+
+def data_of(*models: Any) -> set[str]:
+    """Every string of these rows: what people and hosts called things, which stays as it is."""
+    found: set[str] = set()
+
+    def gather(value: object) -> None:
+        if isinstance(value, str):
+            found.update((value, *value.splitlines()))
+        elif isinstance(value, dict):
+            for each in value.values():
+                gather(each)
+        elif isinstance(value, list | tuple):
+            for each in value:
+                gather(each)
+
+    for row in models:
+        gather(row)
+    return {text.strip() for text in found if re.search("[A-Za-z]{2}", text)}
+
+
+def data() -> list[str]:
+    """The longest first, so that no part of a name is left over."""
+    found = data_of(
+        list(Host.objects.values_list("name", "hostname", "user", "info")),
+        list(Domain.objects.values_list("name", "title", "description")),
+        [tag for domain in Domain.objects.all() for tag in domain.tags],
+        list(Definition.objects.values_list("inactive", "live", "addresses")),
+        list(User.objects.values_list("username", "first_name")),
+        list(Operation.objects.values_list("actor", "target", "worker", "token_name", "virsh")),
+        list(ApiToken.objects.values_list("name", "digest")),
+        [transport.value for transport in Transport],
+        VERBATIM,
+    )
+    return sorted(found, key=len, reverse=True)
+
+
+def english(texts: Iterable[str], known: list[str]) -> set[str]:
+    """The texts that hold an English word beyond data and technical terms."""
+    pattern = re.compile("|".join(rf"(?<!\w){re.escape(text)}(?!\w)" for text in known), re.ASCII)
+    left = set()
+    for text in texts:
+        rest = SEARCH.sub(" ", pattern.sub(" ", text))
+        if set(re.findall(r"[A-Za-z_][A-Za-z_'’]+", rest)) - TECHNICAL:
+            left.add(" ".join(text.split()))
+    return left
+
+
+def texts_of(page: str) -> Iterator[str]:
+    """What a person can read or hear of a page."""
+    for element in lxml.html.document_fromstring(page).iter(lxml.etree.Element):
+        if any(parent.tag in UNREAD for parent in (element, *element.iterancestors())):
+            continue
+        yield from (element.get(name, "") for name in SHOWN if element.get(name))
+        # A name cut in its middle has the whole in its title.
+        cut = "…" in (element.text or "") and element.get("title")
+        yield from (text for text in ((element.text or "") if not cut else "", element.tail or "") if text.strip())
+
+
+def words_of_json(value: object) -> Iterator[str]:
+    """The values of an answer that scripts show."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            if key in ("label", "reason", "danger", "section", "hint", "error", "state_label", "phase", "remedy"):
+                yield str(each or "")
+            else:
+                yield from words_of_json(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from words_of_json(each)
+
+
+@pytest.fixture
+def place(cast: Cast) -> Cast:
+    """A house with something on every page, whose people read Chinese."""
+    User.objects.update(language="zh-hans")
+    hosts = seed(4, 90, odd=True)
+    Grant.objects.create(user=cast.owner, role=Role.OWNER, host=hosts[0])
+    now = timezone.now()
+    for reason in EndReason:
+        ConsoleSession.objects.create(
+            user=cast.owner,
+            domain=cast.domain,
+            mode=ConsoleMode.VIEW,
+            address="192.0.2.31",
+            login_key="x",
+            opened_at=now - timedelta(minutes=5),
+            leased_until=now,
+            ended_at=now,
+            end_reason=reason,
+        )
+    ApiToken.objects.create(user=cast.owner, name="night", digest="d" * 64, expires_at=now - timedelta(days=1))
+    checks = [
+        {"key": key, "verdict": "warn", "found": found, "follows": follows, "remedy": remedy}
+        for key, found, follows, remedy in (
+            ("kvm-module", "not loaded", "Emulation only.", "modprobe kvm_intel (or kvm_amd)"),
+            ("nested", "switched off", "Guests cannot run guests with KVM.", ""),
+            ("firmware", "BIOS only", "Guests that need UEFI, such as Windows 11, cannot run.", "apt install ovmf"),
+        )
+    ]
+    trial = [
+        {
+            "key": "port",
+            "verdict": "fail",
+            "found": "port 22: no answer within 3 s",
+            "remedy": "There: systemctl start ssh",
+        }
+    ]
+    Host.objects.filter(pk=cast.host.pk).update(checks=checks, trial=trial)
+    make_host(
+        "omega",
+        hostname="omega.example.org",
+        transport=Transport.SSH,
+        state=HostState.REFUSED,
+        state_reason="the host does not accept our key",
+        trial=trial,
+    )
+    Operation.objects.create(
+        kind="domain.restore",
+        state=OperationState.FAILED,
+        queue="fast",
+        actor="ada",
+        origin=Origin.PAGE,
+        host=cast.host,
+        domain=cast.domain,
+        target=cast.domain.name,
+        error="There is no saved memory any more.",
+        remedy="Its state has changed meanwhile: look at it and try again.",
+        result={"bytes": 7},
+        finished_at=now,
+    )
+    return cast
+
+
+def enter(user: User) -> Client:
+    client = Client()
+    client.force_login(user, backend="allauth.account.auth_backends.AuthenticationBackend")
+    return client
+
+
+def addresses(place: Cast) -> list[str]:
+    machines = [
+        place.domain.pk,
+        *Domain.objects.filter(name__in=("app-server", "mail-relay")).values_list("pk", flat=True),
+    ]
+    tabs = ("", "hardware/", "history/", "xml/", "console/", "console/window/", "edit/", "rename/", "send_key/")
+    return [
+        "/",
+        "/vms/",
+        "/vms/?q=nothing",
+        "/vms/?state=trouble",
+        *(f"/vms/{machine}/{tab}" for machine in machines for tab in tabs),
+        "/hosts/",
+        "/hosts/add/",
+        *(
+            f"/hosts/{host}/{tab}"
+            for host in Host.objects.values_list("pk", flat=True)
+            for tab in ("", "machines/", "log/", "edit/")
+        ),
+        "/operations/",
+        "/operations/?q=nothing",
+        *(f"/operations/{pk}/" for pk in one_of_each_state()),
+        "/people/",
+        "/people/add/",
+        f"/people/{place.owner.pk}/",
+        f"/people/{place.stranger.pk}/",
+        "/me/",
+        "/me/password/",
+        "/logout/",
+        "/nowhere/",
+    ]
+
+
+def one_of_each_state() -> Iterator[int]:
+    for state in OperationState.values:
+        yield from Operation.objects.filter(state=state).values_list("pk", flat=True)[:1]
+
+
+@pytest.mark.parametrize("who", ["administrator", "owner", "viewer", "stranger"])
+def test_no_page_shows_english(place: Cast, who: str) -> None:
+    client, known = enter(place.who(who)), data()
+    left: dict[str, set[str]] = {}
+    seen: set[str] = set()
+    for address in addresses(place):
+        answer = client.get(address)
+        assert answer.status_code in (200, 403, 404), address
+        texts = set(texts_of(answer.content.decode())) - seen
+        seen |= texts
+        if found := english(texts, known):
+            left[address] = found
+    assert left == {}
+    assert CHINESE.search("".join(seen))
+
+
+def test_no_answer_to_a_form_shows_english(place: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, known = enter(place.administrator), data()
+    machine = f"/vms/{place.domain.pk}/"
+    answers = [
+        client.post(f"{machine}destroy/"),
+        client.post(f"{machine}suspend/", follow=True),
+        client.post(f"{machine}start/", follow=True),
+        client.post(f"{machine}start/", follow=True),
+        client.post(f"{machine}rename/", {"name": "/"}),
+        client.post(f"{machine}edit/", {"tags": "a/b"}),
+        client.post("/hosts/add/", {"name": "", "transport": "ssh", "hostname": "-", "port": "x"}),
+        client.post("/vms/bulk/", {"verb": "start", "ids": [place.domain.pk, place.other.pk]}),
+        client.post("/vms/bulk/", {"verb": "destroy", "ids": [place.domain.pk, place.other.pk]}),
+        client.post("/people/add/", {"name": "ad a", "password": "short"}),
+        client.post(f"/people/{place.viewer.pk}/grants/", {"role": "king"}),
+        client.post(f"/people/{place.viewer.pk}/grants/", {"role": "viewer", "machine": "nowhere"}, follow=True),
+        client.post(f"/people/{place.administrator.pk}/active/", follow=True),
+        client.post("/me/tokens/", {"name": "", "days": "0"}),
+        client.post("/me/tokens/", {"name": "night", "days": "30"}),
+        enter(place.viewer).post(f"{machine}start/"),
+    ]
+    monkeypatch.setattr("webvirt.web.domains.filtered", lambda *_given: 1 / 0)
+    client.raise_request_exception = False
+    answers.append(client.get("/vms/"))
+    texts = {text for answer in answers for text in texts_of(answer.content.decode())}
+    assert english(texts, [*known, "ad a", "nowhere", "king", "a/b"]) == set()
+
+
+def test_nobody_who_is_signed_out_reads_english(place: Cast) -> None:
+    client = Client(headers={"accept-language": "zh-CN,zh;q=0.9"})
+    answers = [
+        client.get("/login/"),
+        client.post("/login/", {"login": "ada", "password": "wrong"}),
+        client.post("/login/", {"login": "", "password": ""}),
+        client.get("/nowhere/"),
+    ]
+    Grant.objects.filter(role=Role.ADMINISTRATOR).delete()
+    address = f"/setup/{signing.dumps('x', salt=people.SETUP_SALT)}/"
+    answers += [client.get(address), client.post(address, {"name": "ada", "password": "a", "again": "b"})]
+    answers.append(client.post(address, {"name": "ada", "password": "a", "again": "a"}))
+    texts = {text for answer in answers for text in texts_of(answer.content.decode())}
+    assert english(texts, [*data(), "ada"]) == set()
+
+
+def test_no_answer_to_a_script_shows_english(place: Cast) -> None:
+    client, known = enter(place.administrator), data()
+    asked = {"accept": "application/json"}
+    paths = [f"/vms/{pk}/menu/" for pk in Domain.objects.values_list("pk", flat=True)[:30]]
+    paths += [
+        "/palette/",
+        "/palette/?q=web",
+        f"/palette/?on=domain:{place.domain.pk}",
+        f"/palette/?on=host:{place.host.pk}",
+    ]
+    paths += [f"/operations/{pk}/" for pk in one_of_each_state()]
+    texts = {text for path in paths for text in words_of_json(client.get(path, headers=asked).json())}
+    assert english(texts, known) == set()
+
+
+def test_the_consoles_socket_speaks_the_readers_language() -> None:
+    chinese = [(b"accept-language", b"zh-CN,zh;q=0.9")]
+    assert language_of(User(), chinese) == language_of(AnonymousUser(), chinese) == "zh-hans"
+    assert language_of(User(language="en"), chinese) == "en"
+    assert language_of(User(), []) == "en"
+
+
+def test_the_crawler_would_see_english() -> None:
+    page = (
+        '<html><body><p title="Hold down">运行中 CPU 12 GiB</p><p>Try again</p><code>virsh start</code></body></html>'
+    )
+    assert english(texts_of(page), ["web-1"]) == {"Hold down", "Try again"}
+    assert english(words_of_json({"offers": [{"label": "Start", "name": "start"}]}), ["web-1"]) == {"Start"}

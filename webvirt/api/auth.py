@@ -1,0 +1,92 @@
+"""Who calls: a program with a token, or a signed-in person's browser (the documentation page)."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from ninja.errors import HttpError
+from ninja.security import APIKeyCookie, HttpBearer
+from ninja.utils import check_csrf
+
+from webvirt.models import ApiToken, Origin, User
+from webvirt.services.access import Access, access_of
+from webvirt.services.operations import Actor
+from webvirt.services.tokens import user_of_token
+
+LONGEST_KEY = 150
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The person behind a request, their rights, and the token if it was one."""
+
+    user: User
+    access: Access
+    token: ApiToken | None = None
+
+
+class Bearer(HttpBearer):
+    """`Authorization: Bearer wv_...`."""
+
+    openapi_name = "token"
+
+    def authenticate(self, request: HttpRequest, token: str) -> Caller | None:
+        found = user_of_token(token)
+        if found is None:
+            return None
+        user, kept = found
+        return Caller(user, access_of(user), kept)
+
+
+class Session(APIKeyCookie):
+    """The session cookie; what changes anything needs the CSRF token as well."""
+
+    openapi_name = "session"
+    param_name = settings.SESSION_COOKIE_NAME
+
+    def __call__(self, request: HttpRequest) -> Any | None:
+        # Who sends a token means the token: a wrong one must not be saved by a cookie.
+        if "Authorization" in request.headers or not isinstance(request.user, User):
+            return None
+        if check_csrf(request) is not None:
+            raise HttpError(403, _("The CSRF token is missing or wrong: send it as X-CSRFToken."))
+        return self.authenticate(request, None)
+
+    def authenticate(self, request: HttpRequest, key: str | None) -> Caller | None:
+        user = request.user
+        return Caller(user, access_of(user)) if isinstance(user, User) else None
+
+
+def caller_of(request: HttpRequest) -> Caller:
+    caller: Any = request.auth  # type: ignore[attr-defined]
+    assert isinstance(caller, Caller)
+    return caller
+
+
+def access_for(request: HttpRequest) -> Access:
+    return caller_of(request).access
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    """Who asks, by which token, from where, and what their program calls this request."""
+    caller = caller_of(request)
+    key = request.headers.get("Idempotency-Key", "")
+    if len(key) > LONGEST_KEY or not key.isprintable():
+        raise HttpError(
+            400, _("Idempotency-Key is at most %(longest)s printable characters.") % {"longest": LONGEST_KEY}
+        )
+    name = caller.token.name if caller.token else ""
+    return Actor(caller.user, Origin.API, client_address(request), token_name=name, request_key=key)
+
+
+def client_address(request: HttpRequest) -> str | None:
+    """The caller's address, which the server has from the front; None where it came by a local socket."""
+    try:
+        return str(ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")))
+    except ValueError:
+        return None

@@ -1,0 +1,46 @@
+"""Hosts over REST."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from ninja import Query, Router, Status
+
+from webvirt.api.auth import access_for, actor_of
+from webvirt.api.lists import Page, one, ordered, page_of
+from webvirt.api.shapes import HostDetail, HostOut, Hosts, OperationOut, host_detail, host_out
+from webvirt.api.verbs import ACCEPTED, accepted, body_of, described, documented
+from webvirt.services.hosts import ADD, add
+
+router = Router(tags=["hosts"])
+
+ORDERS = {"name": "name", "state": "state", "since": "state_since", "cpu": "cpu_percent", "memory": "memory_used_kib"}
+
+
+@router.get("", response=Hosts, summary="List hosts")
+def hosts(request: HttpRequest, page: Query[Page], state: str = "", sort: str = "name") -> Hosts:
+    """The hosts you may know of."""
+    access = access_for(request)
+    found = access.hosts()
+    if state:
+        found = found.filter(state=state)
+    total, rows = page_of(ordered(found, sort, ORDERS), page)
+    return Hosts(total=total, items=[host_out(access, host) for host in rows])
+
+
+@router.get("/{int:pk}", response=HostDetail, summary="One host")
+def host(request: HttpRequest, pk: int) -> HostOut:
+    """A host with what it told us; the address and the checks are for administrators."""
+    access = access_for(request)
+    return host_detail(access, one(access.hosts(), pk))
+
+
+@router.post(
+    "",
+    response=ACCEPTED,
+    operation_id=ADD.kind,
+    summary=str(ADD.label),
+    description=described(ADD),
+    openapi_extra=documented(ADD),
+)
+def add_host(request: HttpRequest, response: HttpResponse) -> Status[OperationOut]:
+    return accepted(access_for(request), add(actor_of(request), body_of(request)), response)

@@ -1,0 +1,153 @@
+"""The verbs over REST: a path for each row of the catalogue, made from it, and the same on many at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from ninja import Router, Schema, Status
+from ninja.errors import HttpError
+from pydantic import Field
+
+from webvirt.api.auth import access_for, actor_of
+from webvirt.api.errors import status_of
+from webvirt.api.lists import one
+from webvirt.api.shapes import (
+    BulkItem,
+    BulkOut,
+    Failure,
+    OperationOut,
+    VerbOut,
+    operation_out,
+    parameters_schema,
+    verb_out,
+)
+from webvirt.models import Domain, Host, Operation
+from webvirt.services import bulk, hosts, operations
+from webvirt.services.access import Access
+from webvirt.services.catalogue import BY_KIND, VERBS, NoParameters, Verb, verbs_of
+
+router = Router(tags=["verbs"])
+
+ACCEPTED = {202: OperationOut, (401, 403, 404, 409, 422): Failure}
+KEY_HEADER = {
+    "in": "header",
+    "name": "Idempotency-Key",
+    "required": False,
+    "schema": {"type": "string", "maxLength": 150},
+    "description": "Your name for this request: asking again under it gives the same operation and does nothing twice.",
+}
+
+
+def body_of(request: HttpRequest) -> dict[str, Any]:
+    """A JSON object, or nothing at all."""
+    if not request.body.strip():
+        return {}
+    try:
+        found = json.loads(request.body)
+    except (ValueError, RecursionError):
+        raise HttpError(400, _("The body is not JSON.")) from None
+    if not isinstance(found, dict):
+        raise HttpError(400, _("The body must be a JSON object."))
+    return found
+
+
+def accepted(access: Access, operation: Operation, response: HttpResponse) -> Status[OperationOut]:
+    """202 with the operation, and where to ask what became of it."""
+    response["Location"] = reverse("api:operation", args=[operation.pk])
+    return Status(202, operation_out(access, operation))
+
+
+def documented(verb: Verb) -> dict[str, Any]:
+    """What the OpenAPI document says of a verb beyond what ninja sees."""
+    extra: dict[str, Any] = {"parameters": [KEY_HEADER]}
+    if verb.spec is not NoParameters:
+        content = {"application/json": {"schema": parameters_schema(verb)}}
+        extra["requestBody"] = {"required": True, "content": content}
+    return extra
+
+
+def described(verb: Verb) -> str:
+    lines = [f"Role needed: {verb.role}."]
+    if verb.states is not None:
+        lines.append(f"In these states: {', '.join(sorted(verb.states))}.")
+    if verb.danger:
+        lines.append(str(verb.danger))
+    if not verb.exclusive:
+        lines.append("Waits for no other operation.")
+    return " ".join(lines)
+
+
+def rows_of(access: Access, noun: str) -> Any:
+    return access.domains() if noun == "domain" else access.hosts()
+
+
+def make_view(verb: Verb) -> Callable[..., Any]:
+    """The view of one verb."""
+
+    def view(request: HttpRequest, pk: int, response: HttpResponse) -> Status[OperationOut]:
+        access = access_for(request)
+        target: Domain | Host = one(rows_of(access, verb.noun), pk)
+        operation = operations.submit(actor_of(request), verb, target, body_of(request))
+        return accepted(access, operation, response)
+
+    view.__name__ = verb.kind.replace(".", "_")
+    return view
+
+
+for _verb in (*verbs_of("domain"), *verbs_of("host")):
+    if _verb.session or _verb.kind == hosts.ADD.kind:
+        continue
+    router.post(
+        f"/{_verb.noun}s/{{int:pk}}/{_verb.name}",
+        response=ACCEPTED,
+        operation_id=_verb.kind,
+        summary=str(_verb.label),
+        description=described(_verb),
+        tags=[f"{_verb.noun}s"],
+        openapi_extra=documented(_verb),
+    )(make_view(_verb))
+
+
+class BulkSpec(Schema, extra="forbid"):
+    """`verb` by name (`start`), the machines' ids, and what the verb takes."""
+
+    verb: str
+    domains: list[int] = Field(min_length=1, max_length=bulk.MOST)
+    parameters: dict[str, Any] = {}
+
+
+@router.post(
+    "/domains/bulk",
+    response={200: BulkOut, (401, 422): Failure},
+    summary="A verb on many machines",
+    tags=["domains"],
+    openapi_extra={"parameters": [KEY_HEADER]},
+)
+def bulk_verb(request: HttpRequest, spec: BulkSpec) -> BulkOut:
+    """One answer for each machine, in the order asked; a refusal of one stops no other."""
+    verb = BY_KIND.get(f"domain.{spec.verb}")
+    if verb is None or not verb.bulk:
+        names = ", ".join(verb.name for verb in verbs_of("domain") if verb.bulk)
+        raise operations.Invalid({"verb": _("One of %(names)s.") % {"names": names}})
+    access = access_for(request)
+    outcomes = bulk.submit_to_each(actor_of(request), access, verb, spec.domains, spec.parameters)
+    return BulkOut(items=[bulk_item(access, outcome) for outcome in outcomes])
+
+
+def bulk_item(access: Access, outcome: bulk.Outcome) -> BulkItem:
+    if outcome.operation is not None:
+        return BulkItem(domain=outcome.domain, status=202, operation=operation_out(access, outcome.operation))
+    if outcome.refused is None:
+        return BulkItem(domain=outcome.domain, status=404, error=_("Not found."))
+    return BulkItem(domain=outcome.domain, status=status_of(outcome.refused), error=str(outcome.refused))
+
+
+@router.get("/catalogue", response=list[VerbOut], summary="All verbs", tags=["catalogue"])
+def catalogue(request: HttpRequest) -> list[VerbOut]:
+    """The table that buttons, rights and these very paths are made from."""
+    return [verb_out(verb) for verb in VERBS]

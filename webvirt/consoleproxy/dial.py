@@ -1,0 +1,98 @@
+"""Opens the display of a guest: asks libvirt afresh where it is, and after connecting whether it is still there.
+
+A display's port is the next machine's a moment after this one stops, so an address is never kept and never trusted.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+
+from webvirt.consoleproxy.ssh import forward
+from webvirt.hypervisor.connection import connect
+from webvirt.hypervisor.errors import HypervisorError, NotFound, Unsupported, WrongState
+from webvirt.hypervisor.types import Display, HostAddress, Transport
+from webvirt.models import Host
+from webvirt.services.consoles import Admission, Close, Refusal
+
+CONNECT_SECONDS = 5.0
+
+
+def dial(admission: Admission) -> list[socket.socket]:
+    """The guest's display as a connected socket. Raises Refusal that names the hop that failed."""
+    address = Host.objects.get(pk=admission.host).address
+    try:
+        with connect(address) as connection:
+            display = connection.domains.display(admission.domain_uuid)
+            ends = open_display(address, display)
+            if display.fd is None:
+                confirm(display, connection.domains.display(admission.domain_uuid))
+            return ends
+    except (NotFound, WrongState, Unsupported) as error:
+        raise Refusal(Close.DISPLAY, str(error)) from None
+    except HypervisorError as error:
+        raise Refusal(Close.HOST, str(error)) from None
+
+
+def confirm(before: Display, after: Display) -> None:
+    """Raise Refusal unless the same guest still has the display that we reached."""
+    if after.fd is not None:
+        os.close(after.fd)
+    if before != after:
+        raise Refusal(Close.DISPLAY, "the display moved while it was opened")
+
+
+def open_display(address: HostAddress, display: Display) -> list[socket.socket]:
+    """A connected socket to where the display is now."""
+    if display.type != "vnc":
+        raise Refusal(Close.DISPLAY, f"the machine has a display of type {display.type}, not vnc")
+    try:
+        if display.fd is not None:
+            return [socket.socket(fileno=display.fd)]
+        if address.transport == Transport.LOCAL:
+            return [open_local(display)]
+        if address.transport == Transport.SSH:
+            return forward(address, display)
+        return [open_remote(address, display)]
+    except OSError as error:
+        raise Refusal(Close.DISPLAY, f"the display does not answer: {error}") from None
+
+
+def open_local(display: Display) -> socket.socket:
+    """On this machine: a unix socket or a port."""
+    if display.socket:
+        end = socket.socket(socket.AF_UNIX)
+        end.settimeout(CONNECT_SECONDS)
+        end.connect(display.socket)
+        return end
+    return open_port(local_name(display.hostname), display.port or 0)
+
+
+def open_remote(address: HostAddress, display: Display) -> socket.socket:
+    """On another machine, where the display listens on an address that we can reach."""
+    if display.socket or is_loopback(display.hostname):
+        raise Refusal(
+            Close.OUT_OF_REACH,
+            f"the display listens on {address.hostname} itself only",
+        )
+    unspecified = display.hostname in ("0.0.0.0", "::")
+    return open_port(address.hostname if unspecified else display.hostname, display.port or 0)
+
+
+def open_port(hostname: str, port: int) -> socket.socket:
+    end = socket.create_connection((hostname, port), timeout=CONNECT_SECONDS)
+    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return end
+
+
+def local_name(hostname: str) -> str:
+    """Where to connect for a display that listens on every address."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(hostname, hostname)
+
+
+def is_loopback(hostname: str) -> bool:
+    try:
+        return ipaddress.ip_address(hostname).is_loopback
+    except ValueError:
+        return hostname in ("", "localhost")

@@ -1,0 +1,147 @@
+"""Which of libvirt's events we hear, and what each may have changed. Callbacks only hand on; they run in its thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import libvirt
+
+from webvirt.hypervisor.calls import Handle
+from webvirt.hypervisor.types import DomainEvent, Touch
+
+LIFECYCLE: dict[int, tuple[str, Touch, dict[int, str]]] = {
+    libvirt.VIR_DOMAIN_EVENT_DEFINED: (
+        "defined",
+        Touch.DEFINITION,
+        {
+            libvirt.VIR_DOMAIN_EVENT_DEFINED_ADDED: "added",
+            libvirt.VIR_DOMAIN_EVENT_DEFINED_UPDATED: "updated",
+            libvirt.VIR_DOMAIN_EVENT_DEFINED_RENAMED: "renamed",
+            libvirt.VIR_DOMAIN_EVENT_DEFINED_FROM_SNAPSHOT: "from snapshot",
+        },
+    ),
+    libvirt.VIR_DOMAIN_EVENT_UNDEFINED: (
+        "undefined",
+        Touch.GONE,
+        {
+            libvirt.VIR_DOMAIN_EVENT_UNDEFINED_REMOVED: "removed",
+            libvirt.VIR_DOMAIN_EVENT_UNDEFINED_RENAMED: "renamed",
+        },
+    ),
+    # A start and a stop make and end the live definition.
+    libvirt.VIR_DOMAIN_EVENT_STARTED: (
+        "started",
+        Touch.DEFINITION,
+        {
+            libvirt.VIR_DOMAIN_EVENT_STARTED_BOOTED: "booted",
+            libvirt.VIR_DOMAIN_EVENT_STARTED_MIGRATED: "migrated",
+            libvirt.VIR_DOMAIN_EVENT_STARTED_RESTORED: "restored",
+            libvirt.VIR_DOMAIN_EVENT_STARTED_FROM_SNAPSHOT: "from snapshot",
+            libvirt.VIR_DOMAIN_EVENT_STARTED_WAKEUP: "wakeup",
+        },
+    ),
+    libvirt.VIR_DOMAIN_EVENT_SUSPENDED: (
+        "suspended",
+        Touch.STATE,
+        {
+            libvirt.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED: "paused",
+            libvirt.VIR_DOMAIN_EVENT_SUSPENDED_MIGRATED: "migrated",
+            libvirt.VIR_DOMAIN_EVENT_SUSPENDED_IOERROR: "I/O error",
+            libvirt.VIR_DOMAIN_EVENT_SUSPENDED_WATCHDOG: "watchdog",
+            libvirt.VIR_DOMAIN_EVENT_SUSPENDED_RESTORED: "restored",
+            libvirt.VIR_DOMAIN_EVENT_SUSPENDED_FROM_SNAPSHOT: "from snapshot",
+            libvirt.VIR_DOMAIN_EVENT_SUSPENDED_API_ERROR: "API error",
+        },
+    ),
+    libvirt.VIR_DOMAIN_EVENT_RESUMED: (
+        "resumed",
+        Touch.STATE,
+        {
+            libvirt.VIR_DOMAIN_EVENT_RESUMED_UNPAUSED: "unpaused",
+            libvirt.VIR_DOMAIN_EVENT_RESUMED_MIGRATED: "migrated",
+            libvirt.VIR_DOMAIN_EVENT_RESUMED_FROM_SNAPSHOT: "from snapshot",
+        },
+    ),
+    libvirt.VIR_DOMAIN_EVENT_STOPPED: (
+        "stopped",
+        Touch.DEFINITION,
+        {
+            libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN: "shutdown",
+            libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED: "destroyed",
+            libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED: "crashed",
+            libvirt.VIR_DOMAIN_EVENT_STOPPED_MIGRATED: "migrated",
+            libvirt.VIR_DOMAIN_EVENT_STOPPED_SAVED: "saved",
+            libvirt.VIR_DOMAIN_EVENT_STOPPED_FAILED: "failed",
+            libvirt.VIR_DOMAIN_EVENT_STOPPED_FROM_SNAPSHOT: "from snapshot",
+        },
+    ),
+    libvirt.VIR_DOMAIN_EVENT_SHUTDOWN: (
+        "shutting down",
+        Touch.STATE,
+        {
+            libvirt.VIR_DOMAIN_EVENT_SHUTDOWN_GUEST: "by the guest",
+            libvirt.VIR_DOMAIN_EVENT_SHUTDOWN_HOST: "by the host",
+        },
+    ),
+    libvirt.VIR_DOMAIN_EVENT_PMSUSPENDED: ("asleep", Touch.STATE, {}),
+    libvirt.VIR_DOMAIN_EVENT_CRASHED: (
+        "crashed",
+        Touch.STATE,
+        {libvirt.VIR_DOMAIN_EVENT_CRASHED_PANICKED: "panicked"},
+    ),
+}
+OTHERS: tuple[tuple[int, str, Touch], ...] = (
+    (libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, "rebooted", Touch.STATE),
+    (libvirt.VIR_DOMAIN_EVENT_ID_WATCHDOG, "watchdog", Touch.STATE),
+    (libvirt.VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, "I/O error", Touch.STATE),
+    (libvirt.VIR_DOMAIN_EVENT_ID_CONTROL_ERROR, "control error", Touch.STATE),
+    (libvirt.VIR_DOMAIN_EVENT_ID_PMWAKEUP, "woken", Touch.STATE),
+    (libvirt.VIR_DOMAIN_EVENT_ID_PMSUSPEND, "asleep", Touch.STATE),
+    (libvirt.VIR_DOMAIN_EVENT_ID_PMSUSPEND_DISK, "asleep/on disk", Touch.STATE),
+    (libvirt.VIR_DOMAIN_EVENT_ID_DISK_CHANGE, "disk changed", Touch.DEFINITION),
+    (libvirt.VIR_DOMAIN_EVENT_ID_TRAY_CHANGE, "tray moved", Touch.DEFINITION),
+    (libvirt.VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2, "block job", Touch.DEFINITION),
+    (libvirt.VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE, "balloon changed", Touch.DEFINITION),
+    (libvirt.VIR_DOMAIN_EVENT_ID_MEMORY_DEVICE_SIZE_CHANGE, "memory device resized", Touch.DEFINITION),
+    (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, "device added", Touch.DEFINITION),
+    (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, "device removed", Touch.DEFINITION),
+    (libvirt.VIR_DOMAIN_EVENT_ID_TUNABLE, "tuned", Touch.DEFINITION),
+    (libvirt.VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, "metadata changed", Touch.DEFINITION),
+    (libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, "agent", Touch.AGENT),
+)
+CLOSED = {
+    libvirt.VIR_CONNECT_CLOSE_REASON_ERROR: "The connection broke.",
+    libvirt.VIR_CONNECT_CLOSE_REASON_EOF: "libvirt closed the connection.",
+    libvirt.VIR_CONNECT_CLOSE_REASON_KEEPALIVE: "The host stopped answering.",
+}
+
+
+def register(handle: Handle, on_event: Callable[[DomainEvent], None], on_close: Callable[[str], None]) -> list[int]:
+    """Hear everything of the tables above, and the end of the connection. Returns what was registered."""
+
+    def lifecycle(_conn: Any, domain: Any, event: int, detail: int, _opaque: Any) -> None:
+        what, touch, details = LIFECYCLE.get(event, ("changed", Touch.DEFINITION, {}))
+        on_event(DomainEvent(domain.UUIDString(), "/".join(filter(None, (what, details.get(detail)))), touch))
+
+    def hear(what: str, touch: Touch) -> Callable[..., None]:
+        def other(_conn: Any, domain: Any, *_: Any) -> None:
+            on_event(DomainEvent(domain.UUIDString(), what, touch))
+
+        return other
+
+    def closed(_conn: Any, reason: int, _opaque: Any) -> None:
+        on_close(CLOSED.get(reason, "The connection was closed."))
+
+    registered = []
+    with handle.call() as raw:
+        raw.registerCloseCallback(closed, None)
+        registered.append(raw.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, lifecycle, None))
+        for number, what, touch in OTHERS:
+            try:
+                registered.append(raw.domainEventRegisterAny(None, number, hear(what, touch), None))
+            except libvirt.libvirtError as error:
+                # Older daemons and other drivers know fewer events; the resync covers for them.
+                if error.get_error_code() not in (libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_INVALID_ARG):
+                    raise
+    return registered

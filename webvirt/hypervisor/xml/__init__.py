@@ -1,0 +1,1 @@
+"""libvirt's XML by direction: parsed to types, built from specs, edited in place."""

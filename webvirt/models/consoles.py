@@ -1,0 +1,61 @@
+"""Console sessions: who watched or typed at which guest, when and from where."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class ConsoleMode(models.TextChoices):
+    VIEW = "view", _("view only")
+    CONTROL = "control", _("control")
+
+
+class EndReason(models.TextChoices):
+    """Why a console came to its end."""
+
+    CLOSED = "closed", _("closed by the person")
+    REPLACED = "replaced", _("opened again by the same page")
+    GUEST = "guest", _("the guest's display went away")
+    OFF = "off", _("the machine stopped")
+    MISSING = "missing", _("the machine is gone")
+    MOVED = "moved", _("the machine moved to another host")
+    LOGOUT = "logout", _("signed out")
+    PASSWORD = "password", _("the password was changed")
+    DEACTIVATED = "deactivated", _("the account was deactivated")
+    RIGHT = "right", _("the right was withdrawn")
+    LEASE = "lease", _("the page went away")
+    SILENT = "silent", _("the browser fell silent")
+    MALFORMED = "malformed", _("the browser sent what no console understands")
+    UNOPENED = "unopened", _("never connected")
+    FAILED = "failed", _("the guest's display could not be reached")
+    PROXY = "proxy", _("the console proxy stopped")
+
+
+class ConsoleSession(models.Model):
+    """One opened console. The row is the lease: the proxy closes the bytes when it ends or runs out.
+
+    `leased_until` is pushed on by the browser's own socket; `ended_at` with `end_reason` closes it for good.
+    """
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="console_sessions")
+    domain = models.ForeignKey("webvirt.Domain", on_delete=models.PROTECT, related_name="console_sessions")
+    mode = models.CharField(max_length=10, choices=ConsoleMode)
+    address = models.GenericIPAddressField(null=True)
+    login_key = models.CharField(max_length=40)
+    """A keyed hash of the login session it belongs to: when that is gone, so is this."""
+    created_at = models.DateTimeField(auto_now_add=True)
+    opened_at = models.DateTimeField(null=True)
+    leased_until = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    end_reason = models.CharField(max_length=16, choices=EndReason, blank=True, default="")
+    bytes_to_browser = models.BigIntegerField(default=0)
+    bytes_to_guest = models.BigIntegerField(default=0)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(name="console_open", fields=["domain"], condition=models.Q(ended_at=None))]
+
+    def __str__(self) -> str:
+        return f"{self.mode} of {self.domain_id} by {self.user_id}"

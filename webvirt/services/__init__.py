@@ -1,0 +1,1 @@
+"""What the product does, under every door: pages, API, sockets, queue and command line call these."""

@@ -1,0 +1,95 @@
+"""Who may do what. Every lookup of every door goes through `Access`, so no view can forget it.
+
+Something a person may not know of is not found, exactly as if it were not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from django.contrib.auth.models import AnonymousUser
+from django.db.models import Q, QuerySet
+
+from webvirt.models import Domain, DomainQuerySet, Grant, Host, HostQuerySet, Operation, OperationQuerySet, Role, User
+from webvirt.services.catalogue import Verb
+
+
+@dataclass(frozen=True)
+class Access:
+    """One person's rights, read once (one query) and asked as often as needed."""
+
+    user: User
+    everywhere: Role | None = None
+    on_hosts: dict[int, Role] = field(default_factory=dict)
+    on_domains: dict[int, Role] = field(default_factory=dict)
+
+    @property
+    def is_administrator(self) -> bool:
+        return self.everywhere == Role.ADMINISTRATOR
+
+    def role_on(self, target: Domain | Host) -> Role | None:
+        """The highest role that any grant gives here, or None: may not even know of it."""
+        if isinstance(target, Host):
+            return highest((self.everywhere, self.on_hosts.get(target.pk)))
+        here = (self.everywhere, self.on_hosts.get(target.host_id), self.on_domains.get(target.pk))
+        return highest(here)
+
+    def may(self, verb: Verb, target: Domain | Host) -> bool:
+        role = self.role_on(target)
+        return role is not None and role.rank >= verb.role.rank
+
+    def domains(self) -> DomainQuerySet:
+        """The machines this person may know of, hosts joined."""
+        found = Domain.objects.kept().select_related("host")
+        if self.everywhere:
+            return found
+        return found.filter(Q(host__in=list(self.on_hosts)) | Q(pk__in=self._granted("domain")))
+
+    def hosts(self) -> HostQuerySet:
+        found = Host.objects.kept()
+        return found if self.everywhere else found.filter(pk__in=self._granted("host"))
+
+    def operations(self) -> OperationQuerySet:
+        """Those on what this person may know of, and the own ones."""
+        found = Operation.objects.select_related("host", "domain", "user")
+        if self.everywhere:
+            return found
+        return found.filter(
+            Q(user=self.user) | Q(host__in=self._granted("host")) | Q(domain__in=self._granted("domain"))
+        )
+
+    def _granted(self, scope: Literal["host", "domain"]) -> QuerySet[Grant, Any]:
+        # A subquery, not a list: somebody may have a grant on each of thousands of machines.
+        mine = Grant.objects.filter(user=self.user)
+        if scope == "host":
+            return mine.filter(host__isnull=False).values("host_id")
+        return mine.filter(domain__isnull=False).values("domain_id")
+
+
+def highest(roles: Iterable[Role | None]) -> Role | None:
+    return max((role for role in roles if role), key=lambda role: role.rank, default=None)
+
+
+def access_of(user: User | AnonymousUser) -> Access:
+    """The rights of a person; someone not signed in or deactivated has none."""
+    if not isinstance(user, User) or not user.is_active:
+        return Access(User())
+    return accesses_of([user])[user.pk]
+
+
+def accesses_of(users: Iterable[User]) -> dict[int, Access]:
+    """The rights of several persons by their id, in one query; someone deactivated has none."""
+    found = {user.pk: Access(user) for user in users}
+    active = [pk for pk, access in found.items() if access.user.is_active]
+    grants = Grant.objects.filter(user__in=active).values_list("user", "role", "host", "domain")
+    for pk, role, host, domain in grants:
+        access = found[pk]
+        if domain:
+            access.on_domains[domain] = Role(role)
+        elif host:
+            access.on_hosts[host] = Role(role)
+        else:
+            found[pk] = replace(access, everywhere=Role(role))
+    return found

@@ -1,0 +1,78 @@
+"""Who may hear which announcement, and whether they are still signed in: what the sockets of open pages ask."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from django.contrib.sessions.models import Session
+from django.db.models import Q
+from django.utils import timezone
+
+from webvirt.models import User
+from webvirt.services.access import Access, accesses_of
+from webvirt.services.consoles import is_login_of
+
+LISTS = frozenset({"domains", "hosts", "operations"})
+"""Names of lists say nothing of any one object, so everybody who is signed in may hear them."""
+NAME = re.compile(r"(domain|screen|host|use|operation):([1-9][0-9]{0,17})")
+
+
+@dataclass(frozen=True)
+class Login:
+    """A sign-in as a socket found it when it opened."""
+
+    session_key: str
+    user_id: int
+    auth_hash: str
+
+
+def audible(access: Access, names: Iterable[str]) -> frozenset[str]:
+    """Those of the names that this person may hear: four queries however many there are."""
+    asked: dict[str, set[int]] = {"domain": set(), "host": set(), "use": set(), "operation": set()}
+    wanted = set(names)
+    for name in wanted:
+        if found := NAME.fullmatch(name):
+            asked["domain" if found[1] == "screen" else found[1]].add(int(found[2]))
+    domains = pks(access.domains().filter(pk__in=asked["domain"])) if asked["domain"] else set()
+    hosts = pks(access.hosts().filter(pk__in=asked["host"])) if asked["host"] else set()
+    operations = pks(access.operations().filter(pk__in=asked["operation"])) if asked["operation"] else set()
+    may = {"domain": domains, "screen": domains, "host": hosts, "operation": operations}
+    may["use"] = hosts_of_figures(access, asked["use"])
+    heard = (name for name in wanted if (found := NAME.fullmatch(name)) and int(found[2]) in may[found[1]])
+    return frozenset(heard) | (wanted & LISTS)
+
+
+def hosts_of_figures(access: Access, hosts: set[int]) -> set[int]:
+    """The hosts whose figures of use concern this person: the host itself, or any machine on it."""
+    if not hosts:
+        return set()
+    whole = pks(access.hosts().filter(pk__in=hosts))
+    parts = access.domains().filter(host__in=hosts - whole).order_by().values_list("host", flat=True).distinct()
+    return whole | set(parts)
+
+
+def pks(rows: object) -> set[int]:
+    return set(rows.order_by().values_list("pk", flat=True))  # type: ignore[attr-defined]
+
+
+def rights_of(logins: Iterable[Login]) -> Mapping[Login, Access]:
+    """The present rights behind each login that still stands: three queries for however many.
+
+    Missing are those whose session ended, whose password changed, or who were deactivated.
+    """
+    wanted = set(logins)
+    users = {user.pk: user for user in User.objects.filter(pk__in={login.user_id for login in wanted}, is_active=True)}
+    sessions = Session.objects.filter(Q(expire_date__gt=timezone.now())).in_bulk(
+        list({login.session_key for login in wanted})
+    )
+    accesses = accesses_of(users.values())
+    return {login: accesses[login.user_id] for login in wanted if stands(login, users, sessions)}
+
+
+def stands(login: Login, users: Mapping[int, User], sessions: Mapping[str, Session]) -> bool:
+    user = users.get(login.user_id)
+    if user is None or user.get_session_auth_hash() != login.auth_hash:
+        return False
+    return is_login_of(user, login.auth_hash, sessions.get(login.session_key))

@@ -1,0 +1,43 @@
+"""The same verb on many machines at once, with an answer for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from webvirt.models import Operation
+from webvirt.services.access import Access
+from webvirt.services.catalogue import Verb
+from webvirt.services.operations import Actor, Refused, submit
+
+MOST = 500
+"""How many machines one request may name."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one machine: exactly one of `operation` and `refused` is set, or neither if it is unknown."""
+
+    domain: int
+    operation: Operation | None = None
+    refused: Refused | None = None
+
+
+def submit_to_each(
+    actor: Actor, access: Access, verb: Verb, domains: Iterable[int], parameters: dict[str, Any] | None = None
+) -> list[Outcome]:
+    """Submit `verb` to each machine by id, in the order given, repeated ids once; one refusal stops no other."""
+    wanted = list(dict.fromkeys(domains))
+    found = access.domains().in_bulk(wanted)
+    outcomes = []
+    for pk in wanted:
+        if pk not in found:
+            outcomes.append(Outcome(pk))
+            continue
+        one = replace(actor, request_key=f"{actor.request_key}/{pk}") if actor.request_key else actor
+        try:
+            outcomes.append(Outcome(pk, operation=submit(one, verb, found[pk], parameters)))
+        except Refused as error:
+            outcomes.append(Outcome(pk, refused=error))
+    return outcomes

@@ -1,0 +1,308 @@
+"""The life of a console: asked for, admitted by a one-use ticket, held by a lease, withdrawn, ended.
+
+A console needs three things at once: the right, a login that lives, and a page that renews the lease. The console
+proxy asks `withdrawn` every second. "Cannot ask" is not "no": an outage of the database or of Redis closes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import IntEnum
+
+from django.conf import settings
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.sessions.models import Session
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext as _
+from redis.exceptions import RedisError
+
+from webvirt import bus
+from webvirt.models import ConsoleMode, ConsoleSession, EndReason, Status, User
+from webvirt.services.access import Access, access_of, accesses_of
+from webvirt.services.catalogue import BY_KIND, Verb, why_not
+
+LEASE = timedelta(seconds=60)
+TICKET_SECONDS = 30
+TICKET = re.compile(r"[A-Za-z0-9_-]{43}")
+VIEWERS_PER_DOMAIN = 20
+VERBS: dict[str, Verb] = {
+    ConsoleMode.VIEW: BY_KIND["domain.view"],
+    ConsoleMode.CONTROL: BY_KIND["domain.console"],
+}
+
+
+class Close(IntEnum):
+    """Close codes of a console's sockets; the page has a sentence and a remedy for each."""
+
+    MALFORMED = 4400
+    TICKET = 4401
+    WITHDRAWN = 4403
+    UNKNOWN = 4404
+    NOT_NOW = 4409
+    GUEST = 4410
+    HOST = 4421
+    DISPLAY = 4422
+    OUT_OF_REACH = 4423
+    TOO_MANY = 4429
+    NO_REDIS = 4450
+
+
+class Refusal(Exception):
+    """A console that is not opened; `str(error)` is a sentence for the person."""
+
+    def __init__(self, code: Close, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Admission:
+    """A console session as it was when its ticket was redeemed; what must stay so for it to live."""
+
+    session: int
+    mode: str
+    session_key: str
+    auth_hash: str
+    host: int
+    domain_uuid: str
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Somebody else at the same guest."""
+
+    name: str
+    mode: str
+
+
+@dataclass(frozen=True)
+class View:
+    """What a page is told of its own console: why it ended (empty while it lives), and who else is there."""
+
+    ended: str
+    others: list[Viewer]
+
+
+def login_key(session_key: str) -> str:
+    """A keyed hash of a login session: the row tells which login it was without being one."""
+    return salted_hmac("webvirt.console", session_key).hexdigest()
+
+
+# --- from the page's socket
+
+
+def open_session(
+    user: User, session_key: str, domain_pk: int, mode: str, address: str | None, replaces: int | None = None
+) -> ConsoleSession:
+    """A new console session with its lease, or Refusal. `replaces` names an older one of the same login to end."""
+    access = access_of(user)
+    domain = access.domains().filter(pk=domain_pk).first()
+    if domain is None:
+        raise Refusal(Close.UNKNOWN, _("There is no such machine."))
+    verb = VERBS[mode]
+    if not access.may(verb, domain):
+        raise Refusal(Close.WITHDRAWN, _("Your role here does not allow “%(verb)s”.") % {"verb": verb.label})
+    if reason := why_not(verb, domain):
+        raise Refusal(Close.NOT_NOW, _("No console now: %(reason)s.") % {"reason": reason})
+    now = timezone.now()
+    with transaction.atomic():
+        # The person's row is locked, so that two pages opening at once cannot both be the last one allowed.
+        User.objects.select_for_update().get(pk=user.pk)
+        if replaces is not None:
+            mine = ConsoleSession.objects.filter(pk=replaces, user=user, login_key=login_key(session_key))
+            mine.filter(ended_at=None).update(ended_at=now, end_reason=EndReason.REPLACED)
+        refuse_too_many(user, domain.pk, now)
+        return ConsoleSession.objects.create(
+            user=user,
+            domain=domain,
+            mode=mode,
+            address=address,
+            login_key=login_key(session_key),
+            leased_until=now + LEASE,
+        )
+
+
+def refuse_too_many(user: User, domain_pk: int, now: datetime) -> None:
+    """Raise Refusal when the person, or the machine, has all the consoles it may have."""
+    alive = ConsoleSession.objects.filter(ended_at=None, leased_until__gt=now)
+    if alive.filter(user=user).count() >= settings.WEBVIRT_CONSOLES_PER_USER:
+        limit = settings.WEBVIRT_CONSOLES_PER_USER
+        raise Refusal(
+            Close.TOO_MANY, _("You have %(limit)d consoles open, the most allowed: close one.") % {"limit": limit}
+        )
+    if alive.filter(domain=domain_pk).count() >= VIEWERS_PER_DOMAIN:
+        limit = VIEWERS_PER_DOMAIN
+        raise Refusal(Close.TOO_MANY, _("%(limit)d people watch this machine, the most allowed.") % {"limit": limit})
+
+
+def issue_ticket(session: ConsoleSession) -> str:
+    """A ticket for the proxy: 256 random bits, good once and for 30 s, kept hashed. Raises Refusal without Redis."""
+    ticket = secrets.token_urlsafe(32)
+    try:
+        bus.store().set(ticket_name(ticket), session.pk, ex=TICKET_SECONDS)
+    except RedisError:
+        end(session.pk, EndReason.FAILED)
+        raise Refusal(
+            Close.NO_REDIS, _("Redis does not answer, so no console can be opened; those that are open go on.")
+        ) from None
+    return ticket
+
+
+def ticket_name(ticket: str) -> str:
+    return "webvirt.ticket." + hashlib.sha256(ticket.encode()).hexdigest()
+
+
+def resume(pk: int, user: User, session_key: str) -> ConsoleSession:
+    """The session of a page that comes back, its lease renewed; only the same login may. Raises Refusal."""
+    session = ConsoleSession.objects.filter(pk=pk, user=user, login_key=login_key(session_key)).first()
+    if session is None:
+        raise Refusal(Close.UNKNOWN, _("There is no such console."))
+    renew(pk)
+    return session
+
+
+def renew(pk: int) -> None:
+    """Push the lease forward; an ended session stays ended."""
+    ConsoleSession.objects.filter(pk=pk, ended_at=None).update(leased_until=timezone.now() + LEASE)
+
+
+def look(session: ConsoleSession) -> View:
+    """What the page of this session should know now."""
+    here = Q(ended_at=None, opened_at__isnull=False)
+    rows = ConsoleSession.objects.filter(Q(pk=session.pk) | here, domain=session.domain_id).select_related("user")
+    mine = None
+    others = []
+    for row in rows.order_by("pk"):
+        if row.pk == session.pk:
+            mine = row
+        else:
+            others.append(Viewer(row.user.get_username(), row.mode))
+    if mine is None:
+        return View(EndReason.MISSING, others)
+    return View(mine.end_reason, others)
+
+
+# --- from the proxy
+
+
+def redeem(ticket: str, session_key: str) -> Admission:
+    """The session a ticket admits to, once, and only for the login it was issued to. Raises Refusal."""
+    refused = Refusal(Close.TICKET, "this ticket admits to no console")
+    if not (session_key and TICKET.fullmatch(ticket)):
+        raise refused
+    try:
+        kept = bus.store().getdel(ticket_name(ticket))
+    except RedisError:
+        raise Refusal(Close.NO_REDIS, "Redis does not answer") from None
+    rows = ConsoleSession.objects.select_related("user", "domain__host")
+    session = rows.filter(pk=int(str(kept, "ascii"))).first() if isinstance(kept, bytes) else None
+    if session is None or not secrets.compare_digest(session.login_key, login_key(session_key)):
+        raise refused
+    admission = Admission(
+        session=session.pk,
+        mode=session.mode,
+        session_key=session_key,
+        auth_hash=session.user.get_session_auth_hash(),
+        host=session.domain.host_id,
+        domain_uuid=session.domain.uuid,
+    )
+    if reason := withdrawn([admission]).get(session.pk):
+        raise Refusal(Close.WITHDRAWN, reason)
+    if not ConsoleSession.objects.filter(pk=session.pk, opened_at=None, ended_at=None).update(opened_at=timezone.now()):
+        raise refused
+    return admission
+
+
+def withdrawn(admissions: Iterable[Admission]) -> dict[int, EndReason]:
+    """Which of the open consoles may not go on, and why: three queries for however many there are."""
+    asked = {admission.session: admission for admission in admissions}
+    if not asked:
+        return {}
+    rows = ConsoleSession.objects.select_related("user", "domain__host").in_bulk(list(asked))
+    logins = Session.objects.filter(expire_date__gt=timezone.now()).in_bulk(
+        list({admission.session_key for admission in asked.values()})
+    )
+    accesses = accesses_of({row.user for row in rows.values()})
+    found: dict[int, EndReason] = {}
+    for pk, admission in asked.items():
+        row = rows.get(pk)
+        if row is None:
+            found[pk] = EndReason.MISSING
+        elif reason := why_withdrawn(row, admission, logins, accesses[row.user_id]):
+            found[pk] = reason
+    return found
+
+
+def why_withdrawn(
+    row: ConsoleSession, admission: Admission, logins: Mapping[str, Session], access: Access
+) -> EndReason | None:
+    """The first reason why this console must end, or None."""
+    if row.ended_at:
+        return EndReason(row.end_reason)
+    if row.leased_until < timezone.now():
+        return EndReason.LEASE
+    login = logins.get(admission.session_key)
+    return why_not_this_person(row.user, admission, login) or why_not_this_machine(row, admission, access)
+
+
+def why_not_this_person(user: User, admission: Admission, login: Session | None) -> EndReason | None:
+    if not user.is_active:
+        return EndReason.DEACTIVATED
+    if not secrets.compare_digest(admission.auth_hash, user.get_session_auth_hash()):
+        return EndReason.PASSWORD
+    if not is_login_of(user, admission.auth_hash, login):
+        return EndReason.LOGOUT
+    return None
+
+
+def why_not_this_machine(row: ConsoleSession, admission: Admission, access: Access) -> EndReason | None:
+    domain, verb = row.domain, VERBS[row.mode]
+    if domain.missing_since or domain.host.removed_at:
+        return EndReason.MISSING
+    if domain.host_id != admission.host:
+        return EndReason.MOVED
+    if not access.may(verb, domain):
+        return EndReason.RIGHT
+    # A machine whose state we cannot learn now keeps its consoles.
+    if verb.states and domain.status not in {*verb.states, Status.UNKNOWN}:
+        return EndReason.OFF
+    return None
+
+
+def is_login_of(user: User, auth_hash: str, login: Session | None) -> bool:
+    """Whether this login session is there, is this person's, and was made with this password."""
+    if login is None:
+        return False
+    data = login.get_decoded()
+    return data.get(SESSION_KEY) == str(user.pk) and secrets.compare_digest(data.get(HASH_SESSION_KEY, ""), auth_hash)
+
+
+def count(pk: int, to_browser: int, to_guest: int) -> None:
+    """Keep how many bytes a console has carried."""
+    ConsoleSession.objects.filter(pk=pk).update(bytes_to_browser=to_browser, bytes_to_guest=to_guest)
+
+
+def end(pk: int, reason: EndReason) -> None:
+    """Write the end of a session, unless it was written."""
+    ConsoleSession.objects.filter(pk=pk, ended_at=None).update(ended_at=timezone.now(), end_reason=reason)
+
+
+def end_orphans(started: datetime) -> int:
+    """End what an earlier proxy left open, ours having started then. Returns how many."""
+    left = ConsoleSession.objects.filter(ended_at=None, opened_at__lt=started)
+    return left.update(ended_at=timezone.now(), end_reason=EndReason.PROXY)
+
+
+def end_unopened() -> int:
+    """End the sessions whose page asked for a console and never connected. Returns how many."""
+    now = timezone.now()
+    never = ConsoleSession.objects.filter(ended_at=None, opened_at=None, leased_until__lt=now)
+    return never.update(ended_at=now, end_reason=EndReason.UNOPENED)

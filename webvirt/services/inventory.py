@@ -1,0 +1,280 @@
+"""What hosts tell us, made into rows. The only writer of what "is"; absence becomes `missing_since`, never deletion."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from webvirt import bus
+from webvirt.hypervisor.types import (
+    Check,
+    DomainReading,
+    DomainState,
+    DomainSummary,
+    DomainUsage,
+    GuestAddress,
+    HostInfo,
+)
+from webvirt.models import Definition, Domain, Host, HostState, Screen, Status
+
+SUMMARY_FIELDS = (
+    "name",
+    "status",
+    "status_reason",
+    "status_since",
+    "persistent",
+    "autostart",
+    "vcpus",
+    "memory_kib",
+    "missing_since",
+    "forgotten_at",
+)
+USAGE_FIELDS = (
+    "cpu_percent",
+    "memory_used_kib",
+    "disk_read_rate",
+    "disk_write_rate",
+    "net_rx_rate",
+    "net_tx_rate",
+    "usage_at",
+    "not_responding_since",
+)
+CHUNK = 400
+"""Rows in one bulk UPDATE: SQLite allows so many variables and no more."""
+
+
+def status_of(summary: DomainSummary) -> Status:
+    """A person's word for what libvirt says: shut off with saved memory is `saved`."""
+    if summary.managed_save and summary.state == DomainState.SHUTOFF:
+        return Status.SAVED
+    return Status(summary.state.value)
+
+
+def reconcile(
+    host: Host, seen: Sequence[DomainSummary], *, asked: Collection[str] | None = None, watched: bool = True
+) -> set[int]:
+    """Write what a host said of its domains; returns the ids of the rows that changed.
+
+    `asked` are the uuids that were asked for (None: all of the host's), so that those not `seen` are missing.
+    `watched` is False at the first look after a gap, when we cannot say since when a state holds.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        rows = Domain.objects.filter(host=host).defer("description")
+        if asked is not None:
+            rows = rows.filter(uuid__in=asked)
+        known = {row.uuid: row for row in rows}
+        news = [s for s in seen if s.uuid not in known]
+        changed = [
+            row
+            for summary in seen
+            if (row := known.get(summary.uuid)) and apply_summary(row, summary, now if watched else None)
+        ]
+        gone = mark_missing(known, seen, now)
+        Domain.objects.bulk_update([*changed, *gone], [*SUMMARY_FIELDS, *USAGE_FIELDS], batch_size=CHUNK)
+        created = Domain.objects.bulk_create([new_row(host, s, now if watched else None) for s in news])
+        touched = {row.pk for row in [*changed, *gone, *created]}
+        announce_domains(host, touched)
+    return touched
+
+
+def announce_domains(host: Host, ids: Iterable[int]) -> None:
+    names = [f"domain:{pk}" for pk in ids]
+    if names:
+        bus.announce([*names, "domains", f"host:{host.pk}"])
+
+
+def new_row(host: Host, summary: DomainSummary, since: datetime | None) -> Domain:
+    row = Domain(host=host, uuid=summary.uuid)
+    apply_summary(row, summary, since)
+    # A machine that is new to us has been as it is for longer than we know.
+    row.status_since = None
+    return row
+
+
+def apply_summary(row: Domain, summary: DomainSummary, since: datetime | None) -> bool:
+    """Bring a row up to what was said; True if that changed it. `since` is when a new state began, if we know."""
+    before = tuple(getattr(row, name) for name in SUMMARY_FIELDS)
+    status = status_of(summary)
+    if row.status != status:
+        row.status_since = since
+        forget_usage(row)
+    row.status = status
+    row.status_reason = summary.reason
+    row.name = summary.name
+    row.persistent = summary.persistent
+    row.autostart = summary.autostart
+    row.missing_since = row.forgotten_at = None
+    # Only until its definition is read, which counts them its own way: two writers would never agree.
+    row.vcpus = row.vcpus or summary.vcpus
+    row.memory_kib = row.memory_kib or summary.memory_kib
+    return before != tuple(getattr(row, name) for name in SUMMARY_FIELDS)
+
+
+def forget_usage(row: Domain) -> None:
+    row.not_responding_since = None
+    for name in USAGE_FIELDS:
+        setattr(row, name, None)
+
+
+def mark_missing(known: dict[str, Domain], seen: Sequence[DomainSummary], now: datetime) -> list[Domain]:
+    """The rows that the host no longer lists, marked so; grants and history stay with them."""
+    listed = {summary.uuid for summary in seen}
+    gone = [row for uuid, row in known.items() if uuid not in listed and row.missing_since is None]
+    for row in gone:
+        row.missing_since = row.status_since = now
+        row.status = Status.MISSING
+        row.status_reason = ""
+        forget_usage(row)
+    return gone
+
+
+def forget(domain: Domain) -> bool:
+    """Dismiss a missing domain from all lists; False if it is not missing (any more). Its history stays."""
+    with transaction.atomic():
+        missing = Domain.objects.filter(pk=domain.pk, missing_since__isnull=False)
+        forgotten = missing.update(forgotten_at=timezone.now())
+        if forgotten:
+            announce_domains(domain.host, [domain.pk])
+    return bool(forgotten)
+
+
+def remember_definition(host: Host, reading: DomainReading) -> bool:
+    """Keep a domain's definitions; True if they differ from what we had."""
+    now = timezone.now()
+    shown = reading.live or reading.inactive
+    with transaction.atomic():
+        domain = Domain.objects.filter(host=host, uuid=reading.summary.uuid).first()
+        if domain is None or shown is None:
+            return False
+        known = Definition.objects.filter(domain=domain).first()
+        new = Definition(
+            domain=domain,
+            inactive=asdict(reading.inactive or shown),
+            live=asdict(reading.live) if reading.live else None,
+            inactive_xml=reading.inactive_xml,
+            live_xml=reading.live_xml,
+            addresses=known.addresses if known and reading.live else [],
+            read_at=now,
+        )
+        if known and (known.inactive_xml, known.live_xml) == (new.inactive_xml, new.live_xml):
+            return False
+        new.save(force_update=known is not None, force_insert=known is None)
+        Domain.objects.filter(pk=domain.pk).update(
+            title=shown.title[:255],
+            description=shown.description,
+            tag_line="".join(f" {tag}" for tag in shown.tags) + " " if shown.tags else "",
+            vcpus=shown.vcpus,
+            memory_kib=shown.memory_kib,
+        )
+        announce_domains(host, [domain.pk])
+    return True
+
+
+def remember_addresses(host: Host, uuid: str, addresses: Sequence[GuestAddress]) -> None:
+    """Keep the addresses of a running guest, announcing it only when they changed."""
+    found = [asdict(address) for address in addresses]
+    definition = Definition.objects.filter(domain__host=host, domain__uuid=uuid).only("domain_id", "addresses").first()
+    if definition is None or definition.addresses == found:
+        return
+    with transaction.atomic():
+        Definition.objects.filter(pk=definition.pk).update(addresses=found)
+        bus.announce([f"domain:{definition.pk}"])
+
+
+def remember_screen(host: Host, uuid: str, png: bytes) -> int | None:
+    """Keep the picture of a guest's screen; returns the domain's id, or None for one we do not know."""
+    pk = Domain.objects.filter(host=host, uuid=uuid).values_list("pk", flat=True).first()
+    if pk is None:
+        return None
+    with transaction.atomic():
+        Screen.objects.update_or_create(domain_id=pk, defaults={"png": png, "taken_at": timezone.now()})
+        bus.announce([f"screen:{pk}"])
+    return pk
+
+
+def remember_usage(host: Host, rates: dict[str, dict[str, float | int | None]], hung: Iterable[str] = ()) -> None:
+    """Keep the use of running domains by uuid (see `rates_between`), and which ones do not answer."""
+    now = timezone.now()
+    silent = set(hung)
+    with transaction.atomic():
+        rows = list(Domain.objects.filter(host=host, uuid__in=[*rates, *silent]).only("uuid", *USAGE_FIELDS))
+        for row in rows:
+            if row.uuid in silent:
+                row.not_responding_since = row.not_responding_since or now
+                continue
+            row.not_responding_since = None
+            row.usage_at = now
+            for name, value in rates[row.uuid].items():
+                setattr(row, name, value)
+        Domain.objects.bulk_update(rows, USAGE_FIELDS, batch_size=CHUNK)
+        bus.announce([f"use:{host.pk}"])
+
+
+def rates_between(before: DomainUsage, after: DomainUsage, seconds: float) -> dict[str, float | int | None]:
+    """Rates from two readings `seconds` apart: CPU in percent of all vCPUs, the rest in bytes per second.
+
+    Counters that ran backwards (the guest restarted between) give None rather than nonsense.
+    """
+
+    def rate(old: int, new: int) -> int | None:
+        return int((new - old) / seconds) if new >= old and seconds > 0 else None
+
+    busy = rate(before.cpu_ns, after.cpu_ns)
+    return {
+        "cpu_percent": None if busy is None else min(100.0, round(busy / 1e7 / max(1, after.vcpus), 1)),
+        "memory_used_kib": after.memory_used_kib,
+        "disk_read_rate": rate(before.disk_read_bytes, after.disk_read_bytes),
+        "disk_write_rate": rate(before.disk_write_bytes, after.disk_write_bytes),
+        "net_rx_rate": rate(before.net_rx_bytes, after.net_rx_bytes),
+        "net_tx_rate": rate(before.net_tx_bytes, after.net_tx_bytes),
+    }
+
+
+def host_is(host_pk: int, state: HostState, reason: str = "") -> None:
+    """Write that a host is up, down or refusing, with since when. Its domains keep their last known state."""
+    now = timezone.now()
+    seen = {"seen_at": now} if state == HostState.UP else {}
+    with transaction.atomic():
+        changed = (
+            Host.objects.filter(pk=host_pk)
+            .exclude(state=state)
+            .update(state=state, state_since=now, state_reason=reason, **seen)
+        )
+        if changed:
+            bus.announce([f"host:{host_pk}", "hosts", "domains"])
+            return
+        fresh = Host.objects.filter(pk=host_pk).exclude(state_reason=reason).update(state_reason=reason)
+        if seen:
+            Host.objects.filter(pk=host_pk).update(**seen)
+        if fresh:
+            bus.announce([f"host:{host_pk}", "hosts"])
+
+
+def remember_host(host_pk: int, info: HostInfo, checks: Sequence[Check]) -> None:
+    """Keep what a host says of itself and its capability check."""
+    with transaction.atomic():
+        Host.objects.filter(pk=host_pk).update(
+            uuid=info.uuid, info=asdict(info), checks=[asdict(check) for check in checks]
+        )
+        bus.announce([f"host:{host_pk}", "hosts"])
+
+
+def remember_trial(host_pk: int, trial: Sequence[Check]) -> None:
+    """Keep the steps of the last connection trial."""
+    with transaction.atomic():
+        Host.objects.filter(pk=host_pk).update(trial=[asdict(check) for check in trial])
+        bus.announce([f"host:{host_pk}"])
+
+
+def remember_host_usage(host_pk: int, cpu_percent: float | None, memory_used_kib: int) -> None:
+    with transaction.atomic():
+        now = timezone.now()
+        Host.objects.filter(pk=host_pk).update(
+            cpu_percent=cpu_percent, memory_used_kib=memory_used_kib, usage_at=now, seen_at=now
+        )
+        bus.announce([f"use:{host_pk}"])

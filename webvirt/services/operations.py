@@ -1,0 +1,319 @@
+"""The life of an operation: asked for, claimed, run, ended; and what ends it when its worker dies.
+
+The row is the truth. Celery only carries its number, perhaps twice, perhaps never: claiming is a conditional UPDATE,
+and what was not delivered is sent again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from celery.exceptions import CeleryError
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+from kombu.exceptions import KombuError
+from pydantic import ValidationError
+from redis.exceptions import RedisError
+
+from webvirt import bus
+from webvirt.celery import app
+from webvirt.models import Domain, Host, Operation, OperationState, Origin, User
+from webvirt.services.access import Access, access_of
+from webvirt.services.catalogue import BY_KIND, Spec, Verb, why_not
+from webvirt.services.phrases import said
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 5
+LOST_AFTER = timedelta(seconds=30)
+"""Without a heartbeat for so long, a running operation's worker is taken for dead."""
+RESEND_AFTER = timedelta(seconds=15)
+
+S = OperationState
+
+
+class Refused(Exception):
+    """An operation that was not accepted; `str(error)` is a sentence for the person."""
+
+
+class Denied(Refused):
+    """The person may know of the object, but not do this to it."""
+
+
+class NotNow(Refused):
+    """It makes no sense in the state the object is in."""
+
+
+class Busy(Refused):
+    """Another operation holds the object."""
+
+    def __init__(self, holder: Operation | None) -> None:
+        self.holder = holder
+        super().__init__(busy_text(holder))
+
+
+class Invalid(Refused):
+    """The parameters are not what the verb takes; `fields` has a sentence for each wrong one."""
+
+    def __init__(self, fields: dict[str, str]) -> None:
+        self.fields = fields
+        super().__init__("; ".join(f"{name}: {text}" if name else text for name, text in fields.items()))
+
+
+class Cancelled(Exception):
+    """Raised inside a runner, at its next report, after somebody asked to cancel."""
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who asks, and by which way; `user` is None when the system itself does."""
+
+    user: User | None
+    origin: Origin
+    address: str | None = None
+    token_name: str = ""
+    request_key: str = ""
+    """What a program calls this request; asking again under the same key gives the same operation, nothing twice."""
+
+    @property
+    def name(self) -> str:
+        return self.user.get_username() if self.user else "webvirt"
+
+
+def submit(actor: Actor, verb: Verb, target: Domain | Host, parameters: dict[str, Any] | None = None) -> Operation:
+    """Accept a verb on an object: rights, state, parameters, then the row, which is also the busy lock.
+
+    Raises Denied, NotNow, Invalid or Busy. The operation is sent to a worker once the transaction is in. A request
+    key that was used before gives the operation of then, whatever became of it.
+    """
+    if actor.user is not None and not access_of(actor.user).may(verb, target):
+        raise Denied(_("Your role here does not allow “%(verb)s”.") % {"verb": verb.label})
+    if verb.session:
+        raise Invalid({"": _("“%(verb)s” is not an operation.") % {"verb": verb.label}})
+    spec = parse_parameters(verb, parameters or {})
+    if before := asked_before(actor, verb, spec, target):
+        return before
+    domain = target if isinstance(target, Domain) else None
+    if domain is not None and (reason := why_not(verb, domain)):
+        raise NotNow(refusal(verb, reason))
+    operation = Operation(
+        kind=verb.kind,
+        exclusive=verb.exclusive,
+        queue=verb.queue,
+        user=actor.user,
+        actor=actor.name,
+        origin=actor.origin,
+        address=actor.address,
+        token_name=actor.token_name,
+        request_key=actor.request_key,
+        host=target.host if isinstance(target, Domain) else target,
+        domain=domain,
+        target=target.name,
+        parameters=kept(spec),
+        virsh=verb.virsh(target, spec),
+    )
+    try:
+        with transaction.atomic():
+            operation.save(force_insert=True)
+    except IntegrityError:
+        if before := asked_before(actor, verb, spec, target):
+            return before
+        raise Busy(holder_of(target)) from None
+    announce(operation)
+    transaction.on_commit(lambda: send(operation))
+    return operation
+
+
+def kept(spec: Spec) -> dict[str, Any]:
+    """The parameters as an operation keeps them."""
+    return spec.model_dump(mode="json", exclude_none=True)
+
+
+def asked_before(actor: Actor, verb: Verb, spec: Spec, target: Domain | Host | None = None) -> Operation | None:
+    """What this person's program asked for under the same key; Invalid when that was something else.
+
+    `target` is None where the verb makes it (adding a host).
+    """
+    if actor.user is None or not actor.request_key:
+        return None
+    before = Operation.objects.filter(user=actor.user, request_key=actor.request_key).first()
+    if before is None:
+        return None
+    same_target = target is None or target == (before.domain or before.host)
+    if before.kind != verb.kind or before.parameters != kept(spec) or not same_target:
+        raise Invalid({"Idempotency-Key": _("This key was used for another request before.")})
+    return before
+
+
+def refusal(verb: Verb, reason: Promise | str) -> str:
+    return _("“%(verb)s” cannot be done now: %(reason)s.") % {"verb": verb.label, "reason": reason}
+
+
+def parse_parameters(verb: Verb, parameters: dict[str, Any]) -> Spec:
+    """The verb's Spec from raw values, or Invalid with a sentence for each wrong field."""
+    try:
+        return verb.spec.model_validate(parameters)
+    except ValidationError as error:
+        fields = {}
+        for problem in error.errors(include_url=False):
+            name = ".".join(str(part) for part in problem["loc"])
+            fields[name] = said(problem["msg"].removeprefix("Value error, "))
+        raise Invalid(fields) from None
+
+
+def holder_of(target: Domain | Host) -> Operation | None:
+    """The exclusive operation under way on an object, if there is one."""
+    if isinstance(target, Domain):
+        return Operation.objects.active().filter(domain=target, exclusive=True).first()
+    return Operation.objects.active().filter(host=target, domain=None, exclusive=True).first()
+
+
+def busy_text(holder: Operation | None) -> str:
+    if holder is None:
+        return _("Busy a moment ago: try again.")
+    seconds = max(0, int((timezone.now() - holder.created_at).total_seconds()))
+    values = {"verb": BY_KIND[holder.kind].label, "who": holder.actor, "seconds": seconds}
+    return _("Busy: “%(verb)s”, asked by %(who)s %(seconds)s s ago.") % values
+
+
+def send(operation: Operation) -> None:
+    """Hand it to a worker. When Redis is away the row stays queued and `resend` tries again."""
+    try:
+        app.send_task("webvirt.run_operation", args=[operation.pk], queue=operation.queue)
+    except (RedisError, KombuError, CeleryError, OSError) as error:
+        log.warning("operation %s stays queued: %s", operation.pk, error)
+        return
+    Operation.objects.filter(pk=operation.pk, state=S.QUEUED).update(sent_at=timezone.now())
+
+
+def announce(operation: Operation) -> None:
+    names = ["operations", f"operation:{operation.pk}", f"host:{operation.host_id}"]
+    if operation.domain_id:
+        names.append(f"domain:{operation.domain_id}")
+    bus.announce(names)
+
+
+# --- in the worker
+
+
+def worker_name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def claim(pk: int) -> Operation | None:
+    """Take a queued operation for this worker, or None when there is nothing (any more) to take."""
+    now = timezone.now()
+    taken = Operation.objects.filter(pk=pk, state=S.QUEUED).update(
+        state=S.RUNNING, started_at=now, heartbeat_at=now, worker=worker_name()
+    )
+    if not taken:
+        return None
+    operation = Operation.objects.select_related("host", "domain__host", "user").get(pk=pk)
+    announce(operation)
+    return operation
+
+
+def still_allowed(operation: Operation) -> bool:
+    """Rights may have been withdrawn while it was queued."""
+    if operation.user is None:
+        return True
+    return access_of(operation.user).may(BY_KIND[operation.kind], operation.domain or operation.host)
+
+
+def beat(operation: Operation) -> None:
+    Operation.objects.filter(pk=operation.pk, state=S.RUNNING).update(heartbeat_at=timezone.now())
+
+
+def report(operation: Operation, phase: str, done: int | None = None, total: int | None = None) -> None:
+    """Write progress (at most twice a second, please); raises Cancelled when somebody asked for that."""
+    mine = Operation.objects.filter(pk=operation.pk, state=S.RUNNING, worker=operation.worker)
+    mine.update(phase=phase, done=done, total=total, heartbeat_at=timezone.now())
+    announce(operation)
+    if mine.filter(cancel_asked_at__isnull=False).exists():
+        raise Cancelled
+
+
+def finish(
+    operation: Operation, state: OperationState, *, error: str = "", remedy: str = "", result: Any = None
+) -> bool:
+    """Bring a running operation to its end, once: False when somebody else did (a worker taken for dead)."""
+    ended = Operation.objects.filter(pk=operation.pk, state=S.RUNNING, worker=operation.worker).update(
+        state=state, finished_at=timezone.now(), error=error, remedy=remedy, result=result or {}, phase=""
+    )
+    if ended:
+        announce(operation)
+    return bool(ended)
+
+
+# --- from any door
+
+
+def may_answer_for(access: Access, operation: Operation) -> bool:
+    """The asker, and whoever may ask for the same: they may cancel it, and read what exactly was asked for."""
+    own = operation.user is not None and operation.user == access.user
+    # A verb that this version no longer has nobody may ask for.
+    verb = BY_KIND.get(operation.kind)
+    return own or (verb is not None and access.may(verb, operation.domain or operation.host))
+
+
+def cancel(operation: Operation) -> bool:
+    """Ask an operation to stop: a queued one ends now, a running one at its next look. False if it cannot."""
+    now = timezone.now()
+    ended = Operation.objects.filter(pk=operation.pk, state=S.QUEUED).update(
+        state=S.CANCELLED, finished_at=now, cancel_asked_at=now
+    )
+    asked = 0
+    if not ended and BY_KIND[operation.kind].cancellable:
+        running = Operation.objects.filter(pk=operation.pk, state=S.RUNNING, cancel_asked_at=None)
+        asked = running.update(cancel_asked_at=now)
+    if ended or asked:
+        announce(operation)
+    return bool(ended or asked)
+
+
+# --- from the clerk, every few seconds
+
+
+def reap(now: datetime) -> int:
+    """End the operations whose worker died. Returns how many.
+
+    What they had begun may have been carried out: the host is asked afresh by inventory, never assumed.
+    """
+    lost = Operation.objects.filter(state=S.RUNNING, heartbeat_at__lt=now - LOST_AFTER)
+    return sum(end_lost(operation, now) for operation in lost.select_related("host"))
+
+
+def end_lost(operation: Operation, now: datetime) -> bool:
+    still = Q(pk=operation.pk, state=S.RUNNING, heartbeat_at=operation.heartbeat_at)
+    ended = Operation.objects.filter(still).update(
+        state=S.FAILED,
+        finished_at=now,
+        error=gettext_noop("The worker that ran this was lost."),
+        remedy=gettext_noop(
+            "The host may have carried it out all the same: look at the machine's state before trying again."
+        ),
+    )
+    if ended:
+        log.warning("operation %s: worker %s lost", operation.pk, operation.worker)
+        announce(operation)
+    return bool(ended)
+
+
+def resend(now: datetime) -> int:
+    """Send again what is queued and was not delivered in time. Returns how many."""
+    waiting = Operation.objects.filter(state=S.QUEUED, created_at__lt=now - RESEND_AFTER).filter(
+        Q(sent_at=None) | Q(sent_at__lt=now - RESEND_AFTER)
+    )
+    operations = list(waiting.order_by("pk")[:100])
+    for operation in operations:
+        send(operation)
+    return len(operations)

@@ -1,0 +1,77 @@
+"""What a runner gets: its operation, the parameters as typed, the host's handle, and how to report."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from webvirt.hypervisor.connection import Connection, connect
+from webvirt.hypervisor.errors import HypervisorError
+from webvirt.hypervisor.types import HostAddress
+from webvirt.models import Domain, Operation
+from webvirt.services import operations
+from webvirt.services.catalogue import BY_KIND, Spec
+
+Result = dict[str, Any] | None
+REPORT_SECONDS = 0.5
+
+_open: dict[tuple[int, HostAddress], Connection] = {}
+_opening = threading.Lock()
+
+
+def connection_to(address: HostAddress) -> Connection:
+    """This process's handle to a host, kept between operations; a stale one is replaced.
+
+    Keyed by process as well: a handle that came over a fork is dead on both sides if touched.
+    """
+    key = (os.getpid(), address)
+    with _opening:
+        kept = _open.get(key)
+        if kept is not None:
+            try:
+                kept.host.ping()
+            except HypervisorError:
+                _open.pop(key).close()
+            else:
+                return kept
+        _open[key] = connect(address)
+        return _open[key]
+
+
+class Failed(Exception):
+    """A runner's own finding that it cannot be done: a sentence, and what the person can do."""
+
+    def __init__(self, sentence: str, remedy: str = "") -> None:
+        super().__init__(sentence)
+        self.remedy = remedy
+
+
+@dataclass
+class Context:
+    """One operation being carried out."""
+
+    operation: Operation
+    _reported_at: float = field(default=0.0, init=False)
+
+    @property
+    def spec(self) -> Spec:
+        return BY_KIND[self.operation.kind].spec.model_validate(self.operation.parameters)
+
+    @property
+    def connection(self) -> Connection:
+        return connection_to(self.operation.host.address)
+
+    @property
+    def domain(self) -> Domain:
+        assert self.operation.domain is not None, f"{self.operation.kind} is not about a domain"
+        return self.operation.domain
+
+    def progress(self, phase: str, done: int | None = None, total: int | None = None) -> None:
+        """Report, at most twice a second; raises Cancelled when somebody asked to cancel."""
+        now = time.monotonic()
+        if now - self._reported_at >= REPORT_SECONDS:
+            self._reported_at = now
+            operations.report(self.operation, phase, done, total)

@@ -1,0 +1,67 @@
+"""Runners of the verbs of hosts: trying the connection step by step, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+from django.utils import timezone
+
+from webvirt import bus
+from webvirt.hypervisor.connection import connect
+from webvirt.hypervisor.trial import try_address
+from webvirt.hypervisor.types import Check, Verdict
+from webvirt.models import Host
+from webvirt.services import inventory
+from webvirt.services.catalogue import HostSpec
+from webvirt.services.hosts import check_unique
+from webvirt.services.runners.context import Context, Failed, Result
+
+
+def check(context: Context) -> Result:
+    """Try the connection and read what the host can do; fails with the step that failed."""
+    host = context.operation.host
+    steps = try_steps(context, host)
+    failed = next((step for step in steps if step.verdict == Verdict.FAIL), None)
+    if failed is not None:
+        raise Failed(failed.found, failed.remedy)
+    with connect(host.address) as connection:
+        inventory.remember_host(host.pk, connection.host.info(), connection.host.capability_checks())
+    return {"steps": len(steps)}
+
+
+def try_steps(context: Context, host: Host) -> list[Check]:
+    steps: list[Check] = []
+    for step in try_address(host.address):
+        steps.append(step)
+        inventory.remember_trial(host.pk, steps)
+        context.progress(step.key, len(steps))
+    return steps
+
+
+def edit(context: Context) -> Result:
+    """Give a host another name or address, then try it. The watcher follows by itself."""
+    spec = cast(HostSpec, context.spec)
+    host = context.operation.host
+    host.name, host.transport = spec.name, spec.transport
+    host.hostname, host.port, host.user = spec.hostname, spec.port, spec.user
+    check_unique(host)
+    host.save(update_fields=["name", "transport", "hostname", "port", "user"])
+    bus.announce([f"host:{host.pk}", "hosts", "domains"])
+    return check(context)
+
+
+def remove(context: Context) -> Result:
+    """Take a host off the list. Its row stays for the history; nothing happens on the host."""
+    host = context.operation.host
+    Host.objects.filter(pk=host.pk, removed_at=None).update(removed_at=timezone.now())
+    bus.announce([f"host:{host.pk}", "hosts", "domains"])
+    return None
+
+
+RUNNERS: dict[str, Callable[[Context], Result]] = {
+    "host.add": check,
+    "host.check": check,
+    "host.edit": edit,
+    "host.remove": remove,
+}

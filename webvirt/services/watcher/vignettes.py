@@ -1,0 +1,95 @@
+"""The small things that make a machine's page alive: its screen while somebody looks, and its addresses."""
+
+from __future__ import annotations
+
+import io
+import logging
+import time
+from concurrent.futures import TimeoutError as TooLate
+from dataclasses import dataclass, field
+from functools import partial
+from typing import cast
+
+from PIL import Image
+from redis.exceptions import RedisError
+
+from webvirt import bus
+from webvirt.hypervisor.connection import Connection, connect
+from webvirt.hypervisor.errors import HypervisorError
+from webvirt.models import Domain, Host
+from webvirt.services import inventory
+from webvirt.services.watcher.usage import in_time
+
+log = logging.getLogger(__name__)
+
+WANTED = "screens.wanted"
+"""Redis sorted set: id of a domain whose screen a page shows, until when (epoch seconds)."""
+TURN_SECONDS = 2.0
+SCREEN_WIDTH = 800
+DEADLINE_SECONDS = 6.0
+FIRST_LOOK_SECONDS = 2.0
+LAST_LOOK_SECONDS = 60.0
+
+
+@dataclass
+class Vignettes:
+    """Takes screens and asks for addresses, over a handle of its own."""
+
+    host: Host
+    active: set[str]
+    look_at: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """When (monotonic) to ask a domain for its addresses, and how long to wait after that."""
+    _connection: Connection | None = None
+
+    def run(self) -> None:
+        """Do a little every two seconds for as long as the process lives."""
+        while True:
+            for step in (self.screens, self.addresses):
+                try:
+                    step()
+                except (HypervisorError, TooLate, RedisError) as error:
+                    log.debug("%s: %s", self.host.name, error)
+                    self._connection = None
+            time.sleep(TURN_SECONDS)
+
+    @property
+    def connection(self) -> Connection:
+        if self._connection is None:
+            self._connection = connect(self.host.address)
+        return self._connection
+
+    def screens(self) -> None:
+        """Take the screens that somebody looks at right now."""
+        members = cast(list[bytes], bus.store().zrangebyscore(WANTED, time.time(), "+inf"))
+        wanted = [int(pk) for pk in members]
+        if not wanted:
+            return
+        here = Domain.objects.filter(host=self.host, pk__in=wanted, uuid__in=list(self.active))
+        connection = self.connection
+        for uuid in list(here.values_list("uuid", flat=True)):
+            shot = in_time(partial(connection.domains.screenshot, uuid), DEADLINE_SECONDS)
+            inventory.remember_screen(self.host, uuid, smaller(shot.png))
+
+    def addresses(self) -> None:
+        """Ask running guests for their addresses: soon and often after the start, then once a minute."""
+        now = time.monotonic()
+        self.look_at = {
+            uuid: self.look_at.get(uuid, (now + FIRST_LOOK_SECONDS, FIRST_LOOK_SECONDS)) for uuid in list(self.active)
+        }
+        connection = self.connection
+        for uuid in [uuid for uuid, (when, _) in self.look_at.items() if when <= now]:
+            pause = min(LAST_LOOK_SECONDS, self.look_at[uuid][1] * 2)
+            self.look_at[uuid] = (now + pause, pause)
+            found = in_time(partial(connection.domains.addresses, uuid), DEADLINE_SECONDS)
+            inventory.remember_addresses(self.host, uuid, found)
+
+
+def smaller(png: bytes) -> bytes:
+    """The picture at most `SCREEN_WIDTH` wide, as PNG."""
+    picture = Image.open(io.BytesIO(png))
+    if picture.width <= SCREEN_WIDTH:
+        return png
+    picture.thumbnail((SCREEN_WIDTH, SCREEN_WIDTH))
+    out = io.BytesIO()
+    picture.convert("RGB").save(out, "PNG")
+    return out.getvalue()

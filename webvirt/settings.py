@@ -1,0 +1,220 @@
+"""Everything that can be set, from the environment alone; `deploy/webvirt.env.example` lists it.
+
+A bad value stops the start with one line that names the variable.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import gettext_lazy as _
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def setting(name: str, default: str) -> str:
+    """The environment's value of `name`; an empty one counts as not set."""
+    return os.environ.get(name, "") or default
+
+
+def whole_number(name: str, default: int) -> int:
+    value = setting(name, str(default))
+    if not re.fullmatch(r"\d{1,9}", value):
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}.")
+    return int(value)
+
+
+def secret_key(home: Path) -> str:
+    """The installation's key, made by `deploy/run`; refused when others may read it or it is too short."""
+    path = home / "secret_key"
+    try:
+        key = path.read_text().strip()
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise ImproperlyConfigured(f"No secret key at {path} ({error.strerror}): start once with deploy/run.") from None
+    if mode & 0o077:
+        raise ImproperlyConfigured(f"{path} can be read by others: chmod 600 it.")
+    if len(key) < 50:
+        raise ImproperlyConfigured(f"{path} is too short: delete it and start with deploy/run.")
+    return key
+
+
+def database(url: str, home: Path) -> dict[str, Any]:
+    """Django's database entry: SQLite under `home` where `url` is empty, else `postgres://user:password@host/name`."""
+    if not url:
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": home / "webvirt.sqlite3",
+            "CONN_MAX_AGE": None,
+            "OPTIONS": {
+                # Readers never wait for a writer, a writer waits for its turn instead of failing.
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 20,
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;",
+            },
+        }
+    parts = urlsplit(url)
+    if parts.scheme not in ("postgres", "postgresql") or not parts.path.strip("/"):
+        raise ImproperlyConfigured("DATABASE_URL must look like postgres://user:password@host:5432/name.")
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.strip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": parts.hostname or "",
+        "PORT": str(parts.port or ""),
+        "OPTIONS": {"pool": {"min_size": 1, "max_size": 8}},
+    }
+
+
+# Where this installation lives and how it is reached.
+WEBVIRT_HOME = Path(setting("WEBVIRT_HOME", str(BASE_DIR / "var"))).absolute()
+WEBVIRT_BIND = setting("WEBVIRT_BIND", "127.0.0.1")
+WEBVIRT_PORT = whole_number("WEBVIRT_PORT", 8000)
+WEBVIRT_PUBLIC_URL = setting("WEBVIRT_PUBLIC_URL", f"http://{WEBVIRT_BIND}:{WEBVIRT_PORT}").rstrip("/")
+WEBVIRT_REDIS = setting("WEBVIRT_REDIS", f"unix://{WEBVIRT_HOME}/run/redis.sock")
+WEBVIRT_OPERATION_SECONDS = whole_number("WEBVIRT_OPERATION_SECONDS", 24 * 3600)
+WEBVIRT_CONSOLES_PER_USER = whole_number("WEBVIRT_CONSOLES_PER_USER", 10)
+
+_public = urlsplit(WEBVIRT_PUBLIC_URL)
+if _public.scheme not in ("http", "https") or not _public.hostname:
+    raise ImproperlyConfigured("WEBVIRT_PUBLIC_URL must look like https://vms.example.org.")
+
+SECRET_KEY = secret_key(WEBVIRT_HOME)
+DEBUG = False
+ALLOWED_HOSTS = sorted({_public.hostname, "localhost", "127.0.0.1"})
+CSRF_TRUSTED_ORIGINS = [WEBVIRT_PUBLIC_URL]
+SOCKET_ORIGINS = [
+    WEBVIRT_PUBLIC_URL,
+    *(f"http://{name}:{WEBVIRT_PORT}" for name in ("localhost", "127.0.0.1")),
+]
+_https = _public.scheme == "https"
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "ninja",
+    "webvirt",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "webvirt.web.middleware.SecurityHeaders",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "webvirt.web.middleware.PersonsLanguage",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+]
+ROOT_URLCONF = "webvirt.urls"
+ASGI_APPLICATION = "webvirt.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.jinja2.Jinja2",
+        "DIRS": [BASE_DIR / "templates"],
+        "OPTIONS": {
+            "environment": "webvirt.web.jinja.environment",
+            "context_processors": ["webvirt.web.context.frame"],
+        },
+    },
+    # For the packages that bring Django templates of their own.
+    {"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True},
+]
+
+DATABASES = {"default": database(setting("DATABASE_URL", ""), WEBVIRT_HOME)}
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+
+AUTH_USER_MODEL = "webvirt.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+ACCOUNT_ADAPTER = "webvirt.web.accounts.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_LOGOUT_ON_GET = False
+ACCOUNT_SESSION_REMEMBER = False
+ACCOUNT_RATE_LIMITS = {"login": "60/m/ip", "login_failed": "10/10m/ip,10/10m/key"}
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "overview"
+ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
+
+SESSION_COOKIE_AGE = 8 * 3600
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = _https
+CSRF_FAILURE_VIEW = "webvirt.web.errors.csrf_failure"
+CSRF_COOKIE_SAMESITE = "Strict"
+CSRF_COOKIE_SECURE = _https
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_HSTS_SECONDS = 31_536_000 if _https else 0
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", _("English")), ("zh-hans", _("Simplified Chinese"))]
+LOCALE_PATHS = [BASE_DIR / "webvirt" / "locale"]
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+STATIC_URL = "/static/"
+STATIC_ROOT = WEBVIRT_HOME / "static"
+STATICFILES_DIRS = [BASE_DIR / "static", WEBVIRT_HOME / "front"]
+"""Our own files, and what `deploy/run` copied out of the pinned npm packages."""
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "webvirt.web.assets.HashedStorage"},
+}
+
+# Celery carries operations to workers and nothing else: no results, since the operation's row is the truth.
+CELERY_BROKER_URL = WEBVIRT_REDIS.replace("unix://", "redis+socket://")
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_ACKS_LATE = False
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_DISABLE_PREFETCH = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_TASK_DEFAULT_QUEUE = "fast"
+CELERY_TASK_TIME_LIMIT = WEBVIRT_OPERATION_SECONDS
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    # Redelivery only after any operation has ended; claiming makes a second delivery harmless all the same.
+    "visibility_timeout": WEBVIRT_OPERATION_SECONDS + 3600,
+    # A frozen Redis must not hold a page.
+    "socket_timeout": 3,
+    "socket_connect_timeout": 1,
+    "max_retries": 0,
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {"daphne": {"level": "WARNING"}, "django.channels.server": {"level": "WARNING"}},
+}

@@ -1,0 +1,53 @@
+"""The console of a machine: in its tab, and in a window of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from webvirt.models import Definition, Domain
+from webvirt.services.access import Access
+from webvirt.services.catalogue import BY_KIND
+from webvirt.web.domains import find, header
+from webvirt.web.guards import signed_in
+
+
+@require_GET
+@signed_in
+def tab(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
+    domain = watched(access, pk)
+    return render(request, "console/tab.html", header(request, access, domain, "console") | panel(access, domain))
+
+
+@require_GET
+@signed_in
+def window(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
+    domain = watched(access, pk)
+    return render(request, "console/window.html", {"domain": domain} | panel(access, domain))
+
+
+def watched(access: Access, pk: int) -> Domain:
+    """The machine, if this person may at least watch it; one it may not know of is not found."""
+    domain = find(access, pk)
+    if not access.may(BY_KIND["domain.view"], domain):
+        raise PermissionDenied
+    return domain
+
+
+def panel(access: Access, domain: Domain) -> dict[str, Any]:
+    """What the console's own part of a page needs."""
+    definition = Definition.objects.filter(domain=domain).only("inactive", "live").first()
+    info = definition.shown if definition else {}
+    devices = [device.get("description", "") for device in info.get("devices", ())]
+    return {
+        "may_control": access.may(BY_KIND["domain.console"], domain),
+        "origins": settings.SOCKET_ORIGINS,
+        # Of a machine whose definition we have not read, nothing is said.
+        "has_tablet": bool(info.get("has_tablet", True)),
+        "has_clipboard": any("vdagent" in description for description in devices),
+    }

@@ -1,0 +1,428 @@
+"""Virtual machines: the list over all hosts, one machine with its tabs, and the verbs on them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from django.core.exceptions import PermissionDenied
+from django.db.models import F, Q
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from markupsafe import Markup
+
+from webvirt.models import (
+    ConsoleSession,
+    Definition,
+    Domain,
+    DomainQuerySet,
+    Host,
+    HostState,
+    Operation,
+    Role,
+    Screen,
+    Status,
+)
+from webvirt.services import operations
+from webvirt.services.access import Access, highest
+from webvirt.services.bulk import MOST, Outcome, submit_to_each
+from webvirt.services.catalogue import BY_KIND, verbs_of
+from webvirt.web import answers
+from webvirt.web.actor import actor_of
+from webvirt.web.context import HOST_COLUMNS, HostRow, hosts_for, under_way_for
+from webvirt.web.guards import signed_in, wants_json
+from webvirt.web.hardware import addresses_of, compare, facts_of
+from webvirt.web.lists import Query, Slice, query_of, slice_of
+from webvirt.web.offers import KEYS, LIKELY, as_json, changes_state, offers, verb_words
+from webvirt.web.pieces import piece
+from webvirt.web.verbs import perform
+
+KEYS_OF_LIST = ("q", "state", "host", "tag")
+ORDERS: dict[str, tuple[Any, ...]] = {
+    "name": ("name", "pk"),
+    "-name": ("-name", "-pk"),
+    "state": ("status", "name"),
+    "-state": ("-status", "-name"),
+    "host": ("host__name", "name"),
+    "-host": ("-host__name", "name"),
+    "cpu": (F("cpu_percent").asc(nulls_first=True), "-pk"),
+    "-cpu": (F("cpu_percent").desc(nulls_last=True), "pk"),
+    "memory": ("memory_kib", "name"),
+    "-memory": ("-memory_kib", "name"),
+}
+STATES = {
+    "running": Q(status=Status.RUNNING),
+    "off": Q(status__in=(Status.SHUTOFF, Status.SAVED, Status.CRASHED)),
+    "paused": Q(status__in=(Status.PAUSED, Status.PMSUSPENDED)),
+    "trouble": Q(status__in=(Status.CRASHED, Status.UNKNOWN, Status.MISSING))
+    | Q(status=Status.PAUSED, status_reason__in=("I/O error", "watchdog", "guest crashed")),
+}
+
+
+class Row(NamedTuple):
+    """One line of the list: plain values, in the order of COLUMNS."""
+
+    pk: int
+    name: str
+    title: str
+    tag_line: str
+    status: str
+    status_reason: str
+    status_since: datetime | None
+    first_seen_at: datetime
+    vcpus: int
+    memory_kib: int
+    cpu_percent: float | None
+    memory_used_kib: int | None
+    not_responding_since: datetime | None
+    host_id: int
+
+    @property
+    def is_running(self) -> bool:
+        return self.status == Status.RUNNING
+
+    @property
+    def memory_percent(self) -> float | None:
+        if self.memory_used_kib is None or not self.memory_kib:
+            return None
+        return min(100.0, 100 * self.memory_used_kib / self.memory_kib)
+
+    @property
+    def likely(self) -> str:
+        """The kind of the verb to offer beside it; a running machine's is its console."""
+        return LIKELY.get(Status(self.status), "domain.console" if self.status == Status.RUNNING else "")
+
+    @property
+    def likely_path(self) -> str:
+        return f"/{BY_KIND[self.likely].name}/"
+
+
+COLUMNS = (
+    "pk",
+    "name",
+    "title",
+    "tag_line",
+    "status",
+    "status_reason",
+    "status_since",
+    "first_seen_at",
+    "vcpus",
+    "memory_kib",
+    "cpu_percent",
+    "memory_used_kib",
+    "not_responding_since",
+    "host_id",
+)
+
+
+@require_GET
+@signed_in
+def index(request: HttpRequest, access: Access) -> HttpResponse:
+    query = query_of(request.GET, KEYS_OF_LIST)
+    found = filtered(access.domains().select_related(None), query)
+    return render(request, "domains/list.html", list_context(request, access, query, found))
+
+
+def list_context(
+    request: HttpRequest, access: Access, query: Query, found: DomainQuerySet, *, with_host: bool = True
+) -> dict[str, Any]:
+    """Everything that a list of machines shows, for the list page and a host's."""
+    part = slice_of(query, found.count())
+    rows = rows_of(found, query, part)
+    hosts = hosts_for(request, access)
+    choosable = tuple((host.pk, host.name) for host in hosts) if with_host else ()
+    language = get_language() or "en"
+    bar = bulkbar(language, highest_anywhere(access))
+    return {
+        "query": query,
+        "part": part,
+        "filters": filters(language, query, choosable),
+        "head": table_head(language, query, with_host, bool(bar)),
+        "lines": Markup().join(lines_of(request, access, rows, with_host=with_host)),
+        "knows_hosts": bool(hosts),
+        "bulkbar": bar,
+        "live": live_names(rows),
+    }
+
+
+@lru_cache(maxsize=256)
+def filters(language: str, query: Query, hosts: tuple[tuple[int, str], ...]) -> Markup:
+    """The search line and the choices beside it: the same for everybody who looks at this list."""
+    context = {"query": query, "hosts": hosts, "state_choices": state_choices()}
+    return piece("domains/filters.html", context)
+
+
+@lru_cache(maxsize=256)
+def table_head(language: str, query: Query, with_host: bool, tickable: bool) -> Markup:
+    context = {"query": query, "with_host": with_host, "tickable": tickable}
+    return piece("domains/head.html", context)
+
+
+def state_choices() -> list[tuple[str, str]]:
+    return [
+        ("", _("Any state")),
+        ("running", _("Running")),
+        ("off", _("Off")),
+        ("paused", _("Paused")),
+        ("trouble", _("In trouble")),
+    ]
+
+
+def filtered(found: DomainQuerySet, query: Query) -> DomainQuerySet:
+    if text := query.get("q"):
+        found = found.matching(text)
+    if condition := STATES.get(query.get("state")):
+        found = found.filter(condition)
+    if host := query.get("host"):
+        found = found.filter(host_id=int(host)) if host.isdecimal() and len(host) < 18 else found.none()
+    if tag := query.get("tag"):
+        found = found.filter(tag_line__contains=f" {tag} ")
+    return found
+
+
+def rows_of(found: DomainQuerySet, query: Query, part: Slice) -> list[Row]:
+    order = ORDERS.get(query.get("sort"), ORDERS["name"])
+    values = found.order_by(*order).values_list(*COLUMNS)[part.start : part.start + part.size]
+    return [Row._make(line) for line in values]
+
+
+def lines_of(request: HttpRequest, access: Access, rows: Sequence[Row], *, with_host: bool) -> list[Markup]:
+    """The rows as HTML. Most of them are as they were when somebody else looked a moment ago."""
+    busy = {one.domain_id: one for one in under_way_for(request, access) if one.domain_id and changes_state(one)}
+    allowed = may_likely(access, rows)
+    minute, language = int(time.time() // 60), get_language() or "en"
+    tickable = bool(bulkbar(language, highest_anywhere(access)))
+    hosts = hosts_of(request, access, rows)
+    lines = []
+    for row in rows:
+        work = busy.get(row.pk)
+        state = (verb_words(work), work.percent) if work else None
+        lines.append(line_of(row, hosts[row.host_id], minute, language, row.pk in allowed, tickable, with_host, state))
+    return lines
+
+
+def hosts_of(request: HttpRequest, access: Access, rows: Sequence[Row]) -> dict[int, HostRow]:
+    """The rows' hosts. Who knows a machine may read its host's name, also without a role on the host."""
+    known = {host.pk: host for host in hosts_for(request, access)}
+    if missing := {row.host_id for row in rows} - set(known):
+        others = Host.objects.filter(pk__in=missing).values_list(*HOST_COLUMNS)
+        known |= {values[0]: HostRow._make(values) for values in others}
+    return known
+
+
+@lru_cache(maxsize=1024)
+def line_of(
+    row: Row,
+    host: HostRow,
+    minute: int,
+    language: str,
+    may: bool,
+    tickable: bool,
+    with_host: bool,
+    work: tuple[str, int | None] | None,
+) -> Markup:
+    """One row as HTML, kept for a minute: `minute` is in the key since ages are in words."""
+    verb, percent = work or ("", None)
+    context = {
+        "row": row,
+        "host": host,
+        "stale": host.state != HostState.UP,
+        # Where we did not see it start: it has run at least since then.
+        "known_since": max(row.first_seen_at, host.state_since),
+        "may": may,
+        "tickable": tickable,
+        "with_host": with_host,
+        "verb": verb,
+        "percent": percent,
+    }
+    return piece("domains/row.html", context)
+
+
+def role_on_row(access: Access, row: Row) -> Role | None:
+    return highest((access.everywhere, access.on_hosts.get(row.host_id), access.on_domains.get(row.pk)))
+
+
+def highest_anywhere(access: Access) -> Role | None:
+    return highest((access.everywhere, *access.on_hosts.values(), *access.on_domains.values()))
+
+
+@lru_cache(maxsize=32)
+def bulkbar(language: str, role: Role | None) -> Markup:
+    """The bar of verbs for ticked machines; empty for who may use none of them anywhere."""
+    verbs = [verb for verb in verbs_of("domain") if verb.bulk and role and role.rank >= verb.role.rank]
+    return piece("domains/bulkbar.html", {"verbs": verbs}) if verbs else Markup()
+
+
+def may_likely(access: Access, rows: Sequence[Row]) -> set[int]:
+    """The machines on which this person may use the verb offered beside them."""
+    least = Role.OPERATOR.rank
+    if access.everywhere and access.everywhere.rank >= least:
+        return {row.pk for row in rows}
+    return {row.pk for row in rows if (role := role_on_row(access, row)) and role.rank >= least}
+
+
+def live_names(rows: Sequence[Row]) -> str:
+    """What the list watches: that lists changed, its rows' operations, its hosts' figures."""
+    names = [f"domain:{row.pk}" for row in rows]
+    return " ".join(["domains", "hosts", *names, *(f"use:{host}" for host in {row.host_id for row in rows})])
+
+
+# --- one machine
+
+
+def find(access: Access, pk: int) -> Domain:
+    return get_object_or_404(access.domains(), pk=pk)
+
+
+def header(request: HttpRequest, access: Access, domain: Domain, tab: str) -> dict[str, Any]:
+    """What every tab of a machine shows above itself."""
+    under_way = [operation for operation in under_way_for(request, access) if operation.domain_id == domain.pk]
+    busy = next((operation for operation in under_way if operation.exclusive), None)
+    found = offers(access, domain, busy)
+    return {
+        "domain": domain,
+        "tab": tab,
+        "busy": next((one for one in under_way if changes_state(one)), None),
+        "offers": found,
+        "likely": next((offer for offer in found if f"domain.{offer.name}" == LIKELY.get(Status(domain.status))), None),
+        "may_console": access.may(BY_KIND["domain.view"], domain),
+        "may_control": access.may(BY_KIND["domain.console"], domain),
+        "combinations": KEYS,
+        "knows_host": access.role_on(domain.host) is not None,
+        "known_since": max(domain.first_seen_at, domain.host.state_since),
+    }
+
+
+@require_GET
+@signed_in
+def overview(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
+    domain = find(access, pk)
+    definition = Definition.objects.filter(domain=domain).defer("inactive_xml", "live_xml").first()
+    context = header(request, access, domain, "overview") | {
+        "facts": facts_of(definition.shown) if definition else [],
+        "info": definition.shown if definition else {},
+        "addresses": addresses_of(definition) if definition else [],
+        "pending": len([part for part in compare(definition) if part.differs]) if definition else 0,
+        "screen_at": Screen.objects.filter(domain=domain).values_list("taken_at", flat=True).first(),
+        "sessions": open_sessions(domain),
+        "last": list(Operation.objects.filter(domain=domain).select_related(None)[:5]),
+        "now": timezone.now(),
+    }
+    return render(request, "domains/overview.html", context)
+
+
+def open_sessions(domain: Domain) -> list[ConsoleSession]:
+    found = ConsoleSession.objects.filter(
+        domain=domain, ended_at=None, opened_at__isnull=False, leased_until__gt=timezone.now()
+    )
+    return list(found.select_related("user"))
+
+
+@require_GET
+@signed_in
+def hardware(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
+    domain = find(access, pk)
+    definition = Definition.objects.filter(domain=domain).defer("inactive_xml", "live_xml").first()
+    context = header(request, access, domain, "hardware") | {
+        "definition": definition,
+        "parts": compare(definition) if definition else [],
+        "unparsed": definition.shown.get("unparsed", ()) if definition else (),
+    }
+    return render(request, "domains/hardware.html", context)
+
+
+@require_GET
+@signed_in
+def history(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
+    domain = find(access, pk)
+    query = query_of(request.GET, ())
+    found = Operation.objects.filter(domain=domain).select_related(None)
+    part = slice_of(query, found.count())
+    context = header(request, access, domain, "history") | {
+        "query": query,
+        "part": part,
+        "operations": list(found[part.start : part.start + part.size]),
+        "sessions": list(ConsoleSession.objects.filter(domain=domain).select_related("user")[:50]),
+    }
+    return render(request, "domains/history.html", context)
+
+
+@require_GET
+@signed_in
+def xml(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
+    domain = find(access, pk)
+    definition = Definition.objects.filter(domain=domain).only("inactive_xml", "live_xml", "read_at").first()
+    which = "live" if request.GET.get("which") == "live" and definition and definition.live_xml else "inactive"
+    context = header(request, access, domain, "xml") | {"definition": definition, "which": which}
+    return render(request, "domains/xml.html", context)
+
+
+@require_GET
+@signed_in
+def screen(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
+    """The last picture of the guest's screen."""
+    domain = find(access, pk)
+    if not access.may(BY_KIND["domain.screenshot"], domain):
+        raise PermissionDenied
+    picture = Screen.objects.filter(domain=domain).first()
+    if picture is None:
+        raise Http404
+    return HttpResponse(bytes(picture.png), content_type="image/png")
+
+
+@require_GET
+@signed_in
+def menu(request: HttpRequest, access: Access, pk: int) -> JsonResponse:
+    """The verbs of one machine, for the menu of its row in a list."""
+    domain = find(access, pk)
+    busy = operations.holder_of(domain)
+    return JsonResponse({"name": domain.name, "offers": [as_json(found) for found in offers(access, domain, busy)]})
+
+
+@require_http_methods(["GET", "POST"])
+@signed_in
+def verb(request: HttpRequest, access: Access, pk: int, name: str) -> HttpResponse:
+    return perform(request, access, find(access, pk), name)
+
+
+# --- many at once
+
+
+@require_POST
+@signed_in
+def bulk(request: HttpRequest, access: Access) -> HttpResponse:
+    verb = BY_KIND.get(f"domain.{request.POST.get('verb', '')}")
+    if verb is None or not verb.bulk:
+        raise Http404
+    wanted = chosen_ids(request.POST.getlist("ids"))
+    chosen = access.domains().in_bulk(wanted)
+    back = answers.way_back(request, "/vms/")
+    if verb.danger and "sure" not in request.POST and not wants_json(request) and chosen:
+        fields = [("verb", verb.name), ("next", back), *(("ids", str(pk)) for pk in chosen)]
+        names = [domain.name for domain in chosen.values()]
+        return render(request, "sure.html", {"verb": verb, "names": names, "back": back, "fields": fields})
+    outcomes = submit_to_each(actor_of(request), access, verb, list(chosen))
+    results = [result_of(access, outcome, chosen[outcome.domain]) for outcome in outcomes if outcome.domain in chosen]
+    if wants_json(request):
+        return JsonResponse({"label": str(verb.label), "results": results}, status=202)
+    return render(request, "domains/bulk.html", {"verb": verb, "results": results, "back": back})
+
+
+def chosen_ids(given: list[str]) -> list[int]:
+    """The ticked machines' ids."""
+    return [int(pk) for pk in given[:MOST] if pk.isdecimal() and len(pk) < 18]
+
+
+def result_of(access: Access, outcome: Outcome, domain: Domain) -> dict[str, Any]:
+    """What became of one machine."""
+    line = {"name": domain.name, "url": f"/vms/{domain.pk}/", "ok": outcome.operation is not None, "refused": ""}
+    if outcome.operation:
+        return line | answers.operation_json(access, outcome.operation)
+    return line | {"refused": str(outcome.refused or "")}

@@ -1,0 +1,122 @@
+"""Hosts: the list, one host with its tabs, and the forms to add and change one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_GET, require_http_methods
+
+from webvirt.models import Domain, Host, Operation
+from webvirt.services import hosts as host_services
+from webvirt.services import operations
+from webvirt.services.access import Access
+from webvirt.services.catalogue import BY_KIND
+from webvirt.web import answers, domains
+from webvirt.web.actor import actor_of
+from webvirt.web.checks import check_label
+from webvirt.web.context import under_way_for
+from webvirt.web.guards import administrators, signed_in, wants_json
+from webvirt.web.lists import query_of, slice_of
+from webvirt.web.offers import offers
+from webvirt.web.overview import HostCard, host_cards
+from webvirt.web.transports import choices, labels
+from webvirt.web.verbs import host_parameters, perform, typed_values
+
+ADD = BY_KIND["host.add"]
+
+
+@require_GET
+@signed_in
+def index(request: HttpRequest, access: Access) -> HttpResponse:
+    return render(request, "hosts/list.html", {"cards": host_cards(access), "transports": labels()})
+
+
+def find(access: Access, pk: int) -> Host:
+    return get_object_or_404(access.hosts(), pk=pk)
+
+
+def header(request: HttpRequest, access: Access, host: Host, tab: str) -> dict[str, Any]:
+    """What every tab of a host shows above itself."""
+    under_way = [one for one in under_way_for(request, access) if one.host_id == host.pk and one.domain_id is None]
+    busy = next((operation for operation in under_way if operation.exclusive), None)
+    return {
+        "host": host,
+        "tab": tab,
+        "busy": busy,
+        "offers": offers(access, host, busy),
+        "transports": labels(),
+    }
+
+
+@require_GET
+@signed_in
+def overview(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
+    host = find(access, pk)
+    card = HostCard(host)
+    for status in Domain.objects.filter(host=host, forgotten_at=None).values_list("status", flat=True):
+        card.states[status] += 1
+    trial = [check | {"label": check_label(check["key"])} for check in host.trial]
+    checks = [check | {"label": check_label(check["key"])} for check in host.checks]
+    context = header(request, access, host, "overview") | {"card": card, "trial": trial, "checks_list": checks}
+    return render(request, "hosts/overview.html", context)
+
+
+@require_GET
+@signed_in
+def machines(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
+    host = find(access, pk)
+    query = query_of(request.GET, ("q", "state", "tag"))
+    found = domains.filtered(access.domains().select_related(None).filter(host=host), query)
+    context = domains.list_context(request, access, query, found, with_host=False) | header(
+        request, access, host, "machines"
+    )
+    return render(request, "hosts/machines.html", context)
+
+
+@require_GET
+@signed_in
+def log(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
+    host = find(access, pk)
+    query = query_of(request.GET, ())
+    found = Operation.objects.filter(host=host).select_related(None)
+    part = slice_of(query, found.count())
+    context = header(request, access, host, "log") | {
+        "query": query,
+        "part": part,
+        "operations": list(found[part.start : part.start + part.size]),
+    }
+    return render(request, "hosts/log.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+@administrators
+def add(request: HttpRequest, access: Access) -> HttpResponse:
+    if request.method == "GET":
+        start = {"name": "", "transport": "ssh", "hostname": "", "port": "", "user": ""}
+        return add_form(request, start, {})
+    try:
+        operation = host_services.add(actor_of(request), host_parameters(request.POST))
+    except operations.Invalid as error:
+        if wants_json(request):
+            return answers.refused(request, error, "/hosts/")
+        return add_form(request, typed_values(ADD, request.POST), error.fields, status=400)
+    except operations.Refused as error:
+        return answers.refused(request, error, "/hosts/")
+    return answers.accepted(request, operation, f"/hosts/{operation.host_id}/")
+
+
+def add_form(request: HttpRequest, typed: dict[str, Any], errors: dict[str, str], status: int = 200) -> HttpResponse:
+    context = {"verb": ADD, "target": None, "typed": typed, "errors": errors, "home": "/hosts/", "choices": choices()}
+    return render(request, "hosts/form.html", context, status=status)
+
+
+@require_http_methods(["GET", "POST"])
+@signed_in
+def verb(request: HttpRequest, access: Access, pk: int, name: str) -> HttpResponse:
+    host = find(access, pk)
+    answer = perform(request, access, host, name)
+    if name == "remove" and answer.status_code == 302:
+        answer.headers["Location"] = "/hosts/"
+    return answer

@@ -1,0 +1,80 @@
+"""What every answer carries and every request needs. Plain functions, since they run on each request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.contrib.auth.middleware import get_user
+from django.http import HttpRequest, HttpResponseBase
+from django.utils import translation
+
+from webvirt.models import User
+
+Handler = Callable[[HttpRequest], HttpResponseBase]
+LANGUAGES = frozenset(code for code, name in settings.LANGUAGES)
+
+
+def content_security_policy() -> str:
+    """Our own files and nothing else; no inline script or style at all.
+
+    `connect-src` names the sockets as well: some browsers do not count them as 'self'.
+    """
+    sockets = " ".join(sorted({origin.replace("http", "ws", 1) for origin in settings.SOCKET_ORIGINS}))
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "img-src 'self' data: blob:",
+            "font-src 'self'",
+            f"connect-src 'self' {sockets}",
+            "manifest-src 'self'",
+            "form-action 'self'",
+            "base-uri 'none'",
+            "frame-ancestors 'none'",
+        )
+    )
+
+
+class SecurityHeaders:
+    """Puts the policies on every answer; pages are never kept by caches unless they say so themselves."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+        self.headers = {
+            "Content-Security-Policy": content_security_policy(),
+            "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+            "X-Frame-Options": settings.X_FRAME_OPTIONS,
+            "Cross-Origin-Resource-Policy": "same-origin",
+            "Cache-Control": "no-store",
+        }
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        for name, value in self.headers.items():
+            response.headers.setdefault(name, value)
+        return response
+
+
+class PersonsLanguage:
+    """Speaks the language the person chose, else the one the browser asks for."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        # Who it is will be asked many times: the person themselves, not a proxy that asks first each time.
+        request.user = get_user(request)
+        language = language_of(request)
+        translation.activate(language)
+        response = self.get_response(request)
+        response.headers.setdefault("Content-Language", language)
+        return response
+
+
+def language_of(request: HttpRequest) -> str:
+    user = request.user
+    if isinstance(user, User) and user.language in LANGUAGES:
+        return user.language
+    return translation.get_language_from_request(request)

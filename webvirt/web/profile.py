@@ -1,0 +1,77 @@
+"""The own profile: language, look, and the tokens with which programs act for one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone, translation
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_POST
+
+from webvirt.models import ApiToken, Grant, Theme, User
+from webvirt.services import tokens
+from webvirt.services.access import Access
+from webvirt.services.operations import Invalid
+from webvirt.web.guards import signed_in
+from webvirt.web.middleware import LANGUAGES
+
+DAYS = (7, 30, 90, 365)
+
+
+@require_GET
+@signed_in
+def page(request: HttpRequest, access: Access) -> HttpResponse:
+    return profile(request, access)
+
+
+def profile(request: HttpRequest, access: Access, status: int = 200, **more: Any) -> HttpResponse:
+    context = {
+        "languages": [(code, translation.get_language_info(code)["name_local"]) for code, name in settings.LANGUAGES],
+        "themes": Theme.choices,
+        "tokens": ApiToken.objects.filter(user=access.user).order_by("-created_at"),
+        "grants": Grant.objects.filter(user=access.user).select_related("host", "domain").order_by("pk"),
+        "days": DAYS,
+        "now": timezone.now(),
+        "secret": None,
+        "errors": {},
+        "typed": {"name": request.POST.get("name", ""), "days": request.POST.get("days", "90")},
+    }
+    return render(request, "me.html", context | more, status=status)
+
+
+@require_POST
+@signed_in
+def preferences(request: HttpRequest, access: Access) -> HttpResponse:
+    language, theme = request.POST.get("language", ""), request.POST.get("theme", "")
+    changes = {}
+    if language in LANGUAGES or language == "":
+        changes["language"] = language
+    if theme in Theme.values:
+        changes["theme"] = theme
+    User.objects.filter(pk=access.user.pk).update(**changes)
+    return redirect("me")
+
+
+@require_POST
+@signed_in
+def add_token(request: HttpRequest, access: Access) -> HttpResponse:
+    """Make a token; the answer to this very request is the only one that shows it."""
+    days = request.POST.get("days", "")
+    try:
+        secret = tokens.create_token(access.user, request.POST.get("name", ""), int(days) if days.isdecimal() else 0)
+    except Invalid as error:
+        return profile(request, access, status=400, errors=error.fields)
+    return profile(request, access, secret=secret)
+
+
+@require_POST
+@signed_in
+def revoke_token(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
+    if not tokens.revoke(access.user, pk):
+        raise Http404
+    messages.success(request, _("The token no longer works."))
+    return redirect("me")
