@@ -1,7 +1,4 @@
-"""The vocabulary of the hypervisor room: frozen dataclasses, open to every floor.
-
-Units: memory in KiB and storage in bytes, as libvirt counts them; times are seconds unless a name says otherwise.
-"""
+"""Domains: a line of the list, a definition, readings, events and displays."""
 
 from __future__ import annotations
 
@@ -10,16 +7,6 @@ from enum import StrEnum
 
 METADATA_URI = "https://webvirt.invalid/domain/1"
 """Our namespace in a domain's metadata; a name, not an address (`.invalid` is reserved and never resolves)."""
-
-
-class Transport(StrEnum):
-    """How a host is reached. A connection URI is only ever built from these typed parts."""
-
-    LOCAL = "local"
-    SSH = "ssh"
-    TLS = "tls"
-    TCP = "tcp"
-    TEST = "test"
 
 
 class DomainState(StrEnum):
@@ -32,69 +19,6 @@ class DomainState(StrEnum):
     CRASHED = "crashed"
     PMSUSPENDED = "pmsuspended"
     UNKNOWN = "unknown"
-
-
-class Verdict(StrEnum):
-    """The outcome of one check."""
-
-    PASS = "pass"
-    WARN = "warn"
-    FAIL = "fail"
-    SKIP = "skip"
-
-
-@dataclass(frozen=True)
-class HostAddress:
-    """Where a host is. `hypervisor.connection.uri_of` validates the parts by full match and makes the URI.
-
-    `hostname`, `port` and `user` are empty, None and empty for LOCAL and TEST.
-    """
-
-    transport: Transport
-    hostname: str = ""
-    port: int | None = None
-    user: str = ""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of a connection trial or of the capability check."""
-
-    key: str
-    verdict: Verdict
-    found: str
-    follows: str = ""
-    remedy: str = ""
-
-
-@dataclass(frozen=True)
-class HostInfo:
-    """What a host says of itself; slow to change, read at connect."""
-
-    hostname: str
-    uuid: str
-    hypervisor: str
-    hypervisor_version: str
-    libvirt_version: str
-    arch: str
-    cpu_model: str
-    cpus: int
-    sockets: int
-    cores: int
-    threads: int
-    memory_kib: int
-    domain_types: tuple[str, ...] = ()
-    machine_types: tuple[str, ...] = ()
-    emulators: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class HostUsage:
-    """One reading of a host's counters. CPU times are nanoseconds since its boot, over all CPUs."""
-
-    cpu_busy_ns: int
-    cpu_total_ns: int
-    memory_used_kib: int
 
 
 @dataclass(frozen=True)

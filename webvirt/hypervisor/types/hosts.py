@@ -1,0 +1,79 @@
+"""Hosts: where they are, what they say of themselves, and the lines of a check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Transport(StrEnum):
+    """How a host is reached. A connection URI is only ever built from these typed parts."""
+
+    LOCAL = "local"
+    SSH = "ssh"
+    TLS = "tls"
+    TCP = "tcp"
+    TEST = "test"
+
+
+class Verdict(StrEnum):
+    """The outcome of one check."""
+
+    PASS = "pass"
+    WARN = "warn"
+    FAIL = "fail"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True)
+class HostAddress:
+    """Where a host is. `hypervisor.connection.uri_of` validates the parts by full match and makes the URI.
+
+    `hostname`, `port` and `user` are empty, None and empty for LOCAL and TEST.
+    """
+
+    transport: Transport
+    hostname: str = ""
+    port: int | None = None
+    user: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of a connection trial or of the capability check."""
+
+    key: str
+    verdict: Verdict
+    found: str
+    follows: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class HostInfo:
+    """What a host says of itself; slow to change, read at connect."""
+
+    hostname: str
+    uuid: str
+    hypervisor: str
+    hypervisor_version: str
+    libvirt_version: str
+    arch: str
+    cpu_model: str
+    cpus: int
+    sockets: int
+    cores: int
+    threads: int
+    memory_kib: int
+    domain_types: tuple[str, ...] = ()
+    machine_types: tuple[str, ...] = ()
+    emulators: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class HostUsage:
+    """One reading of a host's counters. CPU times are nanoseconds since its boot, over all CPUs."""
+
+    cpu_busy_ns: int
+    cpu_total_ns: int
+    memory_used_kib: int
