@@ -5,9 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.contrib.auth.hashers import make_password
+from django.utils import timezone
 
 from webvirt.hypervisor.types import Transport
-from webvirt.models import Domain, Grant, Host, HostState, Role, Status, User
+from webvirt.models import (
+    Domain,
+    Grant,
+    Host,
+    HostState,
+    Network,
+    NetworkStatus,
+    Pool,
+    PoolStatus,
+    Role,
+    Status,
+    User,
+    Volume,
+)
 
 PASSWORD = "correct horse battery"
 HASHED = make_password(PASSWORD)
@@ -15,7 +29,7 @@ HASHED = make_password(PASSWORD)
 
 @dataclass(frozen=True)
 class Cast:
-    """`owner`, `operator` and `viewer` have that role on `domain` alone; `other` is the administrator's only."""
+    """`owner`, `operator` and `viewer` have that role on `domain` alone; all else is the administrator's only."""
 
     administrator: User
     owner: User
@@ -25,6 +39,9 @@ class Cast:
     host: Host
     domain: Domain
     other: Domain
+    pool: Pool
+    volume: Volume
+    network: Network
 
     def who(self, name: str) -> User:
         user = getattr(self, name)
@@ -47,6 +64,48 @@ def make_domain(host: Host, name: str = "web-1", number: int = 1, **fields: obje
     return Domain.objects.create(host=host, name=name, uuid=uuid, **(values | fields))
 
 
+def make_pool(host: Host, name: str = "images", number: int = 1, **fields: object) -> Pool:
+    values: dict[str, object] = {
+        "status": PoolStatus.RUNNING,
+        "type": "dir",
+        "capacity": 100 * 2**30,
+        "allocation": 40 * 2**30,
+        "available": 60 * 2**30,
+        "info": {"type": "dir", "target_path": f"/pools/{name}"},
+    }
+    uuid = f"20000000-0000-4000-8000-{number:012d}"
+    return Pool.objects.create(host=host, name=name, uuid=uuid, **(values | fields))
+
+
+def make_volume(pool: Pool, name: str = "web-1.qcow2", **fields: object) -> Volume:
+    values: dict[str, object] = {
+        "path": f"/pools/{pool.name}/{name}",
+        "format": "qcow2",
+        "capacity": 20 * 2**30,
+        "allocation": 3 * 2**30,
+        "read_at": timezone.now(),
+    }
+    return Volume.objects.create(pool=pool, name=name, **(values | fields))
+
+
+def make_network(host: Host, name: str = "default", number: int = 1, **fields: object) -> Network:
+    info = {
+        "name": name,
+        "forward": "nat",
+        "addresses": [
+            {
+                "address": "192.168.122.1",
+                "prefix": 24,
+                "ranges": [{"start": "192.168.122.2", "end": "192.168.122.254"}],
+                "leases": [],
+            }
+        ],
+    }
+    values: dict[str, object] = {"status": NetworkStatus.ACTIVE, "forward": "nat", "bridge": "virbr0", "info": info}
+    uuid = f"30000000-0000-4000-8000-{number:012d}"
+    return Network.objects.create(host=host, name=name, uuid=uuid, **(values | fields))
+
+
 def make_cast() -> Cast:
     host = make_host()
     domain = make_domain(host)
@@ -54,4 +113,13 @@ def make_cast() -> Cast:
     Grant.objects.create(user=people["administrator"], role=Role.ADMINISTRATOR)
     for name in ("owner", "operator", "viewer"):
         Grant.objects.create(user=people[name], role=name, domain=domain)
-    return Cast(**people, host=host, domain=domain, other=make_domain(host, "db-1", 2))
+    pool = make_pool(host)
+    return Cast(
+        **people,
+        host=host,
+        domain=domain,
+        other=make_domain(host, "db-1", 2),
+        pool=pool,
+        volume=make_volume(pool),
+        network=make_network(host),
+    )

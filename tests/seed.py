@@ -33,6 +33,7 @@ from webvirt.models import (
     Status,
     User,
 )
+from webvirt.services.subjects import name_of
 
 GIB = 1024 * 1024
 KINDS = ("web", "db", "mail", "build", "cache", "proxy", "queue", "backup")
@@ -309,6 +310,7 @@ def add_operations(rows: list[Domain], dice: random.Random) -> None:
                 actor=user.username if user else "ada",
                 origin=Origin.PAGE,
                 address="192.0.2.31",
+                subject=name_of(row),
                 host_id=row.host_id,
                 domain=row,
                 target=row.name,
@@ -329,6 +331,7 @@ def add_operations(rows: list[Domain], dice: random.Random) -> None:
                 actor="ada",
                 origin=Origin.API,
                 token_name="night",
+                subject=name_of(row),
                 host_id=row.host_id,
                 domain=row,
                 target=row.name,

@@ -25,10 +25,27 @@ from tests.api.conftest import Caller
 from tests.people import Cast
 from tests.realtime.conftest import RedisServer, redis_server, session_cookie
 from webvirt import bus, models
-from webvirt.models import ConsoleSession, Definition, Domain, Operation, Origin, Role, Screen, Status, User
+from webvirt.models import (
+    ConsoleSession,
+    Definition,
+    Domain,
+    Grant,
+    Network,
+    NetworkStatus,
+    Operation,
+    Origin,
+    Pool,
+    PoolStatus,
+    Role,
+    Screen,
+    Status,
+    User,
+    Volume,
+)
 from webvirt.realtime import urls as sockets
 from webvirt.services import operations
 from webvirt.services.catalogue import VERBS, Verb
+from webvirt.services.subjects import NOUNS
 
 __all__ = ["redis_server"]
 
@@ -42,10 +59,20 @@ PARAMETERS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "domain.edit": ({"title": "t"}, {"title": "t"}),
     "domain.send_key": ({"keys": [29]}, {"keys": "29"}),
     "host.edit": ({"name": "alpha", "transport": "test"}, {"name": "alpha", "transport": "test"}),
+    "pool.create": ({"name": "p", "type": "dir", "target_path": "/p"},) * 2,
+    "pool.autostart": ({"enabled": True}, {"enabled": "on"}),
+    "volume.create": ({"name": "v", "capacity": 2**30}, {"name": "v", "capacity": "1", "capacity_unit": "GiB"}),
+    "volume.resize": ({"capacity": 2**40}, {"capacity": "1", "capacity_unit": "TiB"}),
+    "volume.clone": ({"name": "copy"},) * 2,
+    "network.create": ({"name": "n"},) * 2,
+    "network.edit": ({"name": "default"},) * 2,
+    "network.autostart": ({"enabled": True}, {"enabled": "on"}),
+    "network.keep_address": ({"mac": "52:54:00:00:00:01", "address": "192.168.122.9"},) * 2,
+    "network.free_address": ({"mac": "52:54:00:00:00:01", "address": "192.168.122.9"},) * 2,
 }
 """Of each verb that takes any: as JSON, and as a form."""
 
-ON_OBJECTS = [verb for verb in VERBS if not verb.session and verb.kind != "host.add"]
+ON_OBJECTS = [verb for verb in VERBS if not verb.session and verb.on]
 
 
 def rank(who: str, noun: str, own: bool) -> int | None:
@@ -65,13 +92,22 @@ def expected(who: str, needed: int, noun: str, own: bool, accepted: int) -> int:
 
 
 def target_of(cast: Cast, noun: str, own: bool) -> Any:
-    if noun == "host":
-        return cast.host
-    return cast.domain if own else cast.other
+    return cast.other if noun == "domain" and not own else getattr(cast, noun)
 
 
 def ready_for(verb: Verb) -> None:
-    Domain.objects.update(status=min(verb.states) if verb.states else Status.SHUTOFF)
+    """All objects in a state in which the verb makes sense, and nothing that forbids it."""
+    model = {"domain": Domain, "pool": Pool, "network": Network}.get(verb.on)
+    if model is not None:
+        otherwise = {Domain: Status.SHUTOFF, Pool: PoolStatus.RUNNING, Network: NetworkStatus.ACTIVE}[model]
+        model._default_manager.update(status=min(verb.states) if verb.states else otherwise)
+    if verb.kind == "pool.delete":
+        Volume.objects.update(missing_since=timezone.now())
+
+
+def form_of(verb: Verb, target: Any) -> dict[str, str]:
+    """What a page's form sends for it."""
+    return PARAMETERS.get(verb.kind, ({}, {}))[1] | ({"confirm": target.name} if verb.by_name else {})
 
 
 def as_page(cast: Cast, who: str, method: str, path: str, data: Any = None) -> Any:
@@ -107,15 +143,14 @@ def unsent(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("verb", ON_OBJECTS, ids=lambda verb: verb.kind)
 def test_a_verb_by_page_token_and_session(cast: Cast, verb: Verb, who: str, own: bool) -> None:
     ready_for(verb)
-    target = target_of(cast, verb.noun, own)
-    body, form = PARAMETERS.get(verb.kind, ({}, {}))
-    page = {"domain": "vms", "host": "hosts"}[verb.noun]
+    target = target_of(cast, verb.on, own)
+    body, _ = PARAMETERS.get(verb.kind, ({}, {}))
     ways = (
-        (by_token, f"/{verb.noun}s/{target.pk}/{verb.name}", body),
-        (by_session, f"/{verb.noun}s/{target.pk}/{verb.name}", body),
-        (as_page, f"/{page}/{target.pk}/{verb.name}/", form),
+        (by_token, f"/{verb.on}s/{target.pk}/{verb.name}", body),
+        (by_session, f"/{verb.on}s/{target.pk}/{verb.name}", body),
+        (as_page, f"/{NOUNS[verb.on].path}/{target.pk}/{verb.name}/", form_of(verb, target)),
     )
-    wanted = expected(who, verb.role.rank, verb.noun, own, accepted=202)
+    wanted = expected(who, verb.role.rank, verb.on, own, accepted=202)
     for way, path, data in ways:
         response = way(cast, who, "POST", path, data)
         assert response.status_code == wanted, f"{way.__name__}: {response.content[:300]}"
@@ -123,6 +158,22 @@ def test_a_verb_by_page_token_and_session(cast: Cast, verb: Verb, who: str, own:
         assert len(asked) == (wanted == 202)
         # The busy lock is for the next way.
         assert all(operations.cancel(operation) for operation in asked)
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR, Role.OWNER])
+@pytest.mark.parametrize("verb", [verb for verb in ON_OBJECTS if verb.on != "domain"], ids=lambda verb: verb.kind)
+def test_a_role_on_a_host_reaches_what_is_on_it(cast: Cast, verb: Verb, role: Role) -> None:
+    ready_for(verb)
+    Grant.objects.create(user=cast.stranger, host=cast.host, role=role)
+    target = target_of(cast, verb.on, own=True)
+    body, _ = PARAMETERS.get(verb.kind, ({}, {}))
+    for way, path, data in (
+        (by_token, f"/{verb.on}s/{target.pk}/{verb.name}", body),
+        (as_page, f"/{NOUNS[verb.on].path}/{target.pk}/{verb.name}/", form_of(verb, target)),
+    ):
+        response = way(cast, "stranger", "POST", path, data)
+        assert response.status_code == (202 if role.rank >= verb.role.rank else 403), response.content[:300]
+        assert all(operations.cancel(operation) for operation in Operation.objects.active())
 
 
 @pytest.mark.parametrize("who", PEOPLE)
@@ -141,12 +192,11 @@ def test_every_verb_with_parameters_has_an_example() -> None:
 @pytest.mark.parametrize("verb", ON_OBJECTS, ids=lambda verb: verb.kind)
 def test_a_verb_is_only_ever_a_post(cast: Cast, verb: Verb) -> None:
     ready_for(verb)
-    target = target_of(cast, verb.noun, own=True)
-    page = {"domain": "vms", "host": "hosts"}[verb.noun]
+    target = target_of(cast, verb.on, own=True)
     for method in ("GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"):
         for way, path in (
-            (by_session, f"/{verb.noun}s/{target.pk}/{verb.name}"),
-            (as_page, f"/{page}/{target.pk}/{verb.name}/"),
+            (by_session, f"/{verb.on}s/{target.pk}/{verb.name}"),
+            (as_page, f"/{NOUNS[verb.on].path}/{target.pk}/{verb.name}/"),
         ):
             assert way(cast, "administrator", method, path).status_code in (200, 405), (method, path)
     assert not Operation.objects.exists()
@@ -204,6 +254,20 @@ ROUTES = {
     "hosts/<int:pk>/machines/": Row("viewer", "host"),
     "hosts/<int:pk>/log/": Row("viewer", "host"),
     "hosts/<int:pk>/<slug:name>/": Row("administrator", "host", methods=GET_POST, sample={"name": "edit"}),
+    "hosts/<int:pk>/storage/": Row("viewer", "host"),
+    "hosts/<int:pk>/networks/": Row("viewer", "host"),
+    "pools/": Row(SIGNED_IN),
+    "pools/<int:pk>/": Row("viewer", "pool"),
+    "pools/<int:pk>/definition/": Row("viewer", "pool"),
+    "pools/<int:pk>/log/": Row("viewer", "pool"),
+    "pools/<int:pk>/<slug:name>/": Row("owner", "pool", methods=GET_POST, sample={"name": "create-volume"}),
+    "volumes/<int:pk>/": Row("viewer", "volume"),
+    "volumes/<int:pk>/<slug:name>/": Row("owner", "volume", methods=GET_POST, sample={"name": "resize"}),
+    "networks/": Row(SIGNED_IN),
+    "networks/<int:pk>/": Row("viewer", "network"),
+    "networks/<int:pk>/definition/": Row("viewer", "network"),
+    "networks/<int:pk>/log/": Row("viewer", "network"),
+    "networks/<int:pk>/<slug:name>/": Row("administrator", "network", methods=GET_POST, sample={"name": "edit"}),
     "operations/": Row(SIGNED_IN),
     "operations/<int:pk>/": Row("viewer", "operation"),
     "operations/<int:pk>/cancel/": Row("operator", "operation", methods=POST),
@@ -239,13 +303,19 @@ ROUTES = {
     "api/v1/domains/<int:pk>/sessions": Row("viewer", "domain"),
     "api/v1/hosts": Row(SIGNED_IN, methods=GET_POST),
     "api/v1/hosts/<int:pk>": Row("viewer", "host"),
+    "api/v1/pools": Row(SIGNED_IN),
+    "api/v1/pools/<int:pk>": Row("viewer", "pool"),
+    "api/v1/pools/<int:pk>/volumes": Row("viewer", "pool"),
+    "api/v1/volumes/<int:pk>": Row("viewer", "volume"),
+    "api/v1/networks": Row(SIGNED_IN),
+    "api/v1/networks/<int:pk>": Row("viewer", "network"),
     "api/v1/operations": Row(SIGNED_IN),
     "api/v1/operations/<int:pk>": Row("viewer", "operation"),
     "api/v1/operations/<int:pk>/cancel": Row("operator", "operation", methods=POST),
     "api/v1/me": Row(SIGNED_IN),
     "api/v1/me/tokens": Row(SIGNED_IN, methods=GET_POST),
     "api/v1/me/tokens/<int:pk>": Row(SIGNED_IN, "token", methods=("DELETE",)),
-} | {f"api/v1/{verb.noun}s/<int:pk>/{verb.name}": Row(verb.role.value, verb.noun, methods=POST) for verb in ON_OBJECTS}
+} | {f"api/v1/{verb.on}s/<int:pk>/{verb.name}": Row(verb.role.value, verb.on, methods=POST) for verb in ON_OBJECTS}
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 
@@ -295,6 +365,7 @@ def world(cast: Cast) -> World:
     actor = operations.Actor(cast.administrator, Origin.PAGE)
     ids = [operations.submit(actor, start, domain).pk for domain in (cast.domain, cast.other)]
     common = {"host": cast.host.pk, "user": cast.stranger.pk, "token": 999_999}
+    common |= {"pool": cast.pool.pk, "volume": cast.volume.pk, "network": cast.network.pk}
     own = common | {"domain": cast.domain.pk, "operation": ids[0]}
     other = common | {"domain": cast.other.pk, "operation": ids[1]}
     return World(cast, own, other)
@@ -308,9 +379,9 @@ def verdict(row: Row, who: str, own: bool) -> str:
         return "login"
     if row.needs == SIGNED_IN:
         return "in"
-    if row.needs == ADMINISTRATOR and row.noun != "host":
+    if row.needs == ADMINISTRATOR and row.noun not in NOUNS:
         return "in" if who == "administrator" else "denied"
-    has = rank(who, "host" if row.noun == "host" else "domain", own)
+    has = rank(who, row.noun if row.noun in NOUNS else "domain", own)
     if has is None:
         return "unknown"
     return "in" if has >= Role(row.needs).rank else "denied"
@@ -381,7 +452,8 @@ def test_writing_to_any_route(world: World, who: str, own: bool) -> None:
 def everything() -> str:
     """All that the database holds but for sign-ins and when they were used."""
     kept = [getattr(models, name) for name in models.__all__ if hasattr(getattr(models, name), "_meta")]
-    rows = [row for model in kept if not issubclass(model, Session) for row in model._default_manager.order_by("pk")]
+    kept = [model for model in kept if not issubclass(model, Session) and not model._meta.abstract]
+    rows = [row for model in kept for row in model._default_manager.order_by("pk")]
     fields = [json.loads(serializers.serialize("json", [row]))[0] for row in rows]
     for row in fields:
         row["fields"].pop("last_login", None)

@@ -52,6 +52,7 @@ from webvirt.services import people
 from webvirt.services.catalogue import BY_KIND, VERBS
 from webvirt.services.operations import Invalid, parse_parameters
 from webvirt.services.phrases import CHECKS, ERRORS, FIELDS, NAMES, PHRASES, REASONS, TRIAL, said
+from webvirt.services.subjects import name_of
 from webvirt.web.checks import LABELS
 
 ROOT = Path(settings.BASE_DIR)
@@ -467,6 +468,7 @@ def place(cast: Cast) -> Cast:
         queue="fast",
         actor="ada",
         origin=Origin.PAGE,
+        subject=name_of(cast.domain),
         host=cast.host,
         domain=cast.domain,
         target=cast.domain.name,

@@ -10,3 +10,4 @@ import "./palette.js";
 import "./keys.js";
 import "./copies.js";
 import "./forms.js";
+import "./plan.js";

@@ -64,14 +64,20 @@ export async function get(url) {
   }
 }
 
-/** Asks before something is lost; resolves to true when the person says so. */
-export function sure(label, danger, names) {
+/** Asks before something is lost; resolves to true when the person says so, having typed `byName` where that is asked. */
+export function sure(label, danger, names, byName = "") {
   const dialog = document.getElementById("sure");
   const several = names.length > 1;
   dialog.querySelector("h2").textContent = several ? interpolate(gettext("%s: %s machines?"), [label, names.length]) : `${label}: ${names[0]}?`;
   dialog.querySelector("p").textContent = danger;
   dialog.querySelector("ul").replaceChildren(...(several ? names.map((name) => make("li", {}, name)) : []));
   dialog.querySelector("[value=yes]").textContent = label;
+  const typed = dialog.querySelector("input");
+  const yes = dialog.querySelector("[value=yes]");
+  typed.closest("label").hidden = !byName;
+  typed.value = "";
+  typed.oninput = () => (yes.disabled = Boolean(byName) && typed.value.trim() !== byName);
+  typed.oninput();
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {

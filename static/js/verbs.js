@@ -5,10 +5,10 @@ import { refresh } from "./live.js";
 import { complain, follow, followAll } from "./toasts.js";
 
 /** Asks for a verb on one object; `danger` is asked about first. Resolves to true when it was accepted. */
-export async function perform({ url, label, target, danger, fields = {}, button = null }) {
-  if (danger && !(await sure(label, danger, [target]))) return false;
+export async function perform({ url, label, target, danger, byName = "", fields = {}, button = null }) {
+  if (danger && !(await sure(label, danger, [target], byName))) return false;
   const restore = turn(button, label);
-  const answer = await post(url, fields);
+  const answer = await post(url, byName ? { ...fields, confirm: byName } : fields);
   if (answer.status === 202) follow(answer.data);
   else complain(answer.data.error || gettext("It was not accepted."));
   restore();
@@ -60,6 +60,7 @@ document.addEventListener("submit", (event) => {
       label: button.dataset.verb || form.dataset.verb,
       target: button.dataset.name || form.dataset.name || pageObject(),
       danger: form.dataset.danger,
+      byName: form.dataset.byName,
       fields: button.dataset.verb ? {} : Object.fromEntries(new FormData(form)),
       button: button.closest("[popover]") ? null : button,
     });

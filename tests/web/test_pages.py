@@ -26,6 +26,7 @@ from webvirt.models import (
     Status,
     User,
 )
+from webvirt.services.subjects import name_of
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -37,6 +38,7 @@ def make_operation(domain: Domain, **fields: object) -> Operation:
         "queue": "fast",
         "actor": "ada",
         "origin": Origin.PAGE,
+        "subject": name_of(domain),
         "host": domain.host,
         "domain": domain,
         "target": domain.name,
@@ -58,6 +60,12 @@ def pages(cast: Cast) -> list[str]:
         "/hosts/add/",
         host,
         *(f"{host}{tab}/" for tab in ("machines", "log", "edit")),
+        *(f"{host}{tab}/" for tab in ("storage", "networks", "create-pool", "create-network")),
+        "/pools/",
+        *(f"/pools/{cast.pool.pk}/{tab}" for tab in ("", "definition/", "log/", "create-volume/")),
+        *(f"/volumes/{cast.volume.pk}/{tab}" for tab in ("", "resize/", "clone/")),
+        "/networks/",
+        *(f"/networks/{cast.network.pk}/{tab}" for tab in ("", "definition/", "log/", "edit/", "keep_address/")),
         "/operations/",
         f"/operations/{operation.pk}/",
         "/people/",

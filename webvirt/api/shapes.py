@@ -9,8 +9,9 @@ from ninja import Schema
 
 from webvirt.models import ApiToken, ConsoleSession, Domain, Grant, Host, Operation
 from webvirt.services.access import Access
-from webvirt.services.catalogue import BY_KIND, NoParameters, Verb, verbs_of, why_not
+from webvirt.services.catalogue import BY_KIND, NoParameters, Verb, verbs_on, why_not
 from webvirt.services.disclosure import error_for, masked, parameters_for, virsh_for
+from webvirt.services.subjects import Subject, noun_of
 
 
 class Failure(Schema):
@@ -115,6 +116,8 @@ class OperationOut(Schema):
     state: str
     host: int
     domain: int | None
+    subject: str
+    """What it is done to, by noun and id: `pool:12`."""
     target: str
     actor: str
     origin: str
@@ -242,31 +245,33 @@ def host_fields(access: Access, host: Host) -> dict[str, Any]:
     }
 
 
+def host_name(host: Host) -> HostName:
+    return HostName(id=host.pk, name=host.name, state=host.state)
+
+
 def host_out(access: Access, host: Host) -> HostOut:
     return HostOut(**host_fields(access, host))
 
 
 def host_detail(access: Access, host: Host) -> HostDetail:
     whole = access.is_administrator
-    verbs = [VerbNow(verb=verb.name, why_not="") for verb in offered(access, host)]
     checks, trial = (host.checks, host.trial) if whole else ([], [])
-    return HostDetail(**host_fields(access, host), checks=checks, trial=trial, verbs=verbs)
+    return HostDetail(**host_fields(access, host), checks=checks, trial=trial, verbs=verbs_now(access, host))
 
 
-def offered(access: Access, target: Domain | Host) -> list[Verb]:
-    """The verbs that this person may use on it, but for the one that makes it."""
-    noun = "domain" if isinstance(target, Domain) else "host"
-    return [verb for verb in verbs_of(noun) if verb.kind != "host.add" and access.may(verb, target)]
+def verbs_now(access: Access, target: Subject) -> list[VerbNow]:
+    """The verbs that this person may use on it."""
+    allowed = [verb for verb in verbs_on(noun_of(target)) if access.may(verb, target)]
+    return [VerbNow(verb=verb.name, why_not=str(why_not(verb, target))) for verb in allowed]
 
 
 SAME_IN_DOMAIN = tuple(DomainOut.model_fields.keys() - {"id", "host", "stale"})
 
 
 def domain_fields(domain: Domain) -> dict[str, Any]:
-    host = domain.host
     return {name: getattr(domain, name) for name in SAME_IN_DOMAIN} | {
         "id": domain.pk,
-        "host": HostName(id=host.pk, name=host.name, state=host.state),
+        "host": host_name(domain.host),
         "stale": domain.is_stale,
     }
 
@@ -282,8 +287,7 @@ def domain_detail(access: Access, domain: Domain) -> DomainDetail:
     hardware = None
     if kept is not None:
         hardware = HardwareOut(inactive=kept.inactive, live=kept.live, addresses=kept.addresses, read_at=kept.read_at)
-    verbs = [VerbNow(verb=verb.name, why_not=str(why_not(verb, domain))) for verb in offered(access, domain)]
-    return DomainDetail(**domain_fields(domain), role=role or "", hardware=hardware, verbs=verbs)
+    return DomainDetail(**domain_fields(domain), role=role or "", hardware=hardware, verbs=verbs_now(access, domain))
 
 
 SAME_IN_OPERATION = tuple(

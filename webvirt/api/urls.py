@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from ninja import NinjaAPI
 
 from webvirt import __version__
-from webvirt.api import docs, domains, errors, hosts, operations, people, verbs
+from webvirt.api import docs, domains, errors, hosts, networks, operations, people, storage, verbs
 from webvirt.api.auth import Bearer, Session
 
 DESCRIPTION = """
@@ -66,6 +66,9 @@ errors.install(api)
 api.add_router("", verbs.router)
 api.add_router("/hosts", hosts.router)
 api.add_router("/domains", domains.router)
+api.add_router("/pools", storage.pools)
+api.add_router("/volumes", storage.volumes)
+api.add_router("/networks", networks.router)
 api.add_router("/operations", operations.router)
 api.add_router("/me", people.router)
 api.add_router("", docs.make_router(api))

@@ -26,10 +26,11 @@ from webvirt.api.shapes import (
     parameters_schema,
     verb_out,
 )
-from webvirt.models import Domain, Host, Operation
-from webvirt.services import bulk, hosts, operations
+from webvirt.models import Operation
+from webvirt.services import bulk, operations
 from webvirt.services.access import Access
-from webvirt.services.catalogue import BY_KIND, VERBS, NoParameters, Verb, verbs_of
+from webvirt.services.catalogue import BY_KIND, VERBS, NoParameters, Verb, verbs_on
+from webvirt.services.subjects import Subject
 
 router = Router(tags=["verbs"])
 
@@ -82,16 +83,12 @@ def described(verb: Verb) -> str:
     return " ".join(lines)
 
 
-def rows_of(access: Access, noun: str) -> Any:
-    return access.domains() if noun == "domain" else access.hosts()
-
-
 def make_view(verb: Verb) -> Callable[..., Any]:
     """The view of one verb."""
 
     def view(request: HttpRequest, pk: int, response: HttpResponse) -> Status[OperationOut]:
         access = access_for(request)
-        target: Domain | Host = one(rows_of(access, verb.noun), pk)
+        target: Subject = one(access.rows(verb.on), pk)
         operation = operations.submit(actor_of(request), verb, target, body_of(request))
         return accepted(access, operation, response)
 
@@ -99,16 +96,16 @@ def make_view(verb: Verb) -> Callable[..., Any]:
     return view
 
 
-for _verb in (*verbs_of("domain"), *verbs_of("host")):
-    if _verb.session or _verb.kind == hosts.ADD.kind:
+for _verb in VERBS:
+    if _verb.session or not _verb.on:
         continue
     router.post(
-        f"/{_verb.noun}s/{{int:pk}}/{_verb.name}",
+        f"/{_verb.on}s/{{int:pk}}/{_verb.name}",
         response=ACCEPTED,
         operation_id=_verb.kind,
         summary=str(_verb.label),
         description=described(_verb),
-        tags=[f"{_verb.noun}s"],
+        tags=[f"{_verb.on}s"],
         openapi_extra=documented(_verb),
     )(make_view(_verb))
 
@@ -132,7 +129,7 @@ def bulk_verb(request: HttpRequest, spec: BulkSpec) -> BulkOut:
     """One answer for each machine, in the order asked; a refusal of one stops no other."""
     verb = BY_KIND.get(f"domain.{spec.verb}")
     if verb is None or not verb.bulk:
-        names = ", ".join(verb.name for verb in verbs_of("domain") if verb.bulk)
+        names = ", ".join(verb.name for verb in verbs_on("domain") if verb.bulk)
         raise operations.Invalid({"verb": _("One of %(names)s.") % {"names": names}})
     access = access_for(request)
     outcomes = bulk.submit_to_each(actor_of(request), access, verb, spec.domains, spec.parameters)

@@ -35,7 +35,7 @@ from webvirt.hypervisor.types import (
     Transport,
 )
 from webvirt.hypervisor.xml.build import check_text, tags_element
-from webvirt.hypervisor.xml.parse import parse_domain
+from webvirt.hypervisor.xml.parse import names_disk, parse_domain
 
 USAGE_STATS = (
     libvirt.VIR_DOMAIN_STATS_CPU_TOTAL
@@ -126,6 +126,25 @@ class DomainCalls:
                 domains = [domain for domain in domains if domain.UUIDString() in uuids]
             found = raw.domainListGetStats(domains, USAGE_STATS, 0) if domains else []
         return [usage_of(domain.UUIDString(), stats) for domain, stats in found if "cpu.time" in stats]
+
+    def users_of(self, path: str, pool: str, volume: str) -> builtins.list[str]:
+        """The uuids of the domains that have this file or volume as a disk, or their disks' base, running or not.
+
+        Reads every definition of the host: for what must not be got wrong.
+        """
+        found = []
+        with self._handle.call() as raw:
+            for domain in raw.listAllDomains(0):
+                try:
+                    texts = [domain.XMLDesc(0), domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)]
+                except libvirt.libvirtError as error:
+                    # One that went meanwhile uses nothing; one that cannot be read might.
+                    if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+                        raise
+                    continue
+                if any(names_disk(text, path, pool, volume) for text in texts):
+                    found.append(domain.UUIDString())
+        return found
 
     def addresses(self, uuid: str) -> tuple[GuestAddress, ...]:
         """The guest's addresses from leases, its agent and the host's ARP table, each from whom it is best known.

@@ -3,6 +3,7 @@
 from webvirt.models.consoles import ConsoleMode, ConsoleSession, EndReason
 from webvirt.models.domains import ACTIVE, Definition, Domain, DomainQuerySet, Screen, Status
 from webvirt.models.hosts import TRANSPORT_LABELS, Host, HostQuerySet, HostState
+from webvirt.models.networks import CardUse, Network, NetworkStatus
 from webvirt.models.operations import (
     ACTIVE_STATES,
     AppendOnly,
@@ -13,6 +14,8 @@ from webvirt.models.operations import (
 )
 from webvirt.models.people import ApiToken, Grant, Role, Theme, User
 from webvirt.models.processes import Process
+from webvirt.models.seen import Seen, SeenQuerySet
+from webvirt.models.storage import DiskUse, Pool, PoolStatus, Volume
 
 __all__ = [
     "ACTIVE",
@@ -20,9 +23,11 @@ __all__ = [
     "TRANSPORT_LABELS",
     "ApiToken",
     "AppendOnly",
+    "CardUse",
     "ConsoleMode",
     "ConsoleSession",
     "Definition",
+    "DiskUse",
     "Domain",
     "DomainQuerySet",
     "EndReason",
@@ -30,14 +35,21 @@ __all__ = [
     "Host",
     "HostQuerySet",
     "HostState",
+    "Network",
+    "NetworkStatus",
     "Operation",
     "OperationQuerySet",
     "OperationState",
     "Origin",
+    "Pool",
+    "PoolStatus",
     "Process",
     "Role",
     "Screen",
+    "Seen",
+    "SeenQuerySet",
     "Status",
     "Theme",
     "User",
+    "Volume",
 ]

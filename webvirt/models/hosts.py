@@ -52,6 +52,8 @@ class Host(models.Model):
     """`HostInfo` as a dict; empty until the first connection."""
     checks = models.JSONField(default=list, blank=True)
     """`Check`s of the capability check as dicts."""
+    interfaces = models.JSONField(default=list, blank=True)
+    """`HostInterface`s as dicts."""
     trial = models.JSONField(default=list, blank=True)
     """`Check`s of the last connection trial as dicts."""
     cpu_percent = models.FloatField(null=True, blank=True)

@@ -65,8 +65,11 @@ class Operation(models.Model):
     request_key = models.CharField(max_length=200, blank=True, default="")
     """What the asking program called its request (`Idempotency-Key`): asking again gives this operation again."""
 
+    subject = models.CharField(max_length=40)
+    """What it is done to, by noun and id (`pool:12`): the name it is announced by, and what the busy lock is on."""
     host = models.ForeignKey("webvirt.Host", on_delete=models.PROTECT, related_name="operations")
     domain = models.ForeignKey("webvirt.Domain", on_delete=models.PROTECT, null=True, related_name="operations")
+    """The domain that it is done to, if it is one: rights on it are rights to know of the operation."""
     target = models.CharField(max_length=255)
     """The object's name as it was."""
     parameters = models.JSONField(default=dict)
@@ -94,14 +97,9 @@ class Operation(models.Model):
         ordering = ["-id"]
         constraints = [
             models.UniqueConstraint(
-                name="one_exclusive_operation_per_domain",
-                fields=["domain"],
-                condition=OPEN & models.Q(exclusive=True, domain__isnull=False),
-            ),
-            models.UniqueConstraint(
-                name="one_exclusive_operation_per_host",
-                fields=["host"],
-                condition=OPEN & models.Q(exclusive=True, domain__isnull=True),
+                name="one_exclusive_operation_per_subject",
+                fields=["subject"],
+                condition=OPEN & models.Q(exclusive=True),
             ),
             models.UniqueConstraint(
                 name="one_operation_per_request_key",
@@ -110,6 +108,7 @@ class Operation(models.Model):
             ),
         ]
         indexes = [
+            models.Index(name="operation_by_subject", fields=["subject", "-id"]),
             models.Index(name="operation_by_domain", fields=["domain", "-id"]),
             models.Index(name="operation_by_host", fields=["host", "-id"]),
             models.Index(name="operation_by_state", fields=["state", "-id"]),

@@ -5,15 +5,33 @@ Something a person may not know of is not found, exactly as if it were not there
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from django.contrib.auth.models import AnonymousUser
 from django.db.models import Q, QuerySet
 
-from webvirt.models import Domain, DomainQuerySet, Grant, Host, HostQuerySet, Operation, OperationQuerySet, Role, User
+from webvirt.models import (
+    Domain,
+    DomainQuerySet,
+    Grant,
+    Host,
+    HostQuerySet,
+    Network,
+    Operation,
+    OperationQuerySet,
+    Pool,
+    Role,
+    Seen,
+    SeenQuerySet,
+    User,
+    Volume,
+)
 from webvirt.services.catalogue import Verb
+from webvirt.services.subjects import NOUNS, Subject, host_of
+
+S = TypeVar("S", bound=Seen)
 
 
 @dataclass(frozen=True)
@@ -29,14 +47,12 @@ class Access:
     def is_administrator(self) -> bool:
         return self.everywhere == Role.ADMINISTRATOR
 
-    def role_on(self, target: Domain | Host) -> Role | None:
+    def role_on(self, target: Subject) -> Role | None:
         """The highest role that any grant gives here, or None: may not even know of it."""
-        if isinstance(target, Host):
-            return highest((self.everywhere, self.on_hosts.get(target.pk)))
-        here = (self.everywhere, self.on_hosts.get(target.host_id), self.on_domains.get(target.pk))
-        return highest(here)
+        here = (self.everywhere, self.on_hosts.get(host_of(target).pk))
+        return highest((*here, self.on_domains.get(target.pk)) if isinstance(target, Domain) else here)
 
-    def may(self, verb: Verb, target: Domain | Host) -> bool:
+    def may(self, verb: Verb, target: Subject) -> bool:
         role = self.role_on(target)
         return role is not None and role.rank >= verb.role.rank
 
@@ -50,6 +66,38 @@ class Access:
     def hosts(self) -> HostQuerySet:
         found = Host.objects.kept()
         return found if self.everywhere else found.filter(pk__in=self._granted("host"))
+
+    def pools(self) -> SeenQuerySet[Pool]:
+        """The pools of the hosts that this person may know of, hosts joined; networks likewise."""
+        return self._of_hosts(Pool.objects.kept().select_related("host"))
+
+    def networks(self) -> SeenQuerySet[Network]:
+        return self._of_hosts(Network.objects.kept().select_related("host"))
+
+    def volumes(self) -> QuerySet[Volume]:
+        """The volumes in these pools, pools and hosts joined."""
+        found = Volume.objects.filter(missing_since=None, pool__missing_since=None, pool__host__removed_at=None)
+        found = found.select_related("pool__host")
+        return found if self.everywhere else found.filter(pool__host__in=self._granted("host"))
+
+    def rows(self, noun: str) -> QuerySet[Any]:
+        """What this person may know of, by the noun of a verb's object."""
+        lookups: dict[str, Callable[[], QuerySet[Any]]] = {
+            "domain": self.domains,
+            "host": self.hosts,
+            "pool": self.pools,
+            "volume": self.volumes,
+            "network": self.networks,
+        }
+        return lookups[noun]()
+
+    def one(self, noun: str, pk: int) -> Subject | None:
+        """The object of this id, or None where there is none, or none to know of."""
+        found: Subject | None = self.rows(noun).filter(pk=pk).first() if noun in NOUNS else None
+        return found
+
+    def _of_hosts(self, found: SeenQuerySet[S]) -> SeenQuerySet[S]:
+        return found if self.everywhere else found.filter(host__in=self._granted("host"))
 
     def operations(self) -> OperationQuerySet:
         """Those on what this person may know of, and the own ones."""

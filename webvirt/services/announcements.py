@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -13,10 +14,11 @@ from django.utils import timezone
 from webvirt.models import User
 from webvirt.services.access import Access, accesses_of
 from webvirt.services.consoles import is_login_of
+from webvirt.services.subjects import NOUNS
 
-LISTS = frozenset({"domains", "hosts", "operations"})
+LISTS = frozenset({"domains", "hosts", "operations", "pools", "networks"})
 """Names of lists say nothing of any one object, so everybody who is signed in may hear them."""
-NAME = re.compile(r"(domain|screen|host|use|operation):([1-9][0-9]{0,17})")
+NAME = re.compile(r"(domain|screen|host|use|operation|pool|volume|network):([1-9][0-9]{0,17})")
 
 
 @dataclass(frozen=True)
@@ -29,16 +31,15 @@ class Login:
 
 
 def audible(access: Access, names: Iterable[str]) -> frozenset[str]:
-    """Those of the names that this person may hear: four queries however many there are."""
-    asked: dict[str, set[int]] = {"domain": set(), "host": set(), "use": set(), "operation": set()}
+    """Those of the names that this person may hear: a query for each noun, however many names there are."""
     wanted = set(names)
+    asked: dict[str, set[int]] = defaultdict(set)
     for name in wanted:
         if found := NAME.fullmatch(name):
             asked["domain" if found[1] == "screen" else found[1]].add(int(found[2]))
-    domains = pks(access.domains().filter(pk__in=asked["domain"])) if asked["domain"] else set()
-    hosts = pks(access.hosts().filter(pk__in=asked["host"])) if asked["host"] else set()
-    operations = pks(access.operations().filter(pk__in=asked["operation"])) if asked["operation"] else set()
-    may = {"domain": domains, "screen": domains, "host": hosts, "operation": operations}
+    may = {noun: pks(access.rows(noun).filter(pk__in=ids)) for noun, ids in asked.items() if noun in NOUNS}
+    may["operation"] = pks(access.operations().filter(pk__in=asked["operation"])) if asked["operation"] else set()
+    may["screen"] = may.get("domain", set())
     may["use"] = hosts_of_figures(access, asked["use"])
     heard = (name for name in wanted if (found := NAME.fullmatch(name)) and int(found[2]) in may[found[1]])
     return frozenset(heard) | (wanted & LISTS)

@@ -10,7 +10,8 @@ from django.db import transaction
 from webvirt import bus
 from webvirt.models import Host, Operation
 from webvirt.services.access import access_of
-from webvirt.services.catalogue import BY_KIND, HostSpec
+from webvirt.services.catalogue import BY_KIND
+from webvirt.services.catalogue.hosts import HostSpec
 from webvirt.services.operations import Actor, Denied, Invalid, asked_before, parse_parameters, submit
 
 ADD = BY_KIND["host.add"]

@@ -26,10 +26,11 @@ from redis.exceptions import RedisError
 
 from webvirt import bus
 from webvirt.celery import app
-from webvirt.models import Domain, Host, Operation, OperationState, Origin, User
+from webvirt.models import Domain, Operation, OperationState, Origin, User
 from webvirt.services.access import Access, access_of
 from webvirt.services.catalogue import BY_KIND, Spec, Verb, why_not
 from webvirt.services.phrases import said
+from webvirt.services.subjects import Subject, host_of, name_of
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class Actor:
         return self.user.get_username() if self.user else "webvirt"
 
 
-def submit(actor: Actor, verb: Verb, target: Domain | Host, parameters: dict[str, Any] | None = None) -> Operation:
+def submit(actor: Actor, verb: Verb, target: Subject, parameters: dict[str, Any] | None = None) -> Operation:
     """Accept a verb on an object: rights, state, parameters, then the row, which is also the busy lock.
 
     Raises Denied, NotNow, Invalid or Busy. The operation is sent to a worker once the transaction is in. A request
@@ -102,8 +103,7 @@ def submit(actor: Actor, verb: Verb, target: Domain | Host, parameters: dict[str
     spec = parse_parameters(verb, parameters or {})
     if before := asked_before(actor, verb, spec, target):
         return before
-    domain = target if isinstance(target, Domain) else None
-    if domain is not None and (reason := why_not(verb, domain)):
+    if reason := why_not(verb, target):
         raise NotNow(refusal(verb, reason))
     operation = Operation(
         kind=verb.kind,
@@ -115,8 +115,9 @@ def submit(actor: Actor, verb: Verb, target: Domain | Host, parameters: dict[str
         address=actor.address,
         token_name=actor.token_name,
         request_key=actor.request_key,
-        host=target.host if isinstance(target, Domain) else target,
-        domain=domain,
+        subject=name_of(target),
+        host=host_of(target),
+        domain=target if isinstance(target, Domain) else None,
         target=target.name,
         parameters=kept(spec),
         virsh=verb.virsh(target, spec),
@@ -138,7 +139,7 @@ def kept(spec: Spec) -> dict[str, Any]:
     return spec.model_dump(mode="json", exclude_none=True)
 
 
-def asked_before(actor: Actor, verb: Verb, spec: Spec, target: Domain | Host | None = None) -> Operation | None:
+def asked_before(actor: Actor, verb: Verb, spec: Spec, target: Subject | None = None) -> Operation | None:
     """What this person's program asked for under the same key; Invalid when that was something else.
 
     `target` is None where the verb makes it (adding a host).
@@ -148,7 +149,7 @@ def asked_before(actor: Actor, verb: Verb, spec: Spec, target: Domain | Host | N
     before = Operation.objects.filter(user=actor.user, request_key=actor.request_key).first()
     if before is None:
         return None
-    same_target = target is None or target == (before.domain or before.host)
+    same_target = target is None or name_of(target) == before.subject
     if before.kind != verb.kind or before.parameters != kept(spec) or not same_target:
         raise Invalid({"Idempotency-Key": _("This key was used for another request before.")})
     return before
@@ -170,11 +171,9 @@ def parse_parameters(verb: Verb, parameters: dict[str, Any]) -> Spec:
         raise Invalid(fields) from None
 
 
-def holder_of(target: Domain | Host) -> Operation | None:
+def holder_of(target: Subject) -> Operation | None:
     """The exclusive operation under way on an object, if there is one."""
-    if isinstance(target, Domain):
-        return Operation.objects.active().filter(domain=target, exclusive=True).first()
-    return Operation.objects.active().filter(host=target, domain=None, exclusive=True).first()
+    return Operation.objects.active().filter(subject=name_of(target), exclusive=True).first()
 
 
 def busy_text(holder: Operation | None) -> str:
@@ -196,10 +195,7 @@ def send(operation: Operation) -> None:
 
 
 def announce(operation: Operation) -> None:
-    names = ["operations", f"operation:{operation.pk}", f"host:{operation.host_id}"]
-    if operation.domain_id:
-        names.append(f"domain:{operation.domain_id}")
-    bus.announce(names)
+    bus.announce(["operations", f"operation:{operation.pk}", f"host:{operation.host_id}", operation.subject])
 
 
 # --- in the worker

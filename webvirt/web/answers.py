@@ -16,6 +16,7 @@ from webvirt.services.catalogue import BY_KIND
 from webvirt.services.disclosure import error_for
 from webvirt.services.operations import Denied, Invalid, Refused
 from webvirt.services.phrases import said
+from webvirt.services.subjects import address_of
 from webvirt.web.accounts import is_own_path
 from webvirt.web.checks import LABELS, check_label
 from webvirt.web.guards import access_for, wants_json
@@ -66,7 +67,7 @@ def operation_json(access: Access, operation: Operation) -> dict[str, Any]:
         "url": f"/operations/{operation.pk}/",
         "label": verb_words(operation),
         "target": operation.target,
-        "target_url": address_of_target(operation),
+        "target_url": address_of(operation.subject),
         "state": operation.state,
         "state_label": str(OperationState(operation.state).label),
         "active": operation.is_active,
@@ -76,10 +77,6 @@ def operation_json(access: Access, operation: Operation) -> dict[str, Any]:
         "remedy": said(operation.remedy),
         "cancellable": bool(operation.is_active and verb and (verb.cancellable or operation.state == "queued")),
     }
-
-
-def address_of_target(operation: Operation) -> str:
-    return f"/vms/{operation.domain_id}/" if operation.domain_id else f"/hosts/{operation.host_id}/"
 
 
 def phase_of(operation: Operation) -> str:

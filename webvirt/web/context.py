@@ -88,6 +88,7 @@ def under_way_for(request: HttpRequest, access: Access) -> list[Operation]:
                 "actor",
                 "host_id",
                 "domain_id",
+                "subject",
                 "target",
                 "created_at",
                 "phase",

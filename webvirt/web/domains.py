@@ -33,7 +33,7 @@ from webvirt.models import (
 from webvirt.services import operations
 from webvirt.services.access import Access, highest
 from webvirt.services.bulk import MOST, Outcome, submit_to_each
-from webvirt.services.catalogue import BY_KIND, verbs_of
+from webvirt.services.catalogue import BY_KIND, verbs_on
 from webvirt.web import answers
 from webvirt.web.actor import actor_of
 from webvirt.web.context import HOST_COLUMNS, HostRow, hosts_for, under_way_for
@@ -256,7 +256,7 @@ def highest_anywhere(access: Access) -> Role | None:
 @lru_cache(maxsize=32)
 def bulkbar(language: str, role: Role | None) -> Markup:
     """The bar of verbs for ticked machines; empty for who may use none of them anywhere."""
-    verbs = [verb for verb in verbs_of("domain") if verb.bulk and role and role.rank >= verb.role.rank]
+    verbs = [verb for verb in verbs_on("domain") if verb.bulk and role and role.rank >= verb.role.rank]
     return piece("domains/bulkbar.html", {"verbs": verbs}) if verbs else Markup()
 
 

@@ -13,16 +13,19 @@ from webvirt.services import hosts as host_services
 from webvirt.services import operations
 from webvirt.services.access import Access
 from webvirt.services.catalogue import BY_KIND
-from webvirt.web import answers, domains
+from webvirt.services.subjects import name_of
+from webvirt.web import answers, domains, pools
+from webvirt.web import networks as virtual
 from webvirt.web.actor import actor_of
 from webvirt.web.checks import check_label
 from webvirt.web.context import under_way_for
+from webvirt.web.forms import FORMS
 from webvirt.web.guards import administrators, signed_in, wants_json
 from webvirt.web.lists import query_of, slice_of
 from webvirt.web.offers import offers
 from webvirt.web.overview import HostCard, host_cards
-from webvirt.web.transports import choices, labels
-from webvirt.web.verbs import host_parameters, perform, typed_values
+from webvirt.web.transports import labels
+from webvirt.web.verbs import form_page, perform
 
 ADD = BY_KIND["host.add"]
 
@@ -39,7 +42,7 @@ def find(access: Access, pk: int) -> Host:
 
 def header(request: HttpRequest, access: Access, host: Host, tab: str) -> dict[str, Any]:
     """What every tab of a host shows above itself."""
-    under_way = [one for one in under_way_for(request, access) if one.host_id == host.pk and one.domain_id is None]
+    under_way = [one for one in under_way_for(request, access) if one.subject == name_of(host)]
     busy = next((operation for operation in under_way if operation.exclusive), None)
     return {
         "host": host,
@@ -77,6 +80,23 @@ def machines(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
 
 @require_GET
 @signed_in
+def storage(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
+    host = find(access, pk)
+    lines = pools.lines_of(access.pools().filter(host=host))
+    return render(request, "hosts/storage.html", header(request, access, host, "storage") | {"lines": lines})
+
+
+@require_GET
+@signed_in
+def networks(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
+    host = find(access, pk)
+    lines = virtual.lines_of(access.networks().filter(host=host))
+    context = {"lines": lines, "interfaces": host.interfaces}
+    return render(request, "hosts/networks.html", header(request, access, host, "networks") | context)
+
+
+@require_GET
+@signed_in
 def log(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     host = find(access, pk)
     query = query_of(request.GET, ())
@@ -93,23 +113,18 @@ def log(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @administrators
 def add(request: HttpRequest, access: Access) -> HttpResponse:
+    form = FORMS[ADD.kind]
     if request.method == "GET":
-        start = {"name": "", "transport": "ssh", "hostname": "", "port": "", "user": ""}
-        return add_form(request, start, {})
+        return form_page(request, access, ADD, None, form.start(None), {})
     try:
-        operation = host_services.add(actor_of(request), host_parameters(request.POST))
+        operation = host_services.add(actor_of(request), form.parameters(request.POST))
     except operations.Invalid as error:
         if wants_json(request):
             return answers.refused(request, error, "/hosts/")
-        return add_form(request, typed_values(ADD, request.POST), error.fields, status=400)
+        return form_page(request, access, ADD, None, form.typed(request.POST, None), error.fields, status=400)
     except operations.Refused as error:
         return answers.refused(request, error, "/hosts/")
     return answers.accepted(request, operation, f"/hosts/{operation.host_id}/")
-
-
-def add_form(request: HttpRequest, typed: dict[str, Any], errors: dict[str, str], status: int = 200) -> HttpResponse:
-    context = {"verb": ADD, "target": None, "typed": typed, "errors": errors, "home": "/hosts/", "choices": choices()}
-    return render(request, "hosts/form.html", context, status=status)
 
 
 @require_http_methods(["GET", "POST"])

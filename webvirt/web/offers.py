@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
 
-from webvirt.models import Domain, Host, Operation, Status
+from webvirt.models import Domain, Network, Operation, Pool, Status
 from webvirt.services.access import Access
-from webvirt.services.catalogue import BY_KIND, Group, NoParameters, Verb, verbs_of, why_not
+from webvirt.services.catalogue import BY_KIND, Group, NoParameters, Verb, verbs_on, why_not
+from webvirt.services.catalogue.specs import AutostartSpec
+from webvirt.services.subjects import Subject, address_of, name_of, noun_of
 
 LIKELY = {
     Status.SHUTOFF: "domain.start",
@@ -43,6 +45,8 @@ class Offer:
     url: str
     reason: str = ""
     danger: str = ""
+    by_name: str = ""
+    """The name that is to be typed first; empty where nothing is."""
     asks: bool = False
     fields: tuple[tuple[str, str], ...] = ()
     """Values that are sent with it."""
@@ -54,14 +58,9 @@ def changes_state(operation: Operation) -> bool:
     return verb is None or verb.group != Group.OTHER or verb.noun == "host"
 
 
-def address_of(target: Domain | Host) -> str:
-    return f"/vms/{target.pk}/" if isinstance(target, Domain) else f"/hosts/{target.pk}/"
-
-
-def offers(access: Access, target: Domain | Host, busy: Operation | None = None) -> list[Offer]:
+def offers(access: Access, target: Subject, busy: Operation | None = None) -> list[Offer]:
     """What this person may do with it, in the order of the menu; `busy` is the operation that holds it now."""
-    noun = "domain" if isinstance(target, Domain) else "host"
-    verbs = [verb for verb in verbs_of(noun) if not verb.session and verb.kind != "host.add"]
+    verbs = [verb for verb in verbs_on(noun_of(target)) if not verb.session]
     if isinstance(target, Domain):
         # Of a missing machine nothing is left to do but to dismiss it, and only of that.
         gone = target.status == Status.MISSING
@@ -71,10 +70,10 @@ def offers(access: Access, target: Domain | Host, busy: Operation | None = None)
     return [offer(verb, target, busy) for verb in allowed]
 
 
-def offer(verb: Verb, target: Domain | Host, busy: Operation | None = None) -> Offer:
+def offer(verb: Verb, target: Subject, busy: Operation | None = None) -> Offer:
     label, asks = str(verb.label), verb.spec is not NoParameters
     fields: tuple[tuple[str, str], ...] = ()
-    if verb.kind == "domain.autostart" and isinstance(target, Domain):
+    if verb.spec is AutostartSpec and isinstance(target, Domain | Pool | Network):
         label = _("Do not start with the host") if target.autostart else label
         fields, asks = (("enabled", "off" if target.autostart else "on"),), False
     return Offer(
@@ -82,18 +81,19 @@ def offer(verb: Verb, target: Domain | Host, busy: Operation | None = None) -> O
         label=label,
         icon=verb.icon,
         group=verb.group.value,
-        url=f"{address_of(target)}{verb.name}/",
+        url=f"{address_of(name_of(target))}{verb.name}/",
         reason=reason_against(verb, target, busy),
         danger=str(verb.danger or ""),
+        by_name=target.name if verb.by_name else "",
         asks=asks,
         fields=fields,
     )
 
 
-def reason_against(verb: Verb, target: Domain | Host, busy: Operation | None) -> str:
+def reason_against(verb: Verb, target: Subject, busy: Operation | None) -> str:
     if busy is not None and verb.exclusive:
         return _("busy: %(verb)s, asked by %(who)s") % {"verb": verb_words(busy), "who": busy.actor}
-    return str(why_not(verb, target)) if isinstance(target, Domain) else ""
+    return str(why_not(verb, target))
 
 
 def verb_words(operation: Operation) -> str:
@@ -111,6 +111,7 @@ def as_json(found: Offer) -> dict[str, object]:
         "url": found.url,
         "reason": found.reason,
         "danger": found.danger,
+        "byName": found.by_name,
         "asks": found.asks,
         "fields": dict(found.fields),
     }

@@ -18,6 +18,7 @@ from webvirt.services.bulk import MOST
 from webvirt.services.catalogue import BY_KIND, VERBS, Verb
 from webvirt.services.disclosure import error_for, parameters_for, virsh_for
 from webvirt.services.phrases import said
+from webvirt.services.subjects import address_of
 from webvirt.web import answers
 from webvirt.web.guards import signed_in, wants_json
 from webvirt.web.lists import Query, query_of, slice_of
@@ -82,6 +83,7 @@ def detail(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
         "may_cancel": may_cancel(access, operation, verb),
         "knows_target": knows_target(access, operation),
         "again": may_repeat(access, operation, verb),
+        "address": address_of(operation.subject),
     }
     return render(request, "operations/detail.html", context)
 
@@ -109,7 +111,7 @@ def may_repeat(access: Access, operation: Operation, verb: Verb | None) -> bool:
     """Whether "try again" makes sense: it failed, needs nothing typed, and is still allowed."""
     if verb is None or operation.state not in (OperationState.FAILED, OperationState.CANCELLED):
         return False
-    if operation.parameters or verb.kind == "host.add" or operation.host.removed_at:
+    if operation.parameters or not verb.on or operation.host.removed_at:
         return False
     return access.may(verb, operation.domain or operation.host)
 

@@ -138,9 +138,9 @@ def attention(access: Access, cards: list[HostCard]) -> dict[str, list[Any]]:
 
 def latest_failures(failed: list[Operation]) -> list[Operation]:
     """One for each thing and verb: who tries ten times need not read it ten times."""
-    seen: dict[tuple[str, int, int | None], Operation] = {}
+    seen: dict[tuple[str, str], Operation] = {}
     for operation in failed:
-        seen.setdefault((operation.kind, operation.host_id, operation.domain_id), operation)
+        seen.setdefault((operation.kind, operation.subject), operation)
     return list(seen.values())
 
 

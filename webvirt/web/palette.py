@@ -10,11 +10,12 @@ from django.http import HttpRequest, JsonResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
-from webvirt.models import Domain, Host, Status
+from webvirt.models import Status
 from webvirt.services.access import Access
 from webvirt.services.catalogue import VERBS
+from webvirt.services.subjects import Subject, address_of, name_of
 from webvirt.web.guards import signed_in
-from webvirt.web.offers import address_of, as_json, offers
+from webvirt.web.offers import as_json, offers
 
 FOUND = 8
 Entry = dict[str, Any]
@@ -31,20 +32,18 @@ def palette(request: HttpRequest, access: Access) -> JsonResponse:
     entries += named_verbs(access, text)
     entries += machine_entries(access, text)
     entries += host_entries(access, text)
+    entries += thing_entries(access, text)
     entries += page_entries(access, text)
     return JsonResponse({"entries": entries})
 
 
-def object_here(access: Access, name: str) -> Domain | Host | None:
+def object_here(access: Access, name: str) -> Subject | None:
     """The object of the page that asks, from its live name (`domain:12`)."""
-    match = re.fullmatch(r"(domain|host):(\d{1,17})", name)
-    if match is None:
-        return None
-    pk = int(match[2])
-    return access.domains().filter(pk=pk).first() if match[1] == "domain" else access.hosts().filter(pk=pk).first()
+    match = re.fullmatch(r"([a-z]+):(\d{1,17})", name)
+    return access.one(match[1], int(match[2])) if match else None
 
 
-def verb_entries(access: Access, target: Domain | Host, text: str) -> Iterable[Entry]:
+def verb_entries(access: Access, target: Subject, text: str) -> Iterable[Entry]:
     for found in offers(access, target):
         if matches(text, found.label):
             yield as_json(found) | {"section": target.name, "verb": True, "hint": found.reason, "target": target.name}
@@ -85,7 +84,7 @@ def machine_entries(access: Access, text: str) -> list[Entry]:
             "hint": f"{Status(domain.status).label} · {domain.host.name}",
             "icon": "device-desktop",
             "state": domain.status,
-            "url": address_of(domain),
+            "url": address_of(name_of(domain)),
         }
         for domain in found
     ]
@@ -101,10 +100,26 @@ def host_entries(access: Access, text: str) -> list[Entry]:
             "label": host.name,
             "hint": str(host.get_state_display()),
             "icon": "server-2",
-            "url": address_of(host),
+            "url": address_of(name_of(host)),
         }
         for host in found
     ]
+
+
+def thing_entries(access: Access, text: str) -> list[Entry]:
+    """Pools, volumes and networks by name."""
+    if not text:
+        return []
+    found: list[Entry] = []
+    for section, rows, icon in (
+        (_("Storage"), access.pools(), "database"),
+        (_("Volumes"), access.volumes(), "disc"),
+        (_("Networks"), access.networks(), "network"),
+    ):
+        for row in rows.filter(name__icontains=text).order_by("name")[:FOUND]:
+            hint, url = row.host.name, address_of(name_of(row))
+            found.append({"section": section, "label": row.name, "hint": hint, "icon": icon, "url": url})
+    return found
 
 
 def page_entries(access: Access, text: str) -> list[Entry]:
@@ -113,6 +128,8 @@ def page_entries(access: Access, text: str) -> list[Entry]:
         (_("Virtual machines"), "/vms/", "device-desktop", "g v"),
         (_("Running machines"), "/vms/?state=running", "device-desktop", ""),
         (_("Hosts"), "/hosts/", "server-2", "g h"),
+        (_("Storage"), "/pools/", "database", "g s"),
+        (_("Networks"), "/networks/", "network", "g n"),
         (_("Operations"), "/operations/", "list-check", "g l"),
         (_("Failed operations"), "/operations/?state=failed", "list-check", ""),
         (_("Profile"), "/me/", "user-circle", "g m"),

@@ -5,7 +5,21 @@ from __future__ import annotations
 from allauth.account import views as accounts
 from django.urls import path
 
-from webvirt.web import consoles, domains, health, hosts, operations, overview, palette, people, profile, scripts, setup
+from webvirt.web import (
+    consoles,
+    domains,
+    health,
+    hosts,
+    networks,
+    operations,
+    overview,
+    palette,
+    people,
+    pools,
+    profile,
+    scripts,
+    setup,
+)
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
@@ -24,8 +38,22 @@ urlpatterns = [
     path("hosts/add/", hosts.add, name="host_add"),
     path("hosts/<int:pk>/", hosts.overview, name="host"),
     path("hosts/<int:pk>/machines/", hosts.machines, name="host_machines"),
+    path("hosts/<int:pk>/storage/", hosts.storage, name="host_storage"),
+    path("hosts/<int:pk>/networks/", hosts.networks, name="host_networks"),
     path("hosts/<int:pk>/log/", hosts.log, name="host_log"),
     path("hosts/<int:pk>/<slug:name>/", hosts.verb, name="host_verb"),
+    path("pools/", pools.index, name="pools"),
+    path("pools/<int:pk>/", pools.pool, name="pool"),
+    path("pools/<int:pk>/definition/", pools.definition, name="pool_definition"),
+    path("pools/<int:pk>/log/", pools.log, name="pool_log"),
+    path("pools/<int:pk>/<slug:name>/", pools.pool_verb, name="pool_verb"),
+    path("volumes/<int:pk>/", pools.volume, name="volume"),
+    path("volumes/<int:pk>/<slug:name>/", pools.volume_verb, name="volume_verb"),
+    path("networks/", networks.index, name="networks"),
+    path("networks/<int:pk>/", networks.network, name="network"),
+    path("networks/<int:pk>/definition/", networks.definition, name="network_definition"),
+    path("networks/<int:pk>/log/", networks.log, name="network_log"),
+    path("networks/<int:pk>/<slug:name>/", networks.verb, name="network_verb"),
     path("operations/", operations.index, name="operations"),
     path("operations/<int:pk>/", operations.detail, name="operation"),
     path("operations/<int:pk>/cancel/", operations.cancel, name="operation_cancel"),

@@ -136,6 +136,10 @@ def machines(number: int) -> str:
     return ngettext("%(n)s virtual machine", "%(n)s virtual machines", number) % {"n": count(number)}
 
 
+def volumes(number: int) -> str:
+    return ngettext("%(n)s volume", "%(n)s volumes", number) % {"n": count(number)}
+
+
 def running(number: int) -> str:
     return ngettext("%(n)s operation under way", "%(n)s operations under way", number) % {"n": number}
 
@@ -157,5 +161,6 @@ FILTERS = {
     "clock": clock,
     "cut": cut,
     "machines": machines,
+    "volumes": volumes,
     "running": running,
 }

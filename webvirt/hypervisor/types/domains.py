@@ -60,6 +60,8 @@ class InterfaceInfo:
     model: str = ""
     target: str = ""
     link_up: bool = True
+    filter: str = ""
+    """The network filter in front of it."""
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,16 @@ class DomainReader:
         return replace(info, unparsed=tuple(dict.fromkeys([*self.odd, *unknown_parts(root)])))
 
 
+def names_disk(xml: str, path: str, pool: str, volume: str) -> bool:
+    """Whether a domain's disks, or what they are based on, are this file or volume."""
+    for source in tree_of(xml).iterfind("devices/disk//source"):
+        if path and path in (source.get("file"), source.get("dev")):
+            return True
+        if volume and (source.get("pool"), source.get("volume")) == (pool, volume):
+            return True
+    return False
+
+
 def text(root: Element, path: str) -> str:
     return (root.findtext(path) or "").strip()
 
@@ -219,6 +229,7 @@ def interface_of(interface: Element) -> InterfaceInfo:
         model=attribute(interface, "model", "type"),
         target=attribute(interface, "target", "dev"),
         link_up=attribute(interface, "link", "state") != "down",
+        filter=attribute(interface, "filterref", "filter"),
     )
 
 

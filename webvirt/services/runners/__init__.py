@@ -23,12 +23,17 @@ from webvirt.hypervisor.errors import (
 )
 from webvirt.models import Operation, OperationState
 from webvirt.services import operations
-from webvirt.services.runners import domains, hosts
+from webvirt.services.runners import domains, hosts, networks, storage
 from webvirt.services.runners.context import Context, Failed, Result
 
 log = logging.getLogger(__name__)
 
-RUNNERS: dict[str, Callable[[Context], Result]] = {**domains.RUNNERS, **hosts.RUNNERS}
+RUNNERS: dict[str, Callable[[Context], Result]] = {
+    **domains.RUNNERS,
+    **hosts.RUNNERS,
+    **storage.RUNNERS,
+    **networks.RUNNERS,
+}
 
 S = OperationState
 

@@ -6,14 +6,18 @@ import os
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, cast
+
+from django.utils.translation import gettext_noop
 
 from webvirt.hypervisor.connection import Connection, connect
 from webvirt.hypervisor.errors import HypervisorError
 from webvirt.hypervisor.types import HostAddress
-from webvirt.models import Domain, Operation
+from webvirt.models import Domain, Network, Operation, Pool, Volume
 from webvirt.services import operations
 from webvirt.services.catalogue import BY_KIND, Spec
+from webvirt.services.subjects import Subject, found
 
 Result = dict[str, Any] | None
 REPORT_SECONDS = 0.5
@@ -68,6 +72,26 @@ class Context:
     def domain(self) -> Domain:
         assert self.operation.domain is not None, f"{self.operation.kind} is not about a domain"
         return self.operation.domain
+
+    @cached_property
+    def subject(self) -> Subject:
+        """What it is done to, read again: it may have changed while the operation waited."""
+        subject = found(self.operation.subject)
+        if subject is None:
+            raise Failed(gettext_noop("It is not there any more."))
+        return subject
+
+    @property
+    def pool(self) -> Pool:
+        return self.subject.pool if isinstance(self.subject, Volume) else cast(Pool, self.subject)
+
+    @property
+    def volume(self) -> Volume:
+        return cast(Volume, self.subject)
+
+    @property
+    def network(self) -> Network:
+        return cast(Network, self.subject)
 
     def progress(self, phase: str, done: int | None = None, total: int | None = None) -> None:
         """Report, at most twice a second; raises Cancelled when somebody asked to cancel."""

@@ -9,7 +9,8 @@ from django.utils.translation import gettext_noop
 
 from webvirt.hypervisor.domains import DomainCalls
 from webvirt.services import inventory
-from webvirt.services.catalogue import AutostartSpec, EditSpec, RenameSpec, SendKeySpec
+from webvirt.services.catalogue.domains import EditSpec, RenameSpec, SendKeySpec
+from webvirt.services.catalogue.specs import AutostartSpec
 from webvirt.services.runners.context import Context, Failed, Result
 
 

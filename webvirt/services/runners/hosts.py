@@ -13,7 +13,7 @@ from webvirt.hypervisor.trial import try_address
 from webvirt.hypervisor.types import Check, Verdict
 from webvirt.models import Host
 from webvirt.services import inventory
-from webvirt.services.catalogue import HostSpec
+from webvirt.services.catalogue.hosts import HostSpec
 from webvirt.services.hosts import check_unique
 from webvirt.services.runners.context import Context, Failed, Result
 

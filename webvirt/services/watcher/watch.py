@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 
 from webvirt.hypervisor.connection import Connection, connect
 from webvirt.hypervisor.errors import HostRefused, HostUnreachable, HypervisorError, NotFound
-from webvirt.hypervisor.types import DomainEvent, DomainState, DomainSummary, Touch
+from webvirt.hypervisor.types import DomainEvent, DomainState, DomainSummary, ObjectEvent, Touch
 from webvirt.models import Definition, Domain, Host, HostState
 from webvirt.services import inventory
+from webvirt.services.watcher.stock import Stock
 from webvirt.services.watcher.usage import UsageReader
 from webvirt.services.watcher.vignettes import Vignettes
 
@@ -46,15 +47,19 @@ class HostWatch:
 
     host: Host
     pulse: Callable[[], None]
-    events: queue.SimpleQueue[DomainEvent | str] = field(default_factory=queue.SimpleQueue)
+    events: queue.SimpleQueue[DomainEvent | ObjectEvent | str] = field(default_factory=queue.SimpleQueue)
     due: dict[str, float] = field(default_factory=dict)
     """When (monotonic) to look at a domain that something happened to."""
     unread: dict[str, None] = field(default_factory=dict)
     """Domains whose definition waits to be read, in order."""
     active: set[str] = field(default_factory=set)
     """uuids of the domains that run; read by the threads that measure."""
+    stock: Stock = field(init=False)
     not_before: float = 0.0
     """Until when (monotonic) what follows in a burst is gathered."""
+
+    def __post_init__(self) -> None:
+        self.stock = Stock(self.host)
 
     def run(self) -> None:
         """Watch until the host fails; the failure is written to its row and raised."""
@@ -75,7 +80,7 @@ class HostWatch:
         self.resync(connection, watched=False)
         inventory.host_is(self.host.pk, HostState.UP)
         inventory.remember_host(self.host.pk, connection.host.info(), connection.host.capability_checks())
-        for helper in (UsageReader(self.host, self.active), Vignettes(self.host, self.active)):
+        for helper in (UsageReader(self.host, self.active), Vignettes(self.host, self.active), self.stock):
             threading.Thread(target=self._lend, args=[helper.run], daemon=True).start()
         next_resync = time.monotonic() + RESYNC_SECONDS
         while True:
@@ -120,9 +125,12 @@ class HostWatch:
         except queue.Empty:
             return
 
-    def note(self, event: DomainEvent | str) -> None:
+    def note(self, event: DomainEvent | ObjectEvent | str) -> None:
         if isinstance(event, str):
             raise HostUnreachable(event)
+        if isinstance(event, ObjectEvent):
+            self.stock.events.put(event)
+            return
         hold = HOLD_STOPPED_SECONDS if event.what.startswith("stopped") else 0.0
         self.due[event.uuid] = time.monotonic() + hold
         if event.touch == Touch.DEFINITION:

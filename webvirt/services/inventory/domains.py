@@ -1,4 +1,4 @@
-"""What hosts tell us, made into rows. The only writer of what "is"; absence becomes `missing_since`, never deletion."""
+"""What hosts tell us of their domains, made into rows."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from django.utils import timezone
 
 from webvirt import bus
 from webvirt.hypervisor.types import (
-    Check,
+    DomainInfo,
     DomainReading,
     DomainState,
     DomainSummary,
     DomainUsage,
     GuestAddress,
-    HostInfo,
 )
-from webvirt.models import Definition, Domain, Host, HostState, Screen, Status
+from webvirt.models import CardUse, Definition, DiskUse, Domain, Host, Screen, Status
 
 SUMMARY_FIELDS = (
     "name",
@@ -164,6 +163,7 @@ def remember_definition(host: Host, reading: DomainReading) -> bool:
         if known and (known.inactive_xml, known.live_xml) == (new.inactive_xml, new.live_xml):
             return False
         new.save(force_update=known is not None, force_insert=known is None)
+        remember_uses(domain, reading)
         Domain.objects.filter(pk=domain.pk).update(
             title=shown.title[:255],
             description=shown.description,
@@ -173,6 +173,55 @@ def remember_definition(host: Host, reading: DomainReading) -> bool:
         )
         announce_domains(host, [domain.pk])
     return True
+
+
+def remember_uses(domain: Domain, reading: DomainReading) -> None:
+    """Keep what both definitions use of the host, so that it is known from the other end as well."""
+    DiskUse.objects.filter(domain=domain).delete()
+    CardUse.objects.filter(domain=domain).delete()
+    seen: set[tuple[str, ...]] = set()
+    for info, live in ((reading.live, True), (reading.inactive, False)):
+        if info is None:
+            continue
+        disks = [use for use in disk_uses(domain, info, live) if (use.slot, use.path, use.pool, use.volume) not in seen]
+        seen |= {(use.slot, use.path, use.pool, use.volume) for use in disks}
+        DiskUse.objects.bulk_create(disks)
+        cards = [use for use in card_uses(domain, info, live) if (use.mac, use.type, use.source) not in seen]
+        seen |= {(use.mac, use.type, use.source) for use in cards}
+        CardUse.objects.bulk_create(cards)
+
+
+def disk_uses(domain: Domain, info: DomainInfo, live: bool) -> list[DiskUse]:
+    """The files, devices and volumes that a definition names, those it boots from among them."""
+    uses = [
+        DiskUse(domain=domain, slot=slot, device="file", path=path, live=live)
+        for slot, path in (("kernel", info.kernel),)
+        if path
+    ]
+    for disk in info.disks:
+        use = DiskUse(domain=domain, slot=disk.target, device=disk.device, live=live)
+        if disk.type == "volume":
+            use.pool, _, use.volume = disk.source.partition("/")
+        else:
+            use.path = disk.source
+        if disk.source:
+            uses.append(use)
+    return uses
+
+
+def card_uses(domain: Domain, info: DomainInfo, live: bool) -> list[CardUse]:
+    return [
+        CardUse(
+            domain=domain,
+            mac=card.mac,
+            type=card.type,
+            source=card.source,
+            model=card.model,
+            filter=card.filter,
+            live=live,
+        )
+        for card in info.interfaces
+    ]
 
 
 def remember_addresses(host: Host, uuid: str, addresses: Sequence[GuestAddress]) -> None:
@@ -233,48 +282,3 @@ def rates_between(before: DomainUsage, after: DomainUsage, seconds: float) -> di
         "net_rx_rate": rate(before.net_rx_bytes, after.net_rx_bytes),
         "net_tx_rate": rate(before.net_tx_bytes, after.net_tx_bytes),
     }
-
-
-def host_is(host_pk: int, state: HostState, reason: str = "") -> None:
-    """Write that a host is up, down or refusing, with since when. Its domains keep their last known state."""
-    now = timezone.now()
-    seen = {"seen_at": now} if state == HostState.UP else {}
-    with transaction.atomic():
-        changed = (
-            Host.objects.filter(pk=host_pk)
-            .exclude(state=state)
-            .update(state=state, state_since=now, state_reason=reason, **seen)
-        )
-        if changed:
-            bus.announce([f"host:{host_pk}", "hosts", "domains"])
-            return
-        fresh = Host.objects.filter(pk=host_pk).exclude(state_reason=reason).update(state_reason=reason)
-        if seen:
-            Host.objects.filter(pk=host_pk).update(**seen)
-        if fresh:
-            bus.announce([f"host:{host_pk}", "hosts"])
-
-
-def remember_host(host_pk: int, info: HostInfo, checks: Sequence[Check]) -> None:
-    """Keep what a host says of itself and its capability check."""
-    with transaction.atomic():
-        Host.objects.filter(pk=host_pk).update(
-            uuid=info.uuid, info=asdict(info), checks=[asdict(check) for check in checks]
-        )
-        bus.announce([f"host:{host_pk}", "hosts"])
-
-
-def remember_trial(host_pk: int, trial: Sequence[Check]) -> None:
-    """Keep the steps of the last connection trial."""
-    with transaction.atomic():
-        Host.objects.filter(pk=host_pk).update(trial=[asdict(check) for check in trial])
-        bus.announce([f"host:{host_pk}"])
-
-
-def remember_host_usage(host_pk: int, cpu_percent: float | None, memory_used_kib: int) -> None:
-    with transaction.atomic():
-        now = timezone.now()
-        Host.objects.filter(pk=host_pk).update(
-            cpu_percent=cpu_percent, memory_used_kib=memory_used_kib, usage_at=now, seen_at=now
-        )
-        bus.announce([f"use:{host_pk}"])

@@ -1,0 +1,39 @@
+// A form with choices that decide which fields it has, and the plan beside it: the commands that would do the same.
+
+import { post } from "./dom.js";
+
+const TYPING_MS = 300;
+
+/** Shows the fields of the ticked choice; those of the others are neither seen nor sent. */
+function adapt(form) {
+  const ticked = [...form.querySelectorAll("[data-shows]:checked")];
+  if (!ticked.length) return;
+  const shown = new Set(ticked.flatMap((choice) => choice.dataset.shows.split(" ")));
+  for (const part of form.querySelectorAll("[data-part]")) {
+    part.hidden = !shown.has(part.dataset.part);
+    for (const field of part.querySelectorAll("input, select, textarea")) field.disabled = part.hidden;
+  }
+}
+
+async function show(form) {
+  const fields = new FormData(form);
+  fields.set("plan", "1");
+  const answer = await post(form.getAttribute("action") || location.pathname, fields);
+  if (!answer.ok) return;
+  const code = document.querySelector("[data-plan-virsh] code");
+  code.textContent = answer.data.virsh || Object.values(answer.data.fields)[0] || "…";
+  code.classList.toggle("muted", !answer.data.virsh);
+}
+
+const form = document.querySelector("[data-plan]");
+if (form) {
+  let timer = 0;
+  const changed = () => {
+    adapt(form);
+    clearTimeout(timer);
+    timer = setTimeout(() => show(form), TYPING_MS);
+  };
+  form.addEventListener("input", changed);
+  form.addEventListener("change", changed);
+  changed();
+}

@@ -1,0 +1,40 @@
+"""The one table of verbs. Buttons, API, rights, audit labels and the equivalent virsh command all come from it.
+
+A new verb is one row here, one runner in `services/runners/`, and one test.
+"""
+
+from __future__ import annotations
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from webvirt.models import Domain, Host, Status, Volume
+from webvirt.services.catalogue import domains, hosts, networks, storage
+from webvirt.services.catalogue.specs import NoParameters, Spec
+from webvirt.services.catalogue.verb import Group, Queue, Verb
+from webvirt.services.subjects import Subject
+
+__all__ = ["BY_KIND", "VERBS", "Group", "NoParameters", "Queue", "Spec", "Verb", "verbs_on", "why_not"]
+
+VERBS = (*domains.VERBS, *hosts.VERBS, *storage.VERBS, *networks.VERBS)
+BY_KIND = {verb.kind: verb for verb in VERBS}
+
+
+def verbs_on(noun: str) -> list[Verb]:
+    """What can be done to objects of a noun, in the order of the menu; adding a host is done to none."""
+    return [verb for verb in VERBS if verb.on == noun]
+
+
+def why_not(verb: Verb, target: Subject) -> Promise | str:
+    """Why this verb makes no sense now, for a person to read; empty when it does."""
+    if isinstance(target, Host):
+        return _("the host does not answer") if verb.needs_host and not target.is_up else ""
+    if target.missing_since and Status.MISSING not in (verb.states or ()):
+        return _("it is missing on its host")
+    if verb.needs_host and target.is_stale:
+        return _("the host does not answer")
+    if isinstance(target, Domain) and verb.kind == "domain.autostart" and not target.persistent:
+        return _("a transient machine cannot start with the host")
+    if verb.states is not None and not isinstance(target, Volume) and target.status not in verb.states:
+        return _("not while it is %(state)s") % {"state": target.get_status_display()}
+    return verb.forbids(target) if verb.forbids else ""

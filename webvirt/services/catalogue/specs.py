@@ -1,0 +1,41 @@
+"""What verbs take: the base of all parameters, and the checks that several share."""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Spec(BaseModel):
+    """What a verb takes. Unknown fields are refused rather than ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def printable(text: str) -> str:
+    """Refuse what XML cannot hold: control characters but tab and line ends, and lone surrogates."""
+    if re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]", text):
+        raise ValueError("holds characters that cannot be kept (control characters)")
+    return text
+
+
+def one_line(text: str) -> str:
+    if re.search(r"[\r\n\t]", text):
+        raise ValueError("must be one line")
+    return printable(text)
+
+
+def domain_name(name: str) -> str:
+    """libvirt takes nearly anything; these names are also safe as file names, which libvirt makes of them."""
+    if name.strip() != name or "/" in name or name.startswith((".", "-")):
+        raise ValueError("must not start with '.' or '-', nor hold '/', nor begin or end with a space")
+    return one_line(name)
+
+
+class NoParameters(Spec):
+    pass
+
+
+class AutostartSpec(Spec):
+    enabled: bool

@@ -1,0 +1,118 @@
+"""What a verb is: one row of the catalogue, and how its equivalent virsh command is written."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from django.utils.functional import Promise
+
+from webvirt.hypervisor.types import Transport
+from webvirt.models import Role, Volume
+from webvirt.services.catalogue.specs import NoParameters, Spec
+from webvirt.services.subjects import Subject, host_of
+
+
+class Queue(StrEnum):
+    """`SLOW` is for what takes minutes, so that it never holds up a Start."""
+
+    FAST = "fast"
+    SLOW = "slow"
+
+
+class Group(StrEnum):
+    """Where a verb stands in the menu, in this order."""
+
+    START = "start"
+    STOP = "stop"
+    CHANGE = "change"
+    OTHER = "other"
+
+
+Virsh = Callable[[Subject, Any], str]
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One row: everything any floor needs to know of a verb.
+
+    `states` are the object's states in which it makes sense (None: any but missing); `exclusive` takes the busy lock;
+    `cancellable` says that its runner looks at the cancel mark while it runs; `danger` asks before doing it, `by_name`
+    has the name typed as well; `made_on` is the noun that a verb is done to which makes something new (a pool on a
+    host); `session` marks what is allowed or not but is no operation (consoles).
+    """
+
+    kind: str
+    label: Promise
+    role: Role
+    virsh: Virsh
+    states: frozenset[str] | None = None
+    spec: type[Spec] = NoParameters
+    exclusive: bool = True
+    cancellable: bool = False
+    queue: Queue = Queue.FAST
+    group: Group = Group.OTHER
+    icon: str = ""
+    danger: Promise | None = None
+    session: bool = False
+    bulk: bool = False
+    needs_host: bool = True
+    made_on: str | None = None
+    by_name: bool = False
+    forbids: Callable[[Any], str] | None = None
+    """Tells what forbids it on an object beyond its state, in a part of a sentence; empty when nothing does."""
+    resumable: bool = False
+    """Another worker may take it over from one that died: its runner looks first at what there is."""
+
+    @property
+    def noun(self) -> str:
+        return self.kind.partition(".")[0]
+
+    @property
+    def on(self) -> str:
+        """The noun of what it is done to; empty for what is done to nothing that is there."""
+        return self.noun if self.made_on is None else self.made_on
+
+    @property
+    def name(self) -> str:
+        """As it stands in URLs, below the object's: `start` of `domain.start`, `create-pool` of `pool.create`."""
+        word = self.kind.partition(".")[2]
+        return word if self.on == self.noun or not self.on else f"{word}-{self.noun}"
+
+
+def virsh(word: str) -> Virsh:
+    """`virsh WORD NAME`."""
+
+    def command(target: Subject, spec: Any) -> str:
+        named = f"--pool {shlex.quote(target.pool.name)} " if isinstance(target, Volume) else ""
+        return f"virsh -c {shlex.quote(shown_uri(target))} {word} {named}{shlex.quote(target.name)}"
+
+    return command
+
+
+def virsh_autostart(word: str) -> Virsh:
+    """`virsh WORD [--disable] NAME`."""
+
+    def command(target: Subject, spec: Any) -> str:
+        return virsh(word if spec.enabled else f"{word} --disable")(target, spec)
+
+    return command
+
+
+def shown_uri(target: Subject) -> str:
+    """The connection URI as a person would type it; only ever shown, never opened."""
+    host = host_of(target)
+    if host.transport == Transport.LOCAL:
+        return "qemu:///system"
+    if host.transport == Transport.TEST:
+        return "test:///default"
+    user = f"{host.user}@" if host.user else ""
+    port = f":{host.port}" if host.port else ""
+    return f"qemu+{host.transport}://{user}{host.hostname}{port}/system"
+
+
+def nothing_on_the_host(target: Subject, spec: Any) -> str:
+    return ""

@@ -1,0 +1,47 @@
+"""What hosts tell us, made into rows. The only writer of what "is"; absence becomes `missing_since`, never deletion."""
+
+from webvirt.services.inventory.domains import (
+    forget,
+    rates_between,
+    reconcile,
+    remember_addresses,
+    remember_definition,
+    remember_screen,
+    remember_usage,
+)
+from webvirt.services.inventory.hosts import (
+    host_is,
+    remember_host,
+    remember_host_usage,
+    remember_interfaces,
+    remember_trial,
+)
+from webvirt.services.inventory.networks import reconcile_networks, remember_leases, remember_network
+from webvirt.services.inventory.storage import (
+    reconcile_pools,
+    reconcile_volumes,
+    remember_pool,
+    remember_volumes,
+)
+
+__all__ = [
+    "forget",
+    "host_is",
+    "rates_between",
+    "reconcile",
+    "reconcile_networks",
+    "reconcile_pools",
+    "reconcile_volumes",
+    "remember_addresses",
+    "remember_definition",
+    "remember_host",
+    "remember_host_usage",
+    "remember_interfaces",
+    "remember_leases",
+    "remember_network",
+    "remember_pool",
+    "remember_screen",
+    "remember_trial",
+    "remember_usage",
+    "remember_volumes",
+]

@@ -1,0 +1,101 @@
+"""What hosts tell us of their pools and volumes, made into rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from webvirt import bus
+from webvirt.hypervisor.types import PoolInfo, PoolReading, PoolState, PoolSummary, VolumeInfo
+from webvirt.models import Host, Pool, PoolStatus, Volume
+from webvirt.services.inventory.seen import reconcile_listed
+
+CHUNK = 400
+"""Rows in one bulk UPDATE: SQLite allows so many variables and no more."""
+SHARED = ("netfs", "rbd", "gluster", "iscsi")
+FIGURES = ("path", "kind", "format", "capacity", "allocation", "backing_path", "backing_format", "encrypted")
+
+
+def reconcile_pools(host: Host, seen: Sequence[PoolSummary]) -> set[str]:
+    """Write what a host lists of its pools; returns the uuids of those that are new or changed."""
+    return reconcile_listed(Pool, host, seen, pool_values, noun="pool")
+
+
+def pool_values(line: PoolSummary) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "name": line.name,
+        "status": PoolStatus(line.state.value).value,
+        "persistent": line.persistent,
+        "autostart": line.autostart,
+    }
+    # One that does not run tells no sizes: the last ones stay.
+    sizes = {"capacity": line.capacity, "allocation": line.allocation, "available": line.available}
+    return values | (sizes if line.state != PoolState.INACTIVE else {})
+
+
+def remember_pool(host: Host, reading: PoolReading) -> None:
+    """Keep a pool's definition."""
+    with transaction.atomic():
+        pool = Pool.objects.filter(host=host, uuid=reading.summary.uuid).first()
+        if pool is None or pool.xml == reading.xml:
+            return
+        Pool.objects.filter(pk=pool.pk).update(
+            type=reading.info.type, info=asdict(reading.info), xml=reading.xml, origin=origin_of(reading.info)
+        )
+        bus.announce([f"pool:{pool.pk}", "pools"])
+
+
+def origin_of(info: PoolInfo) -> str:
+    """Where the data of a pool really lies, in the same words for every host that has it; empty for a host's own."""
+    if info.type not in SHARED:
+        return ""
+    parts = (info.type, *sorted(info.source_hosts), info.source_path, info.source_name, *info.source_devices)
+    return " ".join(parts)[:500]
+
+
+def reconcile_volumes(pool: Pool, names: Iterable[str]) -> list[str]:
+    """Write which volumes a pool has; returns the names of those whose figures are not known yet."""
+    now = timezone.now()
+    listed = set(names)
+    with transaction.atomic():
+        known = {row.name: row for row in Volume.objects.filter(pool=pool).only("name", "missing_since", "read_at")}
+        back = [row.pk for name, row in known.items() if name in listed and row.missing_since]
+        gone = [row.pk for name, row in known.items() if name not in listed and not row.missing_since]
+        for start in range(0, len(back), CHUNK):
+            Volume.objects.filter(pk__in=back[start : start + CHUNK]).update(missing_since=None, read_at=None)
+        for start in range(0, len(gone), CHUNK):
+            Volume.objects.filter(pk__in=gone[start : start + CHUNK]).update(missing_since=now)
+        new = [Volume(pool=pool, name=name) for name in sorted(listed - set(known))]
+        Volume.objects.bulk_create(new, batch_size=CHUNK)
+        if back or gone or new:
+            bus.announce([f"pool:{pool.pk}", "pools", *(f"volume:{pk}" for pk in (*back[:CHUNK], *gone[:CHUNK]))])
+    unread = [name for name, row in known.items() if name in listed and (row.missing_since or not row.read_at)]
+    return [*(row.name for row in new), *sorted(unread)]
+
+
+def remember_volumes(pool: Pool, found: Iterable[VolumeInfo]) -> None:
+    """Keep the figures of volumes that were read."""
+    now = timezone.now()
+    infos = {info.name: info for info in found}
+    with transaction.atomic():
+        rows = list(Volume.objects.filter(pool=pool, name__in=list(infos)))
+        changed = [row for row in rows if bring_up(row, infos[row.name])]
+        for row in rows:
+            row.read_at = now
+        Volume.objects.bulk_update(rows, [*FIGURES, "modified_at", "read_at"], batch_size=CHUNK)
+        if changed:
+            bus.announce([f"pool:{pool.pk}", *(f"volume:{row.pk}" for row in changed[:CHUNK])])
+
+
+def bring_up(row: Volume, info: VolumeInfo) -> bool:
+    """Set a row's figures; True if that changed any, or they are the first."""
+    before = tuple(getattr(row, name) for name in FIGURES)
+    for name in FIGURES:
+        setattr(row, name, getattr(info, name))
+    row.modified_at = datetime.fromtimestamp(info.modified_at, UTC) if info.modified_at else None
+    return row.read_at is None or before != tuple(getattr(row, name) for name in FIGURES)

@@ -1,0 +1,217 @@
+"""Runners of the verbs of pools and volumes. What became of it is read back at once: volumes send no events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+from django.utils.translation import gettext_noop
+
+from webvirt.hypervisor.errors import NotFound
+from webvirt.hypervisor.storage import StorageCalls
+from webvirt.hypervisor.types import VolumeSpec
+from webvirt.models import DiskUse, Domain, Pool, Volume
+from webvirt.models.domains import ACTIVE
+from webvirt.services import inventory, uses
+from webvirt.services.catalogue.specs import AutostartSpec
+from webvirt.services.catalogue.storage import CloneVolumeSpec, CreatePoolSpec, CreateVolumeSpec, ResizeSpec
+from webvirt.services.runners.context import Context, Failed, Result
+
+
+def on_pool(call: Callable[[StorageCalls, str], None]) -> Callable[[Context], Result]:
+    """A runner for a verb that is one call with nothing but the pool."""
+
+    def runner(context: Context) -> Result:
+        call(context.connection.storage, context.pool.uuid)
+        look_at_pools(context)
+        return None
+
+    return runner
+
+
+def look_at_pools(context: Context) -> None:
+    """Read the host's pools once more, and the volumes of the one that this is about."""
+    calls, host = context.connection.storage, context.operation.host
+    changed = inventory.reconcile_pools(host, calls.list())
+    for uuid in changed:
+        inventory.remember_pool(host, calls.read(uuid))
+    if context.operation.subject.startswith(("pool:", "volume:")):
+        look_at_volumes(context, context.pool)
+
+
+def look_at_volumes(context: Context, pool: Pool, *names: str) -> None:
+    """Read which volumes a pool has, and the figures of the new ones and of those named."""
+    pool.refresh_from_db()
+    if pool.status not in ("running", "degraded"):
+        return
+    calls = context.connection.storage
+    unread = inventory.reconcile_volumes(pool, calls.volumes(pool.uuid))
+    inventory.remember_volumes(pool, calls.volumes_info(pool.uuid, [*unread[:500], *names]))
+
+
+def create_pool(context: Context) -> Result:
+    """Define, build if asked, start. What fails leaves no pool behind; what was built on the host stays."""
+    spec = cast(CreatePoolSpec, context.spec)
+    calls = context.connection.storage
+    uuid = calls.define(spec.pool)
+    try:
+        if spec.build:
+            context.progress(gettext_noop("building"))
+            calls.build(uuid)
+        calls.start(uuid)
+        if spec.autostart:
+            calls.set_autostart(uuid, True)
+    except Exception:
+        calls.undefine(uuid)
+        raise
+    look_at_pools(context)
+    return {"pool": spec.name}
+
+
+def autostart_pool(context: Context) -> Result:
+    context.connection.storage.set_autostart(context.pool.uuid, cast(AutostartSpec, context.spec).enabled)
+    look_at_pools(context)
+    return None
+
+
+def delete_pool(context: Context) -> Result:
+    calls, pool = context.connection.storage, context.pool
+    refuse(uses.pool_is_filled(pool))
+    calls.delete(pool.uuid)
+    calls.undefine(pool.uuid)
+    look_at_pools(context)
+    return None
+
+
+def stop_pool(context: Context) -> Result:
+    refuse(uses.pool_is_open(context.pool))
+    context.connection.storage.stop(context.pool.uuid)
+    look_at_pools(context)
+    return None
+
+
+def refuse(reason: str) -> None:
+    """End the operation where something forbids it: things may have changed while it waited."""
+    if reason:
+        raise Failed(reason[:1].upper() + reason[1:] + ".")
+
+
+# --- volumes
+
+
+def create_volume(context: Context) -> Result:
+    spec = cast(CreateVolumeSpec, context.spec)
+    pool = context.pool
+    base = on_this_host(context, spec.backing) if spec.backing else None
+    wanted = VolumeSpec(
+        name=spec.name,
+        capacity=spec.capacity or (base.capacity if base else 0),
+        format=spec.format,
+        preallocation=spec.preallocation,
+        backing_path=base.path if base else "",
+        backing_format=base.format if base else "",
+    )
+    context.connection.storage.create_volume(pool.uuid, wanted)
+    look_at_volumes(context, pool, spec.name)
+    return {"volume": spec.name}
+
+
+def on_this_host(context: Context, pk: int) -> Volume:
+    """A volume that a parameter names, on the operation's own host."""
+    found = Volume.objects.filter(pk=pk, pool__host=context.operation.host, missing_since=None).first()
+    if found is None:
+        raise Failed(gettext_noop("The volume that it is to be based on is not on this host (any more)."))
+    return found
+
+
+def clone_volume(context: Context) -> Result:
+    """Copy a volume, into another format if asked. One that was half made before is made anew."""
+    spec = cast(CloneVolumeSpec, context.spec)
+    volume = context.volume
+    refuse(uses.volume_is_open(volume))
+    pool = volume.pool if spec.pool is None else pool_of(context, spec.pool)
+    calls = context.connection.storage
+
+    def progress(done: int, total: int) -> None:
+        context.progress(gettext_noop("copying"), done, total)
+
+    wanted = VolumeSpec(name=spec.name, capacity=volume.capacity, format=spec.format)
+    calls.clone_volume(pool.uuid, volume.pool.uuid, volume.name, wanted, progress)
+    look_at_volumes(context, pool, spec.name)
+    return {"volume": spec.name}
+
+
+def pool_of(context: Context, pk: int) -> Pool:
+    found = Pool.objects.filter(pk=pk, host=context.operation.host, missing_since=None).first()
+    if found is None:
+        raise Failed(gettext_noop("The pool that the copy is to go to is not on this host (any more)."))
+    return found
+
+
+def resize_volume(context: Context) -> Result:
+    """Through the machine that runs on it, if one does: QEMU has it open, and nobody else may touch it."""
+    spec, volume = cast(ResizeSpec, context.spec), context.volume
+    if spec.capacity < volume.capacity:
+        raise Failed(
+            gettext_noop("A volume cannot be made smaller: the end of what it holds would be cut off."),
+            gettext_noop("Make a smaller one and copy what it holds, inside a machine."),
+        )
+    calls = context.connection.storage
+    running = [use for use in disks_of(volume) if use.live and use.domain.status in ACTIVE]
+    if running:
+        calls.resize_disk(running[0].domain.uuid, running[0].slot, spec.capacity)
+    else:
+        calls.resize_volume(volume.pool.uuid, volume.name, spec.capacity)
+    look_at_volumes(context, volume.pool, volume.name)
+    return None
+
+
+def disks_of(volume: Volume) -> list[DiskUse]:
+    condition = uses.disk_uses(uses.same_volume(volume))
+    return list(DiskUse.objects.filter(condition).select_related("domain"))
+
+
+def unused(context: Context) -> Volume:
+    """The volume, if nothing uses it: neither by what we remember nor by what its host says this moment."""
+    volume = context.volume
+    refuse(uses.volume_in_use(volume))
+    for uuid in context.connection.domains.users_of(volume.path, volume.pool.name, volume.name):
+        name = Domain.objects.filter(host=context.operation.host, uuid=uuid).values_list("name", flat=True).first()
+        raise Failed(gettext_noop("It has become a disk of %(name)s meanwhile.") % {"name": name or uuid})
+    return volume
+
+
+def wipe_volume(context: Context) -> Result:
+    volume = unused(context)
+    context.connection.storage.wipe_volume(volume.pool.uuid, volume.name)
+    look_at_volumes(context, volume.pool, volume.name)
+    return None
+
+
+def delete_volume(context: Context) -> Result:
+    volume = unused(context)
+    try:
+        context.connection.storage.delete_volume(volume.pool.uuid, volume.name)
+    except NotFound:
+        # Somebody was quicker; the list says so.
+        look_at_volumes(context, volume.pool)
+        raise
+    look_at_volumes(context, volume.pool)
+    return None
+
+
+RUNNERS: dict[str, Callable[[Context], Result]] = {
+    "pool.create": create_pool,
+    "pool.start": on_pool(StorageCalls.start),
+    "pool.refresh": on_pool(StorageCalls.refresh),
+    "pool.build": on_pool(StorageCalls.build),
+    "pool.stop": stop_pool,
+    "pool.autostart": autostart_pool,
+    "pool.undefine": on_pool(StorageCalls.undefine),
+    "pool.delete": delete_pool,
+    "volume.create": create_volume,
+    "volume.clone": clone_volume,
+    "volume.resize": resize_volume,
+    "volume.wipe": wipe_volume,
+    "volume.delete": delete_volume,
+}

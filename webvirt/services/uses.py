@@ -1,0 +1,135 @@
+"""Who uses what: a volume's machines and the images based on it, a network's machines; and what that forbids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db.models import Q
+from django.utils.translation import gettext as _
+
+from webvirt.models import ACTIVE, CardUse, DiskUse, Network, Pool, Volume
+
+NAMED = 5
+"""So many users are named in a refusal; there may be more."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """One user of a volume. `noun` is `domain` or `volume`; `slot` is the disk's target, empty for an image."""
+
+    noun: str
+    pk: int
+    name: str
+    slot: str = ""
+    active: bool = False
+    """A machine that has it open right now."""
+
+
+def same_volume(volume: Volume) -> list[Volume]:
+    """The rows of this very volume: its own, and those of pools on other hosts that are the same storage."""
+    if not volume.pool.origin:
+        return [volume]
+    shared = Volume.objects.filter(name=volume.name, pool__origin=volume.pool.origin, missing_since=None)
+    return [volume, *shared.exclude(pk=volume.pk).select_related("pool__host")]
+
+
+def disk_uses(volumes: list[Volume]) -> Q:
+    """The condition under which a disk of a machine is one of these volumes."""
+    found = Q(pk=None)
+    for volume in volumes:
+        named = Q(pool=volume.pool.name, volume=volume.name)
+        at_path = Q(path=volume.path) & ~Q(path="")
+        found |= Q(domain__host=volume.pool.host_id) & (named | at_path)
+    return found
+
+
+def uses_of(volume: Volume) -> list[Use]:
+    """Everything that needs a volume: machines by name, then the images that are based on it."""
+    same = same_volume(volume)
+    disks = DiskUse.objects.filter(disk_uses(same), domain__forgotten_at=None).select_related("domain")
+    users = [
+        Use("domain", use.domain_id, use.domain.name, use.slot, use.live and use.domain.status in ACTIVE)
+        for use in disks.order_by("domain__name", "slot")
+    ]
+    return [*dict.fromkeys(users), *(Use("volume", row.pk, row.name) for row in based_on(volume))]
+
+
+def based_on(volume: Volume) -> list[Volume]:
+    """The images whose backing file this is."""
+    if not volume.path:
+        return []
+    here = Volume.objects.filter(pool__host=volume.pool.host_id, backing_path=volume.path, missing_since=None)
+    return list(here.select_related("pool").order_by("name"))
+
+
+def chain_of(volume: Volume) -> list[Volume | str]:
+    """What a volume is based on, and that on, to the bottom; what is no volume of ours by its path."""
+    chain: list[Volume | str] = []
+    path = volume.backing_path
+    seen = {volume.path}
+    while path and path not in seen:
+        seen.add(path)
+        base = Volume.objects.filter(pool__host=volume.pool.host_id, path=path, missing_since=None).first()
+        chain.append(base or path)
+        path = base.backing_path if base else ""
+    return chain
+
+
+def used_by(names: list[str]) -> str:
+    """The users in words, the first few by name."""
+    shown = ", ".join(names[:NAMED])
+    more = len(names) - NAMED
+    return _("%(names)s and %(n)s more") % {"names": shown, "n": more} if more > 0 else shown
+
+
+# --- what that forbids: a sentence's part, empty where nothing is forbidden
+
+
+def volume_in_use(volume: Volume) -> str:
+    """Why a volume must not be deleted or written over."""
+    uses = uses_of(volume)
+    if machines := [use.name for use in uses if use.noun == "domain"]:
+        return _("it is a disk of %(names)s") % {"names": used_by(list(dict.fromkeys(machines)))}
+    if images := [use.name for use in uses]:
+        return _("these images are based on it: %(names)s") % {"names": used_by(images)}
+    return ""
+
+
+def volume_is_open(volume: Volume) -> str:
+    """Why a volume cannot be copied as it is."""
+    running = [use.name for use in uses_of(volume) if use.active]
+    return _("%(names)s runs on it: shut it down first") % {"names": used_by(running)} if running else ""
+
+
+def pool_is_open(pool: Pool) -> str:
+    """Why a pool must not be stopped."""
+    inside = Volume.objects.filter(pool=pool, missing_since=None).exclude(path="").values("path")
+    open_now = DiskUse.objects.filter(
+        Q(path__in=inside) | Q(pool=pool.name) & ~Q(volume=""),
+        domain__host=pool.host_id,
+        domain__status__in=ACTIVE,
+        live=True,
+    )
+    names = list(dict.fromkeys(open_now.order_by("domain__name").values_list("domain__name", flat=True)))
+    return _("%(names)s runs on its volumes: shut it down first") % {"names": used_by(names)} if names else ""
+
+
+def pool_is_filled(pool: Pool) -> str:
+    """Why a pool's storage must not be deleted."""
+    count = Volume.objects.filter(pool=pool, missing_since=None).count()
+    return _("there are %(n)s volumes in it: delete them first") % {"n": count} if count else ""
+
+
+def cards_on(network: Network) -> list[CardUse]:
+    """The cards of machines that are plugged into a network, or into its bridge."""
+    plugged = Q(type="network", source=network.name)
+    if network.bridge:
+        plugged |= Q(type="bridge", source=network.bridge)
+    found = CardUse.objects.filter(plugged, domain__host=network.host_id, domain__forgotten_at=None)
+    return list(found.select_related("domain").order_by("domain__name", "mac"))
+
+
+def network_in_use(network: Network) -> str:
+    """Why a network must not be deleted."""
+    names = list(dict.fromkeys(card.domain.name for card in cards_on(network)))
+    return _("%(names)s is connected to it") % {"names": used_by(names)} if names else ""

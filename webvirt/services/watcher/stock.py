@@ -1,0 +1,148 @@
+"""What a host has besides its domains: pools with their volumes, networks with their leases, its interfaces.
+
+A handle of its own, since a pool whose server is away can hold a call for minutes. Pools and networks tell of changes
+by events; volumes have none, so their list is read again every now and then, and their figures a few at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections.abc import Callable
+from concurrent.futures import TimeoutError as TooLate
+from dataclasses import dataclass, field
+from functools import partial
+
+from webvirt.hypervisor.connection import Connection, connect
+from webvirt.hypervisor.errors import HypervisorError, NotFound, Unsupported
+from webvirt.hypervisor.types import ObjectEvent
+from webvirt.models import Host, Network, NetworkStatus, Pool, PoolStatus, Volume
+from webvirt.services import inventory
+from webvirt.services.watcher.usage import in_time
+
+log = logging.getLogger(__name__)
+
+RESYNC_SECONDS = 20.0
+GATHER_SECONDS = 0.1
+DEADLINE_SECONDS = 20.0
+LEFT_OUT_SECONDS = 120.0
+SLICE = 50
+"""Volumes read at a time, with a look at events in between."""
+REREAD = 50
+"""Figures of volumes that are read again at each resync, the oldest first."""
+OPEN = (PoolStatus.RUNNING, PoolStatus.DEGRADED)
+
+
+@dataclass
+class Stock:
+    """Keeps a host's pools, volumes, networks and interfaces known."""
+
+    host: Host
+    events: queue.SimpleQueue[ObjectEvent] = field(default_factory=queue.SimpleQueue)
+    left_out: dict[int, float] = field(default_factory=dict)
+    """Pools that did not answer, and until when (monotonic) they are not asked."""
+    _connection: Connection | None = None
+
+    def run(self) -> None:
+        """Look at everything now and then, and at what changed at once, for as long as the process lives."""
+        while True:
+            try:
+                self.resync()
+                self.wait(time.monotonic() + RESYNC_SECONDS)
+            except (HypervisorError, TooLate) as error:
+                log.debug("%s: %s", self.host.name, error)
+                self._connection = None
+                time.sleep(GATHER_SECONDS * 10)
+
+    @property
+    def connection(self) -> Connection:
+        if self._connection is None:
+            self._connection = connect(self.host.address)
+        return self._connection
+
+    def resync(self) -> None:
+        self.pools()
+        self.networks()
+        self.optional(self.interfaces)
+
+    def wait(self, until: float) -> None:
+        """Follow events up to `until` (monotonic), a burst of them together."""
+        while (left := until - time.monotonic()) > 0:
+            try:
+                nouns = {self.events.get(timeout=left).noun}
+            except queue.Empty:
+                return
+            time.sleep(GATHER_SECONDS)
+            while not self.events.empty():
+                nouns.add(self.events.get_nowait().noun)
+            if "pool" in nouns:
+                self.pools()
+            if "network" in nouns:
+                self.networks()
+
+    def optional(self, step: Callable[[], None]) -> None:
+        """Do what not every driver can."""
+        try:
+            step()
+        except Unsupported as error:
+            log.debug("%s: %s", self.host.name, error)
+
+    # --- storage
+
+    def pools(self) -> None:
+        calls = self.connection.storage
+        changed = inventory.reconcile_pools(self.host, in_time(calls.list, DEADLINE_SECONDS))
+        unread = Pool.objects.filter(host=self.host, missing_since=None, xml="").values_list("uuid", flat=True)
+        for uuid in {*changed, *unread}:
+            self.while_it_is_there(partial(self.definition, uuid))
+        for pool in Pool.objects.filter(host=self.host, missing_since=None, status__in=OPEN):
+            if self.left_out.get(pool.pk, 0.0) <= time.monotonic():
+                self.while_it_is_there(partial(self.volumes, pool))
+
+    def definition(self, uuid: str) -> None:
+        inventory.remember_pool(self.host, self.connection.storage.read(uuid))
+
+    def volumes(self, pool: Pool) -> None:
+        """Which volumes a pool has, and the figures of the new ones and of those read longest ago."""
+        calls = self.connection.storage
+        try:
+            unread = inventory.reconcile_volumes(pool, in_time(partial(calls.volumes, pool.uuid), DEADLINE_SECONDS))
+            here = Volume.objects.filter(pool=pool, missing_since=None, read_at__isnull=False)
+            oldest = list(here.order_by("read_at").values_list("name", flat=True)[:REREAD])
+            names = [*unread, *oldest]
+            for start in range(0, len(names), SLICE):
+                some = names[start : start + SLICE]
+                found = in_time(partial(calls.volumes_info, pool.uuid, some), DEADLINE_SECONDS)
+                inventory.remember_volumes(pool, found)
+        except TooLate:
+            self.left_out[pool.pk] = time.monotonic() + LEFT_OUT_SECONDS
+            log.warning("%s: pool %s does not answer", self.host.name, pool.name)
+            self._connection = None
+
+    def while_it_is_there(self, step: Callable[[], None]) -> None:
+        """Do something with one object; that it went meanwhile, the list says."""
+        try:
+            step()
+        except NotFound as error:
+            log.debug("%s: %s", self.host.name, error)
+
+    # --- networks
+
+    def interfaces(self) -> None:
+        inventory.remember_interfaces(self.host.pk, self.connection.devices.interfaces())
+
+    def networks(self) -> None:
+        changed = inventory.reconcile_networks(self.host, in_time(self.connection.networks.list, DEADLINE_SECONDS))
+        here = Network.objects.filter(host=self.host, missing_since=None)
+        # What is edited in place sends no event before libvirt 9.8, so each is read again: there are few.
+        for uuid in {*changed, *here.values_list("uuid", flat=True)}:
+            self.while_it_is_there(partial(self.network, uuid))
+        for uuid in here.filter(status=NetworkStatus.ACTIVE).values_list("uuid", flat=True):
+            self.while_it_is_there(partial(self.optional, partial(self.leases, uuid)))
+
+    def network(self, uuid: str) -> None:
+        inventory.remember_network(self.host, self.connection.networks.read(uuid))
+
+    def leases(self, uuid: str) -> None:
+        inventory.remember_leases(self.host, uuid, self.connection.networks.leases(uuid))

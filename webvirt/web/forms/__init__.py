@@ -1,0 +1,10 @@
+"""The forms of the verbs that take something: what each starts with, and how its fields become parameters."""
+
+from __future__ import annotations
+
+from webvirt.web.forms import domains, hosts, networks, storage
+from webvirt.web.forms.form import Form
+
+__all__ = ["FORMS", "Form"]
+
+FORMS: dict[str, Form] = {**domains.FORMS, **hosts.FORMS, **storage.FORMS, **networks.FORMS}

@@ -1,0 +1,143 @@
+"""Forms of pools' and volumes' verbs."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django.http import QueryDict
+
+from webvirt.hypervisor.types import PoolType, Preallocation
+from webvirt.models import Host, Pool, PoolStatus, Volume
+from webvirt.services.access import Access
+from webvirt.services.subjects import Subject, host_of
+from webvirt.web.forms.form import Form, Values, filled, number, text, words
+from webvirt.web.kinds import pool_types
+
+UNITS = {"MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
+CREATE_POOL = (
+    "target_path",
+    "source_host",
+    "source_port",
+    "source_path",
+    "source_name",
+    "source_format",
+    "auth_user",
+    "auth_secret",
+)
+
+
+def size(given: QueryDict, key: str) -> int | str:
+    """A size typed as a number with a unit beside it, in bytes; or what was typed, for the verb to refuse."""
+    typed, unit = text(given, key).replace(",", "."), UNITS.get(given.get(f"{key}_unit", ""), 1)
+    if not re.fullmatch(r"\d{1,15}(\.\d{1,6})?", typed):
+        return typed
+    return int(float(typed) * unit)
+
+
+def start_create_pool(host: Host) -> Values:
+    empty = dict.fromkeys((*CREATE_POOL, "source_devices"), "")
+    return empty | {
+        "name": "",
+        "type": "dir",
+        "target_path": "/var/lib/libvirt/images",
+        "build": "on",
+        "autostart": "on",
+    }
+
+
+def create_pool(given: QueryDict) -> Values:
+    """Only the fields of the chosen type are sent: those of the others are switched off in the browser."""
+    found: Values = {"name": text(given, "name"), "type": text(given, "type")} | filled(given, *CREATE_POOL)
+    if devices := words(given, "source_devices"):
+        found["source_devices"] = devices
+    if "source_port" in found:
+        found["source_port"] = number(found["source_port"])
+    return found | {key: key in given for key in ("build", "autostart")}
+
+
+def kinds_of_pool(access: Access, target: Subject | None) -> Values:
+    return {"types": pool_types(), "fields": {kind.value: FIELDS[kind] for kind in PoolType}}
+
+
+FIELDS: dict[PoolType, tuple[str, ...]] = {
+    PoolType.DIR: ("target_path",),
+    PoolType.FS: ("source_devices", "source_format", "target_path"),
+    PoolType.NETFS: ("source_host", "source_path", "source_format", "target_path"),
+    PoolType.LOGICAL: ("source_name", "source_devices"),
+    PoolType.DISK: ("source_devices", "source_format"),
+    PoolType.ISCSI: ("source_host", "source_port", "source_devices"),
+    PoolType.RBD: ("source_host", "source_port", "source_name", "auth_user", "auth_secret"),
+    PoolType.ZFS: ("source_name",),
+    PoolType.GLUSTER: ("source_host", "source_name", "source_path"),
+}
+"""The fields that the form shows for each type; `build_pool` has the last word."""
+
+
+def start_create_volume(pool: Pool) -> Values:
+    return {
+        "name": "",
+        "capacity": "20",
+        "capacity_unit": "GiB",
+        "format": "qcow2",
+        "preallocation": Preallocation.OFF.value,
+        "backing": "",
+    }
+
+
+def create_volume(given: QueryDict) -> Values:
+    found: Values = {"name": text(given, "name")} | filled(given, "format", "preallocation")
+    if text(given, "capacity"):
+        found["capacity"] = size(given, "capacity")
+    if text(given, "backing"):
+        found["backing"] = number(text(given, "backing"))
+    return found
+
+
+def bases(access: Access, target: Subject | None) -> Values:
+    """What a new volume of this pool can be based on."""
+    assert isinstance(target, Pool)
+    found = access.volumes().filter(pool__host=target.host, kind="file").exclude(format="iso")
+    return {"bases": list(found.order_by("name")[:500]), "units": list(UNITS), "pool": target}
+
+
+def start_resize(volume: Volume) -> Values:
+    whole = next((unit for unit in ("TiB", "GiB") if volume.capacity and volume.capacity % UNITS[unit] == 0), "MiB")
+    return {"capacity": str(round(volume.capacity / UNITS[whole], 3)).removesuffix(".0"), "capacity_unit": whole}
+
+
+def resize(given: QueryDict) -> Values:
+    return {"capacity": size(given, "capacity")}
+
+
+def units(access: Access, target: Subject | None) -> Values:
+    return {"units": list(UNITS)}
+
+
+def start_clone(volume: Volume) -> Values:
+    stem, dot, ending = volume.name.rpartition(".")
+    kind = volume.format if volume.format in ("raw", "qcow2") else "qcow2"
+    name = f"{stem}-copy.{ending}" if dot else f"{volume.name}-copy"
+    return {"name": name, "format": kind, "pool": volume.pool_id}
+
+
+def clone(given: QueryDict) -> Values:
+    found: Values = {"name": text(given, "name")} | filled(given, "format")
+    if text(given, "pool"):
+        found["pool"] = number(text(given, "pool"))
+    return found
+
+
+def places(access: Access, target: Subject | None) -> Values:
+    """The pools that a copy can go to."""
+    assert target is not None
+    pools: Any = access.pools().filter(host=host_of(target), status=PoolStatus.RUNNING)
+    return {"pools": list(pools.order_by("name"))}
+
+
+FORMS = {
+    "pool.create": Form("pools/create.html", start_create_pool, create_pool, kinds_of_pool),
+    "volume.create": Form("volumes/create.html", start_create_volume, create_volume, bases),
+    "volume.resize": Form("volumes/resize.html", start_resize, resize, units),
+    "volume.clone": Form("volumes/clone.html", start_clone, clone, places),
+}

@@ -1,0 +1,200 @@
+"""Storage: the pools of all hosts, one pool with its volumes, and one volume with who uses it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_GET, require_http_methods
+
+from webvirt.models import DiskUse, Operation, Pool, Volume
+from webvirt.services import uses
+from webvirt.services.access import Access
+from webvirt.services.catalogue import BY_KIND
+from webvirt.services.subjects import Subject, name_of
+from webvirt.web.context import hosts_for, under_way_for
+from webvirt.web.guards import signed_in
+from webvirt.web.kinds import pool_type
+from webvirt.web.lists import Query, query_of, slice_of
+from webvirt.web.offers import offers
+from webvirt.web.verbs import perform
+
+NEARLY_FULL = 85
+"""Per cent of a pool from which on we warn."""
+VOLUME_ORDERS = {
+    "name": ("name", "pk"),
+    "-name": ("-name", "-pk"),
+    "size": ("capacity", "name"),
+    "-size": ("-capacity", "name"),
+    "used": ("allocation", "name"),
+    "-used": ("-allocation", "name"),
+    "changed": ("modified_at", "name"),
+    "-changed": ("-modified_at", "name"),
+}
+
+
+@dataclass(frozen=True)
+class PoolLine:
+    """A pool with the number of its volumes."""
+
+    pool: Pool
+    volumes: int
+
+    @property
+    def kind(self) -> str:
+        return pool_type(self.pool.type)
+
+    @property
+    def percent(self) -> float | None:
+        return self.pool.used_percent
+
+    @property
+    def is_nearly_full(self) -> bool:
+        return self.percent is not None and self.percent >= NEARLY_FULL
+
+
+def lines_of(found: QuerySet[Pool]) -> list[PoolLine]:
+    pools = list(found.order_by("host__name", "name"))
+    counted = Volume.objects.filter(pool__in=pools, missing_since=None).order_by().values_list("pool")
+    volumes = dict(counted.annotate(n=Count("pk")))
+    return [PoolLine(pool, volumes.get(pool.pk, 0)) for pool in pools]
+
+
+@require_GET
+@signed_in
+def index(request: HttpRequest, access: Access) -> HttpResponse:
+    query = query_of(request.GET, ("q", "host"))
+    hosts = hosts_for(request, access)
+    context = {
+        "query": query,
+        "lines": lines_of(filtered(access.pools(), query)),
+        "hosts": hosts,
+        "may_create": [host for host in access.hosts() if access.may(BY_KIND["pool.create"], host)],
+    }
+    return render(request, "pools/list.html", context)
+
+
+def filtered(found: QuerySet[Pool], query: Query) -> QuerySet[Pool]:
+    if text := query.get("q"):
+        found = found.filter(name__icontains=text)
+    if host := query.get("host"):
+        found = found.filter(host_id=int(host)) if host.isdecimal() and len(host) < 18 else found.none()
+    return found
+
+
+def header(request: HttpRequest, access: Access, subject: Subject, tab: str) -> dict[str, Any]:
+    """What every tab of a pool, a volume or a network shows above itself."""
+    name = name_of(subject)
+    busy = next((one for one in under_way_for(request, access) if one.subject == name and one.exclusive), None)
+    return {"subject": subject, "name": name, "tab": tab, "busy": busy, "offers": offers(access, subject, busy)}
+
+
+def find_pool(access: Access, pk: int) -> Pool:
+    return get_object_or_404(access.pools(), pk=pk)
+
+
+@require_GET
+@signed_in
+def pool(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
+    """A pool's volumes."""
+    found = find_pool(access, pk)
+    query = query_of(request.GET, ("q",))
+    volumes = Volume.objects.filter(pool=found, missing_since=None)
+    if text := query.get("q"):
+        volumes = volumes.filter(name__icontains=text)
+    part = slice_of(query, volumes.count())
+    rows = list(volumes.order_by(*VOLUME_ORDERS.get(query.get("sort"), ("name", "pk")))[part.start :][: part.size])
+    context = header(request, access, found, "volumes") | {
+        "pool": found,
+        "kind": pool_type(found.type),
+        "query": query,
+        "part": part,
+        "volumes": rows,
+        "users": users_of(found, rows),
+        "nearly_full": (found.used_percent or 0) >= NEARLY_FULL,
+    }
+    return render(request, "pools/volumes.html", context)
+
+
+def users_of(pool: Pool, volumes: list[Volume]) -> dict[int, list[str]]:
+    """Who uses each of these volumes, by name, in two queries for them all."""
+    by_path = {volume.path: volume.pk for volume in volumes if volume.path}
+    by_name = {volume.name: volume.pk for volume in volumes}
+    found: dict[int, list[str]] = {volume.pk: [] for volume in volumes}
+    # Both are looked up, since a disk may be named either way.
+    here = DiskUse.objects.filter(domain__host=pool.host_id, domain__forgotten_at=None)
+    at_path = here.filter(path__in=list(by_path)).values_list("path", "domain__name")
+    named = here.filter(pool=pool.name, volume__in=list(by_name)).values_list("volume", "domain__name")
+    based = Volume.objects.filter(pool__host=pool.host_id, backing_path__in=list(by_path), missing_since=None)
+    pairs = [(by_path[path], name) for path, name in at_path]
+    pairs += [(by_name[volume], name) for volume, name in named]
+    pairs += [(by_path[path], name) for path, name in based.values_list("backing_path", "name")]
+    for pk, name in sorted(set(pairs)):
+        found[pk].append(name)
+    return found
+
+
+@require_GET
+@signed_in
+def definition(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
+    found = find_pool(access, pk)
+    context = header(request, access, found, "definition") | {"pool": found, "kind": pool_type(found.type)}
+    return render(request, "pools/definition.html", context)
+
+
+@require_GET
+@signed_in
+def log(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
+    found = find_pool(access, pk)
+    context = header(request, access, found, "log") | {"pool": found, "kind": pool_type(found.type)}
+    return render(request, "pools/log.html", context | operations_page(request, found))
+
+
+def operations_page(request: HttpRequest, subject: Subject) -> dict[str, Any]:
+    """The operations on an object, a page of them."""
+    query = query_of(request.GET, ())
+    found = Operation.objects.filter(subject=name_of(subject)).select_related(None)
+    part = slice_of(query, found.count())
+    return {"query": query, "part": part, "operations": list(found[part.start : part.start + part.size])}
+
+
+@require_http_methods(["GET", "POST"])
+@signed_in
+def pool_verb(request: HttpRequest, access: Access, pk: int, name: str) -> HttpResponse:
+    answer = perform(request, access, find_pool(access, pk), name)
+    if name in ("undefine", "delete") and answer.status_code == 302:
+        answer.headers["Location"] = "/pools/"
+    return answer
+
+
+# --- volumes
+
+
+def find_volume(access: Access, pk: int) -> Volume:
+    return get_object_or_404(access.volumes(), pk=pk)
+
+
+@require_GET
+@signed_in
+def volume(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
+    found = find_volume(access, pk)
+    context = header(request, access, found, "overview") | {
+        "volume": found,
+        "uses": uses.uses_of(found),
+        "chain": uses.chain_of(found),
+        "known": {row.pk for row in access.domains().filter(host=found.pool.host_id).only("pk", "host")},
+    }
+    return render(request, "volumes/overview.html", context | operations_page(request, found))
+
+
+@require_http_methods(["GET", "POST"])
+@signed_in
+def volume_verb(request: HttpRequest, access: Access, pk: int, name: str) -> HttpResponse:
+    found = find_volume(access, pk)
+    answer = perform(request, access, found, name)
+    if name == "delete" and answer.status_code == 302:
+        answer.headers["Location"] = f"/pools/{found.pool_id}/"
+    return answer
