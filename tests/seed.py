@@ -10,6 +10,7 @@ from datetime import timedelta
 from django.utils import timezone
 from PIL import Image, ImageDraw
 
+from tests.seed_things import add_things
 from webvirt.hypervisor.types import (
     Check,
     DiskInfo,
@@ -273,6 +274,7 @@ def add_odd(hosts: list[Host], rows: list[Domain], dice: random.Random) -> None:
     )
     Screen.objects.create(domain=pending, png=picture(), taken_at=now)
     add_operations(rows, dice)
+    add_things(hosts, rows, dice)
 
 
 def picture() -> bytes:

@@ -61,6 +61,9 @@ PICTURES: dict[str, tuple[str, Callable[[Page], None]]] = {
     "hardware": (f"/vms/{MACHINE}/hardware/", look_only),
     "console": (f"/vms/{MACHINE}/console/", open_console),
     "host": ("/hosts/1/", look_only),
+    "storage": ("/pools/", look_only),
+    "pool": ("/pools/1/", look_only),
+    "network": ("/networks/1/", look_only),
     "operations": ("/operations/", look_only),
     "palette": ("/vms/", open_palette),
 }

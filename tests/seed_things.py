@@ -1,0 +1,132 @@
+"""Rows of pools, volumes and networks on seeded hosts, as many and as odd as pages must survive."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from datetime import timedelta
+
+from django.utils import timezone
+
+from webvirt.models import (
+    CardUse,
+    DiskUse,
+    Domain,
+    Host,
+    Network,
+    NetworkStatus,
+    Pool,
+    PoolStatus,
+    Volume,
+)
+
+GIB = 2**30
+IMAGES = "/var/lib/libvirt/images"
+LONG = "customer-42-a-name-that-somebody-made-by-a-template-2026-11-24-production-replica-07.qcow2"
+BASE = "debian-12-generic-amd64.qcow2"
+
+
+def add_things(hosts: Sequence[Host], rows: Sequence[Domain], dice: random.Random) -> None:
+    """Storage and networks for hosts, used by their machines."""
+    for number, host in enumerate(hosts):
+        mine = [row for row in rows if row.host_id == host.pk]
+        images = new_pool(host, "images", number * 10 + 1, "dir", IMAGES, 2000, dice.uniform(0.4, 0.7))
+        new_pool(host, "isos", number * 10 + 2, "netfs", "/srv/isos", 500, 0.91)
+        new_pool(host, "fast", number * 10 + 3, "logical", "/dev/vg0", 900, 0.3, status=PoolStatus.INACTIVE)
+        fill(images, mine, dice)
+        connect(host, number, mine)
+
+
+def new_pool(
+    host: Host, name: str, number: int, kind: str, path: str, gib: int, used: float, status: str = PoolStatus.RUNNING
+) -> Pool:
+    capacity, taken = gib * GIB, int(gib * GIB * used)
+    return Pool.objects.create(
+        host=host,
+        uuid=f"20000000-0000-4000-8000-{number:012d}",
+        name=name,
+        status=status,
+        type=kind,
+        autostart=status == PoolStatus.RUNNING,
+        capacity=capacity,
+        allocation=taken,
+        available=capacity - taken,
+        info={"type": kind, "target_path": path},
+        xml=f"<pool type='{kind}'>\n  <name>{name}</name>\n  <target>\n    <path>{path}</path>\n  </target>\n</pool>\n",
+    )
+
+
+def fill(pool: Pool, machines: Sequence[Domain], dice: random.Random) -> None:
+    """A disk for each machine, two of them on one base image, and one with a name that is too long."""
+    now = timezone.now()
+    names = [BASE, LONG, *(f"{machine.name}.qcow2" for machine in machines)]
+    Volume.objects.bulk_create(
+        Volume(
+            pool=pool,
+            name=name,
+            path=f"{IMAGES}/{name}",
+            format="qcow2",
+            capacity=dice.choice((10, 20, 40, 200)) * GIB,
+            allocation=dice.randint(1, 9 * GIB),
+            backing_path=f"{IMAGES}/{BASE}" if number in (2, 3) else "",
+            backing_format="qcow2" if number in (2, 3) else "",
+            modified_at=now - timedelta(minutes=dice.randint(1, 90_000)),
+            read_at=now,
+        )
+        for number, name in enumerate(names)
+    )
+    DiskUse.objects.bulk_create(
+        DiskUse(domain=machine, slot="vda", path=f"{IMAGES}/{machine.name}.qcow2", live=machine.is_active)
+        for machine in machines
+    )
+
+
+def connect(host: Host, number: int, machines: Sequence[Domain]) -> None:
+    """A NAT network with leases, an isolated one that is off, and a bridge."""
+    block = f"192.168.{122 + number}"
+    address = {
+        "address": f"{block}.1",
+        "prefix": 24,
+        "ranges": [{"start": f"{block}.2", "end": f"{block}.254"}],
+        "leases": [{"mac": "52:54:00:00:00:01", "address": f"{block}.11", "name": "git"}],
+    }
+    info = {
+        "name": "default",
+        "forward": "nat",
+        "domain": f"{host.name}.example.org",
+        "dns": True,
+        "addresses": [address],
+        "dns_hosts": [{"address": f"{block}.11", "names": ["git", "git.example.org"]}],
+    }
+    macs = [f"52:54:00:00:{number:02x}:{at:02x}" for at in range(len(machines[:8]))]
+    CardUse.objects.bulk_create(
+        CardUse(domain=machine, mac=mac, type="network", source="default", model="virtio", live=machine.is_active)
+        for machine, mac in zip(machines, macs, strict=False)
+    )
+    leases = [
+        {"mac": mac, "address": f"{block}.{20 + at}", "prefix": 24, "hostname": "", "expires_at": None}
+        for at, mac in enumerate(macs[:5])
+    ]
+    for at, (name, forward, status, bridge, more) in enumerate(
+        (
+            ("default", "nat", NetworkStatus.ACTIVE, "virbr0", {"info": info, "live": info, "leases": leases}),
+            ("backend", "isolated", NetworkStatus.INACTIVE, "virbr1", {"info": {"name": "backend"}}),
+            ("office", "bridge", NetworkStatus.ACTIVE, "br0", {"info": {"name": "office", "forward": "bridge"}}),
+        )
+    ):
+        Network.objects.create(
+            host=host,
+            uuid=f"30000000-0000-4000-8000-{number * 10 + at:012d}",
+            name=name,
+            status=status,
+            forward=forward,
+            bridge=bridge,
+            autostart=status == NetworkStatus.ACTIVE,
+            xml=f"<network>\n  <name>{name}</name>\n</network>\n",
+            **more,
+        )
+    interfaces = [
+        {"name": "enp3s0", "kind": "ethernet", "mac": "3c:ec:ef:12:34:56", "up": True, "parent": "br0", "why_not": ""},
+        {"name": "br0", "kind": "bridge", "mac": "3c:ec:ef:12:34:56", "up": True, "parent": "", "why_not": ""},
+    ]
+    Host.objects.filter(pk=host.pk).update(interfaces=interfaces)
