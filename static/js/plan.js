@@ -15,13 +15,19 @@ function adapt(form) {
   }
 }
 
+/** What is wrong with what was typed so far; a field that is still empty is not wrong yet. */
+function wrong(form, fields) {
+  const typed = Object.entries(fields).find(([name]) => form.querySelector(`[name="${CSS.escape(name)}"]`)?.value);
+  return typed ? typed[1] : gettext("Shown when the form is filled in.");
+}
+
 async function show(form) {
   const fields = new FormData(form);
   fields.set("plan", "1");
   const answer = await post(form.getAttribute("action") || location.pathname, fields);
   if (!answer.ok) return;
   const code = document.querySelector("[data-plan-virsh] code");
-  code.textContent = answer.data.virsh || Object.values(answer.data.fields)[0] || "…";
+  code.textContent = answer.data.virsh || wrong(form, answer.data.fields);
   code.classList.toggle("muted", !answer.data.virsh);
 }
 

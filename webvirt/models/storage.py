@@ -69,6 +69,8 @@ class Volume(models.Model):
     read_at = models.DateTimeField(null=True)
     """When its figures were read; None while only its name is known."""
     missing_since = models.DateTimeField(null=True)
+    making = models.ForeignKey("webvirt.Operation", on_delete=models.SET_NULL, null=True, related_name="+")
+    """The operation that makes it: until that has succeeded it is not whole, and if that fails it is removed."""
 
     class Meta:
         constraints = [models.UniqueConstraint(name="volume_unique_in_pool", fields=["pool", "name"])]
@@ -84,6 +86,11 @@ class Volume(models.Model):
     @property
     def host(self) -> Host:
         return self.pool.host
+
+    @property
+    def is_made(self) -> bool:
+        """Whether an operation that makes it is under way."""
+        return self.making is not None and self.making.is_active
 
     @property
     def status(self) -> str:

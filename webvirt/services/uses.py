@@ -87,6 +87,8 @@ def used_by(names: list[str]) -> str:
 
 def volume_in_use(volume: Volume) -> str:
     """Why a volume must not be deleted or written over."""
+    if volume.is_made:
+        return _("it is still being made")
     uses = uses_of(volume)
     if machines := [use.name for use in uses if use.noun == "domain"]:
         return _("it is a disk of %(names)s") % {"names": used_by(list(dict.fromkeys(machines)))}
@@ -97,6 +99,8 @@ def volume_in_use(volume: Volume) -> str:
 
 def volume_is_open(volume: Volume) -> str:
     """Why a volume cannot be copied as it is."""
+    if volume.is_made:
+        return _("it is still being made")
     running = [use.name for use in uses_of(volume) if use.active]
     return _("%(names)s runs on it: shut it down first") % {"names": used_by(running)} if running else ""
 

@@ -102,7 +102,7 @@ def pool(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     """A pool's volumes."""
     found = find_pool(access, pk)
     query = query_of(request.GET, ("q",))
-    volumes = Volume.objects.filter(pool=found, missing_since=None)
+    volumes = Volume.objects.filter(pool=found, missing_since=None).select_related("making")
     if text := query.get("q"):
         volumes = volumes.filter(name__icontains=text)
     part = slice_of(query, volumes.count())

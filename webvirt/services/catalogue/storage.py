@@ -249,7 +249,6 @@ ON_VOLUMES = (
         group=Group.CHANGE,
         icon="copy",
         forbids=uses.volume_is_open,
-        resumable=True,
     ),
     Verb(
         "volume.resize",
@@ -267,7 +266,7 @@ ON_VOLUMES = (
         virsh("vol-wipe"),
         queue=Queue.SLOW,
         icon="eraser",
-        danger=_("Every byte of it is written over. What it holds is lost."),
+        danger=_("Every byte of it is written over: what it holds is lost, and it is no image any more."),
         forbids=uses.volume_in_use,
         by_name=True,
     ),

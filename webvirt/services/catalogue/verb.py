@@ -64,8 +64,6 @@ class Verb:
     by_name: bool = False
     forbids: Callable[[Any], str] | None = None
     """Tells what forbids it on an object beyond its state, in a part of a sentence; empty when nothing does."""
-    resumable: bool = False
-    """Another worker may take it over from one that died: its runner looks first at what there is."""
 
     @property
     def noun(self) -> str:

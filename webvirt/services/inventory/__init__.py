@@ -18,15 +18,20 @@ from webvirt.services.inventory.hosts import (
 )
 from webvirt.services.inventory.networks import reconcile_networks, remember_leases, remember_network
 from webvirt.services.inventory.storage import (
+    expect_volume,
+    left_half_made,
     reconcile_pools,
     reconcile_volumes,
     remember_pool,
     remember_volumes,
+    volume_is_whole,
 )
 
 __all__ = [
+    "expect_volume",
     "forget",
     "host_is",
+    "left_half_made",
     "rates_between",
     "reconcile",
     "reconcile_networks",
@@ -44,4 +49,5 @@ __all__ = [
     "remember_trial",
     "remember_usage",
     "remember_volumes",
+    "volume_is_whole",
 ]

@@ -25,7 +25,6 @@ def network_values(line: NetworkSummary) -> dict[str, Any]:
         "status": (NetworkStatus.ACTIVE if line.active else NetworkStatus.INACTIVE).value,
         "persistent": line.persistent,
         "autostart": line.autostart,
-        "bridge": line.bridge,
         # What has stopped has given out nothing.
         **({} if line.active else {"leases": [], "live": None, "live_xml": ""}),
     }
@@ -38,6 +37,7 @@ def remember_network(host: Host, reading: NetworkReading) -> None:
         if network is None or (network.xml, network.live_xml) == (reading.xml, reading.live_xml):
             return
         Network.objects.filter(pk=network.pk).update(
+            bridge=reading.summary.bridge,
             forward=(reading.live or reading.info).forward,
             info=asdict(reading.info),
             live=asdict(reading.live) if reading.live else None,

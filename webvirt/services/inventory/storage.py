@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from webvirt import bus
 from webvirt.hypervisor.types import PoolInfo, PoolReading, PoolState, PoolSummary, VolumeInfo
-from webvirt.models import Host, Pool, PoolStatus, Volume
+from webvirt.models import ACTIVE_STATES, Host, Operation, OperationState, Pool, PoolStatus, Volume
 from webvirt.services.inventory.seen import reconcile_listed
 
 CHUNK = 400
@@ -63,9 +63,10 @@ def reconcile_volumes(pool: Pool, names: Iterable[str]) -> list[str]:
     now = timezone.now()
     listed = set(names)
     with transaction.atomic():
-        known = {row.name: row for row in Volume.objects.filter(pool=pool).only("name", "missing_since", "read_at")}
+        known = {row.name: row for row in Volume.objects.filter(pool=pool).select_related("making")}
         back = [row.pk for name, row in known.items() if name in listed and row.missing_since]
-        gone = [row.pk for name, row in known.items() if name not in listed and not row.missing_since]
+        # One that is only just being made may not be listed yet.
+        gone = [row.pk for name, row in known.items() if name not in listed and not (row.missing_since or row.is_made)]
         for start in range(0, len(back), CHUNK):
             Volume.objects.filter(pk__in=back[start : start + CHUNK]).update(missing_since=None, read_at=None)
         for start in range(0, len(gone), CHUNK):
@@ -76,6 +77,30 @@ def reconcile_volumes(pool: Pool, names: Iterable[str]) -> list[str]:
             bus.announce([f"pool:{pool.pk}", "pools", *(f"volume:{pk}" for pk in (*back[:CHUNK], *gone[:CHUNK]))])
     unread = [name for name, row in known.items() if name in listed and (row.missing_since or not row.read_at)]
     return [*(row.name for row in new), *sorted(unread)]
+
+
+def expect_volume(pool: Pool, name: str, operation: Operation) -> None:
+    """Write down that a volume is being made, before its host has it; the host has been seen to have none so named."""
+    with transaction.atomic():
+        row, _ = Volume.objects.update_or_create(
+            pool=pool, name=name, defaults={"making": operation, "missing_since": None, "read_at": None}
+        )
+        bus.announce([f"pool:{pool.pk}", f"volume:{row.pk}"])
+
+
+def volume_is_whole(pool: Pool, name: str, operation: Operation) -> None:
+    """What was being made is made; or it turned out to be somebody else's, and none of ours to remove."""
+    with transaction.atomic():
+        for row in Volume.objects.filter(pool=pool, name=name, making=operation):
+            Volume.objects.filter(pk=row.pk).update(making=None)
+            bus.announce([f"pool:{pool.pk}", f"volume:{row.pk}"])
+
+
+def left_half_made(pool: Pool) -> list[Volume]:
+    """The volumes whose making ended badly, and that nobody has removed yet."""
+    ended = [state for state in OperationState if state not in (*ACTIVE_STATES, OperationState.SUCCEEDED)]
+    found = Volume.objects.filter(pool=pool, missing_since=None, making__state__in=ended).select_related("making")
+    return list(found)
 
 
 def remember_volumes(pool: Pool, found: Iterable[VolumeInfo]) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import cast
 
 from django.utils.translation import gettext_noop
 
-from webvirt.hypervisor.errors import NotFound
+from webvirt.hypervisor.errors import NotFound, WrongState
 from webvirt.hypervisor.storage import StorageCalls
 from webvirt.hypervisor.types import VolumeSpec
 from webvirt.models import DiskUse, Domain, Pool, Volume
@@ -46,7 +47,7 @@ def look_at_volumes(context: Context, pool: Pool, *names: str) -> None:
         return
     calls = context.connection.storage
     unread = inventory.reconcile_volumes(pool, calls.volumes(pool.uuid))
-    inventory.remember_volumes(pool, calls.volumes_info(pool.uuid, [*unread[:500], *names]))
+    inventory.remember_volumes(pool, list(calls.volumes_info(pool.uuid, [*unread[:500], *names])))
 
 
 def create_pool(context: Context) -> Result:
@@ -111,9 +112,25 @@ def create_volume(context: Context) -> Result:
         backing_path=base.path if base else "",
         backing_format=base.format if base else "",
     )
-    context.connection.storage.create_volume(pool.uuid, wanted)
+    with making(context, pool, spec.name):
+        context.connection.storage.create_volume(pool.uuid, wanted)
     look_at_volumes(context, pool, spec.name)
     return {"volume": spec.name}
+
+
+@contextmanager
+def making(context: Context, pool: Pool, name: str) -> Iterator[None]:
+    """Make a volume inside: known as half made before it is there, so that it is removed whatever happens to us."""
+    if name in context.connection.storage.volumes(pool.uuid):
+        raise Failed(gettext_noop("There is a volume of this name already."), gettext_noop("Choose another name."))
+    inventory.expect_volume(pool, name, context.operation)
+    try:
+        yield
+    except WrongState:
+        # libvirt refused, and so made nothing: what is there of this name is somebody else's.
+        inventory.volume_is_whole(pool, name, context.operation)
+        raise
+    inventory.volume_is_whole(pool, name, context.operation)
 
 
 def on_this_host(context: Context, pk: int) -> Volume:
@@ -125,7 +142,7 @@ def on_this_host(context: Context, pk: int) -> Volume:
 
 
 def clone_volume(context: Context) -> Result:
-    """Copy a volume, into another format if asked. One that was half made before is made anew."""
+    """Copy a volume, into another format if asked."""
     spec = cast(CloneVolumeSpec, context.spec)
     volume = context.volume
     refuse(uses.volume_is_open(volume))
@@ -135,8 +152,9 @@ def clone_volume(context: Context) -> Result:
     def progress(done: int, total: int) -> None:
         context.progress(gettext_noop("copying"), done, total)
 
-    wanted = VolumeSpec(name=spec.name, capacity=volume.capacity, format=spec.format)
-    calls.clone_volume(pool.uuid, volume.pool.uuid, volume.name, wanted, progress)
+    wanted = VolumeSpec(name=spec.name, capacity=0, format=spec.format)
+    with making(context, pool, spec.name):
+        calls.clone_volume(pool.uuid, volume.pool.uuid, volume.name, wanted, progress)
     look_at_volumes(context, pool, spec.name)
     return {"volume": spec.name}
 

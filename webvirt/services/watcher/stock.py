@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from webvirt.hypervisor.connection import Connection, connect
-from webvirt.hypervisor.errors import HypervisorError, NotFound, Unsupported
-from webvirt.hypervisor.types import ObjectEvent
+from webvirt.hypervisor.errors import HypervisorError, NotFound, Unsupported, WrongState
+from webvirt.hypervisor.types import ObjectEvent, VolumeInfo
 from webvirt.models import Host, Network, NetworkStatus, Pool, PoolStatus, Volume
 from webvirt.services import inventory
 from webvirt.services.watcher.usage import in_time
@@ -27,6 +27,8 @@ RESYNC_SECONDS = 20.0
 GATHER_SECONDS = 0.1
 DEADLINE_SECONDS = 20.0
 LEFT_OUT_SECONDS = 120.0
+CLOCKS_APART_SECONDS = 60.0
+"""So much may a host's clock be behind ours."""
 SLICE = 50
 """Volumes read at a time, with a look at events in between."""
 REREAD = 50
@@ -108,17 +110,41 @@ class Stock:
         calls = self.connection.storage
         try:
             unread = inventory.reconcile_volumes(pool, in_time(partial(calls.volumes, pool.uuid), DEADLINE_SECONDS))
+            self.tidy(pool)
             here = Volume.objects.filter(pool=pool, missing_since=None, read_at__isnull=False)
             oldest = list(here.order_by("read_at").values_list("name", flat=True)[:REREAD])
             names = [*unread, *oldest]
             for start in range(0, len(names), SLICE):
                 some = names[start : start + SLICE]
-                found = in_time(partial(calls.volumes_info, pool.uuid, some), DEADLINE_SECONDS)
-                inventory.remember_volumes(pool, found)
+                inventory.remember_volumes(pool, in_time(partial(self.figures, pool, some), DEADLINE_SECONDS))
         except TooLate:
             self.left_out[pool.pk] = time.monotonic() + LEFT_OUT_SECONDS
             log.warning("%s: pool %s does not answer", self.host.name, pool.name)
             self._connection = None
+
+    def figures(self, pool: Pool, names: list[str]) -> list[VolumeInfo]:
+        return list(self.connection.storage.volumes_info(pool.uuid, names))
+
+    def tidy(self, pool: Pool) -> None:
+        """Remove what an operation left half made, whoever or whatever ended it.
+
+        A volume that was there before the operation began is somebody else's of the same name, and stays.
+        """
+        for volume in inventory.left_half_made(pool):
+            assert volume.making is not None
+            try:
+                info = self.connection.storage.volume(pool.uuid, volume.name)
+                begun = (volume.making.started_at or volume.making.created_at).timestamp()
+                if info.modified_at is None or info.modified_at >= begun - CLOCKS_APART_SECONDS:
+                    log.info("%s: removing %s, left half made", self.host.name, volume.name)
+                    self.connection.storage.delete_volume(pool.uuid, volume.name)
+            except NotFound:
+                pass
+            except WrongState as error:
+                # libvirt still makes it: the next look finds it whole, and removes it.
+                log.debug("%s: %s", self.host.name, error)
+                continue
+            inventory.volume_is_whole(pool, volume.name, volume.making)
 
     def while_it_is_there(self, step: Callable[[], None]) -> None:
         """Do something with one object; that it went meanwhile, the list says."""
