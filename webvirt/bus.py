@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import threading
 import time
 from collections.abc import Iterable
 from functools import cache
@@ -23,16 +25,21 @@ log = logging.getLogger(__name__)
 
 CHANNEL = "webvirt.changed"
 QUIET_SECONDS = 2.0
-"""After a failed announcement we do not try again for so long, so that a dead Redis slows nobody."""
+"""After a failed announcement nobody waits for Redis for so long; what is to be said meanwhile is said after it."""
 
 
-class _Quiet:
-    """Until when (monotonic) nothing is announced."""
+class _Unsaid:
+    """The names that could not be announced while Redis was away; a thread says them as soon as it is back."""
 
-    until = 0.0
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.names: set[str] = set()
+        self.waiting = False
 
 
-_quiet = _Quiet()
+_unsaid = _Unsaid()
+# A fork inherits neither the thread nor, perhaps, a lock that anybody would open.
+os.register_at_fork(after_in_child=_unsaid.__init__)  # type: ignore[misc]
 
 
 @cache
@@ -51,10 +58,37 @@ def announce(names: Iterable[str]) -> None:
 
 
 def _publish(names: list[str]) -> None:
-    if time.monotonic() < _quiet.until:
-        return
+    with _unsaid.lock:
+        if _unsaid.waiting:
+            _unsaid.names.update(names)
+            return
     try:
         store().publish(CHANNEL, json.dumps(names))
     except redis.RedisError as error:
-        _quiet.until = time.monotonic() + QUIET_SECONDS
         log.warning("announcing %s: %s", " ".join(names[:5]), error)
+        _keep(names)
+
+
+def _keep(names: list[str]) -> None:
+    with _unsaid.lock:
+        _unsaid.names.update(names)
+        if not _unsaid.waiting:
+            _unsaid.waiting = True
+            threading.Thread(target=_say_later, name="announce-later", daemon=True).start()
+
+
+def _say_later() -> None:
+    """Try until Redis has heard all that is unsaid."""
+    while True:
+        time.sleep(QUIET_SECONDS)
+        with _unsaid.lock:
+            names = sorted(_unsaid.names)
+            _unsaid.names.clear()
+            if not names:
+                _unsaid.waiting = False
+                return
+        try:
+            store().publish(CHANNEL, json.dumps(names))
+        except redis.RedisError:
+            with _unsaid.lock:
+                _unsaid.names.update(names)

@@ -144,7 +144,11 @@ def lit_pixels(page: Page) -> int:
         """() => {
             const canvas = document.querySelector("#console canvas");
             if (!canvas || !canvas.width) return 0;
-            const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+            // Read from a copy: Chromium complains of a canvas that is drawn on and read in turns.
+            const own = new OffscreenCanvas(canvas.width, canvas.height);
+            const copy = own.getContext("2d", { willReadFrequently: true });
+            copy.drawImage(canvas, 0, 0);
+            const data = copy.getImageData(0, 0, canvas.width, canvas.height).data;
             let lit = 0;
             for (let at = 0; at < data.length; at += 4) if (data[at] + data[at + 1] + data[at + 2] > 300) lit++;
             return lit;

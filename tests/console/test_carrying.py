@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import threading
@@ -69,6 +70,8 @@ def test_bytes_go_through_as_they_are_and_are_counted(proxy_to: Process, shown: 
         (frame(b"x" * (MAX_FRAME + 1)), 1009),
         (b"\x82\xff" + (64 * 2**20).to_bytes(8, "big") + b"mask", 1009),
     ],
+    # The frames have random masks, which would give their tests another name each time.
+    ids=itertools.count(),
 )
 def test_a_malformed_frame_ends_the_console_with_its_code(
     proxy_to: Process, shown: Server, people: Cast, data: bytes, code: int

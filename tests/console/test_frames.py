@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 
 import pytest
@@ -47,6 +48,8 @@ def test_fragments_are_handed_on_one_by_one_with_a_ping_between() -> None:
         (struct.pack(">BBQ", 0x82, 0xFF, MAX_FRAME + 1) + b"mask", 1009),
         (struct.pack(">BBQ", 0x82, 0xFF, 2**63) + b"mask", 1009),
     ],
+    # The frames have random masks, which would give their tests another name each time.
+    ids=itertools.count(),
 )
 def test_what_no_browser_sends_is_refused_before_it_is_held(data: bytes, code: int) -> None:
     with pytest.raises(Malformed) as refused:
