@@ -16,6 +16,7 @@ from webvirt.models.people import ApiToken, Grant, Role, Theme, User
 from webvirt.models.processes import Process
 from webvirt.models.seen import Seen, SeenQuerySet
 from webvirt.models.storage import DiskUse, Pool, PoolStatus, Volume
+from webvirt.models.uploads import Upload
 
 __all__ = [
     "ACTIVE",
@@ -50,6 +51,7 @@ __all__ = [
     "SeenQuerySet",
     "Status",
     "Theme",
+    "Upload",
     "User",
     "Volume",
 ]

@@ -16,6 +16,7 @@ from typing import Any
 from celery.exceptions import CeleryError
 from django.db import IntegrityError, transaction
 from django.db.models import Q
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -40,6 +41,8 @@ LOST_AFTER = timedelta(seconds=30)
 RESEND_AFTER = timedelta(seconds=15)
 
 S = OperationState
+STILL = Q(state=S.RUNNING, worker="")
+"""Begun, and waiting for somebody rather than for a worker."""
 
 
 class Refused(Exception):
@@ -206,11 +209,10 @@ def worker_name() -> str:
 
 
 def claim(pk: int) -> Operation | None:
-    """Take a queued operation for this worker, or None when there is nothing (any more) to take."""
+    """Take an operation that is queued or lies still for this worker; None when there is nothing (any more) to take."""
     now = timezone.now()
-    taken = Operation.objects.filter(pk=pk, state=S.QUEUED).update(
-        state=S.RUNNING, started_at=now, heartbeat_at=now, worker=worker_name()
-    )
+    free = Operation.objects.filter(Q(state=S.QUEUED) | STILL, pk=pk)
+    taken = free.update(state=S.RUNNING, started_at=Coalesce("started_at", now), heartbeat_at=now, worker=worker_name())
     if not taken:
         return None
     operation = Operation.objects.select_related("host", "domain__host", "user").get(pk=pk)
@@ -238,6 +240,13 @@ def report(operation: Operation, phase: str, done: int | None = None, total: int
         raise Cancelled
 
 
+def lie_still(operation: Operation) -> None:
+    """Let go of a running operation that waits for somebody, until `wake`."""
+    mine = Operation.objects.filter(pk=operation.pk, state=S.RUNNING, worker=operation.worker)
+    mine.update(worker="", heartbeat_at=None)
+    announce(operation)
+
+
 def finish(
     operation: Operation, state: OperationState, *, error: str = "", remedy: str = "", result: Any = None
 ) -> bool:
@@ -262,9 +271,9 @@ def may_answer_for(access: Access, operation: Operation) -> bool:
 
 
 def cancel(operation: Operation) -> bool:
-    """Ask an operation to stop: a queued one ends now, a running one at its next look. False if it cannot."""
+    """Ask an operation to stop: one that nobody runs ends now, a running one at its next look. False if it cannot."""
     now = timezone.now()
-    ended = Operation.objects.filter(pk=operation.pk, state=S.QUEUED).update(
+    ended = Operation.objects.filter(Q(state=S.QUEUED) | STILL, pk=operation.pk).update(
         state=S.CANCELLED, finished_at=now, cancel_asked_at=now
     )
     asked = 0
@@ -276,11 +285,26 @@ def cancel(operation: Operation) -> bool:
     return bool(ended or asked)
 
 
+def wake(operation: Operation) -> None:
+    """Have a worker go on with an operation that lies still; nothing happens to one that does not."""
+    if Operation.objects.filter(STILL, pk=operation.pk).exists():
+        send(operation)
+
+
 # --- from the clerk, every few seconds
 
 
+def give_up(operation: Operation, why: str) -> None:
+    """End an operation that lies still, for good."""
+    ended = Operation.objects.filter(STILL, pk=operation.pk).update(
+        state=S.FAILED, finished_at=timezone.now(), error=why
+    )
+    if ended:
+        announce(operation)
+
+
 def reap(now: datetime) -> int:
-    """End the operations whose worker died. Returns how many.
+    """See to the operations whose worker died. Returns how many.
 
     What they had begun may have been carried out: the host is asked afresh by inventory, never assumed.
     """
@@ -289,7 +313,13 @@ def reap(now: datetime) -> int:
 
 
 def end_lost(operation: Operation, now: datetime) -> bool:
+    """End it, or where another worker can go on with it, let one do so."""
     still = Q(pk=operation.pk, state=S.RUNNING, heartbeat_at=operation.heartbeat_at)
+    if BY_KIND[operation.kind].resumable:
+        if freed := Operation.objects.filter(still).update(worker="", heartbeat_at=None):
+            log.warning("operation %s: worker %s lost, another goes on", operation.pk, operation.worker)
+            wake(operation)
+        return bool(freed)
     ended = Operation.objects.filter(still).update(
         state=S.FAILED,
         finished_at=now,

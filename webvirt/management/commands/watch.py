@@ -28,7 +28,7 @@ from redis.exceptions import RedisError
 from webvirt import bus
 from webvirt.hypervisor.errors import HypervisorError
 from webvirt.models import Host, HostState
-from webvirt.services import heartbeats, inventory, operations
+from webvirt.services import heartbeats, inventory, operations, uploads
 from webvirt.services.watcher.watch import HostWatch
 
 log = logging.getLogger(__name__)
@@ -129,6 +129,7 @@ class Watch:
             self.clerk_at = now + CLERK_SECONDS
             operations.reap(timezone.now())
             operations.resend(timezone.now())
+            uploads.look_after(timezone.now())
             heartbeats.beat("watch", self.name)
 
     def is_ours(self, host: Host) -> bool:

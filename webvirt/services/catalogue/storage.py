@@ -71,6 +71,14 @@ class CreateVolumeSpec(Spec):
     backing: int | None = None
 
 
+class UploadSpec(Spec):
+    """`size` in bytes; `sha256` in hexadecimal, of the whole file, where the sender knows it."""
+
+    name: VolumeName
+    size: Bytes
+    sha256: Annotated[str, StringConstraints(pattern="^([0-9a-fA-F]{64})?$")] = ""
+
+
 class ResizeSpec(Spec):
     """The new size in bytes."""
 
@@ -125,6 +133,15 @@ def virsh_create_volume(target: Subject, spec: CreateVolumeSpec) -> str:
     if base:
         words += ["--backing-vol", shlex.quote(base.path), "--backing-vol-format", base.format]
     return f"virsh -c {shlex.quote(shown_uri(target))} vol-create-as {' '.join(words)}"
+
+
+def virsh_upload(target: Subject, spec: UploadSpec) -> str:
+    base = f"virsh -c {shlex.quote(shown_uri(target))}"
+    pool, name = shlex.quote(target.name), shlex.quote(spec.name)
+    return (
+        f"{base} vol-create-as {pool} {name} {spec.size} --allocation 0 --format raw\n"
+        f"{base} vol-upload --pool {pool} {name} {name}\n{base} pool-refresh {pool}"
+    )
 
 
 def virsh_resize(target: Subject, spec: ResizeSpec) -> str:
@@ -211,6 +228,21 @@ ON_POOLS = (
         group=Group.CHANGE,
         made_on="pool",
         icon="plus",
+    ),
+    Verb(
+        "volume.upload",
+        _("Upload an image"),
+        Role.OWNER,
+        virsh_upload,
+        states=frozenset({P.RUNNING, P.DEGRADED}),
+        spec=UploadSpec,
+        exclusive=False,
+        cancellable=True,
+        queue=Queue.SLOW,
+        group=Group.CHANGE,
+        made_on="pool",
+        icon="upload",
+        resumable=True,
     ),
     Verb(
         "pool.undefine",

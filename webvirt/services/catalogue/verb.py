@@ -62,6 +62,8 @@ class Verb:
     needs_host: bool = True
     made_on: str | None = None
     by_name: bool = False
+    resumable: bool = False
+    """It may lie still while it waits for somebody, and another worker goes on where one died."""
     forbids: Callable[[Any], str] | None = None
     """Tells what forbids it on an object beyond its state, in a part of a sentence; empty when nothing does."""
 

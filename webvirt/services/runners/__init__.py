@@ -23,8 +23,8 @@ from webvirt.hypervisor.errors import (
 )
 from webvirt.models import Operation, OperationState
 from webvirt.services import operations
-from webvirt.services.runners import domains, hosts, networks, storage
-from webvirt.services.runners.context import Context, Failed, Result
+from webvirt.services.runners import domains, hosts, networks, storage, uploads
+from webvirt.services.runners.context import Context, Failed, Result, Still
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ RUNNERS: dict[str, Callable[[Context], Result]] = {
     **hosts.RUNNERS,
     **storage.RUNNERS,
     **networks.RUNNERS,
+    **uploads.RUNNERS,
 }
 
 S = OperationState
@@ -71,6 +72,8 @@ def carry_out(operation: Operation) -> None:
     """Run it and turn whatever happens into one honest end."""
     try:
         result = RUNNERS[operation.kind](Context(operation))
+    except Still:
+        operations.lie_still(operation)
     except operations.Cancelled:
         operations.finish(operation, S.CANCELLED)
     except HypervisorError as error:

@@ -45,6 +45,10 @@ def connection_to(address: HostAddress) -> Connection:
         return _open[key]
 
 
+class Still(Exception):
+    """Raised by a runner that waits for somebody: it lets go of its worker until it is woken."""
+
+
 class Failed(Exception):
     """A runner's own finding that it cannot be done: a sentence, and what the person can do."""
 

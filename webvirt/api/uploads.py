@@ -1,0 +1,91 @@
+"""Sending a file into a volume, piece by piece, after `POST /pools/{id}/upload-volume`: the ids are its operations'."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import Http404, HttpRequest, JsonResponse
+from ninja import Router, Schema, Status
+
+from webvirt.api.auth import access_for, caller_of
+from webvirt.models import OperationState, Upload
+from webvirt.services import uploads
+
+router = Router(tags=["uploads"])
+
+
+class UploadOut(Schema):
+    """How far an upload is; `received` is where the next piece begins, `carried` what its host has."""
+
+    id: int
+    pool: int
+    name: str
+    size: int
+    received: int
+    carried: int
+    state: str
+
+
+class Again(Schema):
+    """A piece that was not taken: send what begins at `received`."""
+
+    error: str
+    received: int
+
+
+def upload_out(upload: Upload) -> UploadOut:
+    return UploadOut(
+        id=upload.pk,
+        pool=upload.pool_id,
+        name=upload.name,
+        size=upload.size,
+        received=upload.received,
+        carried=upload.carried,
+        state=OperationState(upload.operation.state).value,
+    )
+
+
+def own(request: HttpRequest, pk: int) -> Upload:
+    """An upload of the caller's; nobody else's is there, for anybody."""
+    found = Upload.objects.filter(pk=pk, operation__user=caller_of(request).user).select_related("operation").first()
+    if found is None:
+        raise Http404
+    return found
+
+
+@router.get("", response=list[UploadOut], summary="Your uploads under way")
+def mine(request: HttpRequest, pool: int | None = None) -> list[UploadOut]:
+    """Those that have not come to an end."""
+    found = Upload.objects.filter(operation__user=caller_of(request).user, operation__state__in=("queued", "running"))
+    if pool is not None:
+        found = found.filter(pool__in=access_for(request).pools().filter(pk=pool))
+    return [upload_out(upload) for upload in found.select_related("operation").order_by("pk")[:100]]
+
+
+@router.get("/{int:pk}", response=UploadOut, summary="How far an upload is")
+def one(request: HttpRequest, pk: int) -> UploadOut:
+    return upload_out(own(request, pk))
+
+
+@router.put(
+    "/{int:pk}",
+    response={200: UploadOut, 409: Again, 503: Again},
+    summary="Send a piece",
+    openapi_extra={"requestBody": {"required": True, "content": {"application/octet-stream": {}}}},
+)
+def piece(request: HttpRequest, pk: int, offset: int, sha256: str = "") -> Any:
+    """The body is the piece, at most 8 MiB; `offset` is where it begins, `sha256` its checksum in hexadecimal.
+
+    409: it does not begin at `received`. 503: the host is slower than you; the same piece again in a moment.
+    """
+    upload = own(request, pk)
+    try:
+        uploads.take(upload, offset, int(request.META.get("CONTENT_LENGTH") or 0), request, sha256)  # type: ignore[arg-type]
+    except uploads.Misplaced as error:
+        return Status(409, Again(error=str(error), received=error.received))
+    except uploads.NotNow as error:
+        answer = JsonResponse({"error": str(error), "received": upload.received}, status=503)
+        answer["Retry-After"] = "1"
+        return answer
+    upload.refresh_from_db()
+    return upload_out(upload)

@@ -1,0 +1,191 @@
+"""Uploads: pieces of a file come from the browser to us, and from us to the host, each at its own speed.
+
+A piece is checked, laid on disk and only then said to be received; a worker hands it on and takes it off again. Either
+side may die at any moment: the browser asks how far we are and goes on there, and so does the next worker. Nothing is
+held in memory but the piece in hand, and on disk no more than `SPOOL_MOST` for an upload.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import IO
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Sum
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
+from webvirt.models import ACTIVE_STATES, Operation, OperationState, Pool, Upload
+from webvirt.services import operations
+
+PIECE_MOST = 8 * 2**20
+SPOOL_MOST = 8 * PIECE_MOST
+READ = 2**20
+IDLE_FOR = timedelta(days=1)
+"""An upload that nobody sends anything for so long is given up."""
+
+
+class Misplaced(operations.Refused):
+    """A piece that does not begin where the last one ended; `received` says where that is."""
+
+    def __init__(self, received: int) -> None:
+        super().__init__(_("The next piece begins at byte %(at)s.") % {"at": received})
+        self.received = received
+
+
+class NotNow(operations.Refused):
+    """The host is slower than the browser: the same piece again in a moment."""
+
+
+def folder(pk: int) -> Path:
+    """Where the pieces of an upload wait."""
+    path: Path = settings.WEBVIRT_HOME / "uploads" / str(pk)
+    return path
+
+
+def begin(operation: Operation, pool: Pool, name: str, size: int) -> Upload:
+    """Note an upload beside the operation that was accepted for it."""
+    upload, _created = Upload.objects.get_or_create(
+        operation=operation, defaults={"pool": pool, "name": name, "size": size}
+    )
+    return upload
+
+
+def take(upload: Upload, offset: int, length: int, body: IO[bytes], digest: str) -> int:
+    """Take a piece in; returns up to where we have the file now. Raises Misplaced, NotNow or Invalid.
+
+    `digest` is the piece's SHA-256 in hexadecimal as the sender reckoned it; empty where their browser cannot.
+    """
+    if not upload.operation.is_active or upload.operation.cancel_asked_at:
+        raise operations.NotNow(_("This upload has ended."))
+    if offset != upload.received:
+        raise Misplaced(upload.received)
+    if not 0 < length <= min(PIECE_MOST, upload.size - offset):
+        raise operations.Invalid({"length": _("A piece is at most 8 MiB, and ends with the file.")})
+    if offset + length - upload.carried > SPOOL_MOST:
+        raise NotNow(_("The host takes it more slowly than it comes. Send this piece again in a moment."))
+    path = folder(upload.pk) / f"{offset:020d}"
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # One name for each try: two tabs that send the same piece must not write into one file.
+    part = path.with_suffix(f".{os.getpid()}-{os.urandom(4).hex()}")
+    try:
+        found = lay_down(part, body, length)
+        if digest and found != digest.lower():
+            raise operations.Invalid({"digest": _("The piece is not what was sent: its checksum differs.")})
+        with transaction.atomic():
+            moved = Upload.objects.filter(pk=upload.pk, received=offset).update(
+                received=offset + length, touched_at=timezone.now()
+            )
+            if not moved:
+                upload.refresh_from_db()
+                raise Misplaced(upload.received)
+            part.rename(path)
+    finally:
+        part.unlink(missing_ok=True)
+    operations.wake(upload.operation)
+    return offset + length
+
+
+def lay_down(path: Path, body: IO[bytes], length: int) -> str:
+    """Write exactly `length` bytes to a file; returns their SHA-256. Raises Invalid when there are fewer or more."""
+    digest, written = hashlib.sha256(), 0
+    with path.open("xb") as file:
+        while data := body.read(READ):
+            written += len(data)
+            if written > length:
+                break
+            digest.update(data)
+            file.write(data)
+    if written != length:
+        raise operations.Invalid({"length": _("The piece has not the length that was said.")})
+    return digest.hexdigest()
+
+
+# --- in the worker
+
+
+def waiting(upload: Upload) -> list[Path]:
+    """The pieces that wait to be handed on, in order and without a gap from where the host has it."""
+    found, at = [], upload.carried
+    for path in sorted(folder(upload.pk).glob("[0-9]" * 20)):
+        begins, length = int(path.name), path.stat().st_size
+        if begins + length <= upload.carried:
+            # A worker died between handing it on and taking it off.
+            path.unlink()
+        elif begins == at and at + length <= upload.received:
+            found.append(path)
+            at += length
+    return found
+
+
+class Pieces:
+    """Some pieces as one source of bytes; `whole` takes note of all that is read."""
+
+    def __init__(self, paths: list[Path], whole: hashlib._Hash | None) -> None:
+        self.length = sum(path.stat().st_size for path in paths)
+        self.whole = whole
+        self._paths = list(paths)
+        self._file: IO[bytes] | None = None
+
+    def read(self, most: int) -> bytes:
+        """The next bytes, at most so many; none when there are no more."""
+        while True:
+            if self._file is None:
+                if not self._paths:
+                    return b""
+                self._file = self._paths.pop(0).open("rb")
+            if data := self._file.read(most):
+                if self.whole is not None:
+                    self.whole.update(data)
+                return data
+            self._file.close()
+            self._file = None
+
+
+def carried(upload: Upload, paths: list[Path]) -> None:
+    """Note that the host has these pieces, and take them off."""
+    upload.carried += sum(path.stat().st_size for path in paths)
+    Upload.objects.filter(pk=upload.pk).update(carried=upload.carried)
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def place(upload: Upload, available: int) -> int:
+    """Take an upload's room in the pool into account; returns how many bytes are missing (0: there is room).
+
+    `available` is what the pool says; what other uploads will still write there is not in that yet.
+    """
+    with transaction.atomic():
+        Pool.objects.select_for_update().get(pk=upload.pool_id)
+        others = Upload.objects.filter(pool=upload.pool_id, placed=True, operation__state__in=ACTIVE_STATES)
+        promised = others.exclude(pk=upload.pk).aggregate(left=Sum(F("size") - F("carried")))["left"] or 0
+        missing = upload.size - (available - promised)
+        if missing <= 0:
+            Upload.objects.filter(pk=upload.pk).update(placed=True)
+            upload.placed = True
+    return max(0, missing)
+
+
+# --- from the clerk
+
+
+def look_after(now: datetime) -> None:
+    """Wake those for which something waits, give up those that nobody sends, and clear away after those that ended."""
+    parked = Upload.objects.filter(operation__state=OperationState.RUNNING, operation__worker="")
+    for upload in parked.filter(received__gt=F("carried")).select_related("operation")[:100]:
+        operations.wake(upload.operation)
+    for upload in parked.filter(touched_at__lt=now - IDLE_FOR).select_related("operation")[:100]:
+        operations.give_up(upload.operation, gettext_noop("Nothing more came for a day."))
+    spool = settings.WEBVIRT_HOME / "uploads"
+    if not spool.exists():
+        return
+    here = {int(path.name) for path in spool.iterdir() if path.name.isdecimal()}
+    active = set(Operation.objects.active().filter(pk__in=here).values_list("pk", flat=True))
+    for pk in here - active:
+        shutil.rmtree(folder(pk), ignore_errors=True)
