@@ -24,7 +24,8 @@ class Ear:
     """Hears what is announced."""
 
     def __init__(self, server: RedisServer) -> None:
-        self.pubsub: Any = redis.Redis(unix_socket_path=server.socket).pubsub(ignore_subscribe_messages=True)
+        client: Any = redis.Redis(unix_socket_path=server.socket)
+        self.pubsub = client.pubsub(ignore_subscribe_messages=True)
         self.pubsub.subscribe(bus.CHANNEL)
         self.names: set[str] = set()
 
@@ -69,7 +70,7 @@ def test_a_fork_speaks_for_itself(announced: RedisServer) -> None:
     child = os.fork()
     if child == 0:
         # The thread that would say it is its parent's.
-        os._exit(bus._unsaid.waiting or bool(bus._unsaid.names))
+        os._exit(bus._unsaid.waiting + len(bus._unsaid.names))
     _, status = os.waitpid(child, 0)
     announced.signal(signal.SIGCONT)
     assert status == 0
