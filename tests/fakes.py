@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from lxml import etree
 
+from tests.fake_networks import FakeDeviceCalls, FakeFilterCalls, FakeNetworkCalls, FakeSecretCalls
 from webvirt.hypervisor.errors import HypervisorError, InvalidSpec, NotFound, WrongState
 from webvirt.hypervisor.types import (
     METADATA_URI,
@@ -97,6 +98,10 @@ class FakeConnection:
         self.hears: builtins.list[Callable[[DomainEvent], None]] = []
         self.host = FakeHostCalls(self)
         self.domains = FakeDomainCalls(self)
+        self.networks = FakeNetworkCalls(self)
+        self.filters = FakeFilterCalls(self)
+        self.devices = FakeDeviceCalls(self)
+        self.secrets = FakeSecretCalls(self)
         self.closed = False
 
     def define(self, name: str, **facts: Any) -> FakeDomain:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 
 import libvirt
 
 from webvirt.hypervisor import errors
+
+T = TypeVar("T")
 
 KINDS: dict[int, type[errors.HypervisorError]] = {
     libvirt.VIR_ERR_NO_DOMAIN: errors.NotFound,
     libvirt.VIR_ERR_NO_NETWORK: errors.NotFound,
     libvirt.VIR_ERR_NO_STORAGE_POOL: errors.NotFound,
     libvirt.VIR_ERR_NO_STORAGE_VOL: errors.NotFound,
+    libvirt.VIR_ERR_NO_SECRET: errors.NotFound,
+    libvirt.VIR_ERR_NO_NWFILTER: errors.NotFound,
+    libvirt.VIR_ERR_NO_NODE_DEVICE: errors.NotFound,
+    libvirt.VIR_ERR_NO_INTERFACE: errors.NotFound,
     libvirt.VIR_ERR_OPERATION_INVALID: errors.WrongState,
     libvirt.VIR_ERR_OPERATION_TIMEOUT: errors.NotResponding,
     libvirt.VIR_ERR_AGENT_UNRESPONSIVE: errors.NotResponding,
@@ -68,6 +74,15 @@ def translating() -> Iterator[None]:
         yield
     except libvirt.libvirtError as error:
         raise translated(error) from None
+
+
+def told(things: Iterable[Any], parse: Callable[[str], T | None]) -> list[T]:
+    """What each thing says of itself, parsed, by one call for each; what has gone since it was listed is left out."""
+    found = []
+    for thing in things:
+        with suppress(errors.NotFound), translating():
+            found.append(parse(thing.XMLDesc(0)))
+    return [each for each in found if each is not None]
 
 
 class Handle:

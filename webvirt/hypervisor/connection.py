@@ -20,9 +20,13 @@ import libvirt
 from webvirt.hypervisor import credentials, events
 from webvirt.hypervisor.addresses import DEFAULT_PORTS, check_address
 from webvirt.hypervisor.calls import Handle, translated
+from webvirt.hypervisor.devices import DeviceCalls
 from webvirt.hypervisor.domains import DomainCalls
 from webvirt.hypervisor.errors import HostRefused, HostUnreachable, HypervisorError
+from webvirt.hypervisor.filters import FilterCalls
 from webvirt.hypervisor.host import HostCalls
+from webvirt.hypervisor.networks import NetworkCalls
+from webvirt.hypervisor.secrets import SecretCalls
 from webvirt.hypervisor.types import DomainEvent, HostAddress, Transport
 
 KEEPALIVE = (2, 3)
@@ -191,6 +195,10 @@ class Connection:
         self._callbacks: list[int] = []
         self.host = HostCalls(self._handle, address)
         self.domains = DomainCalls(self._handle, address)
+        self.networks = NetworkCalls(self._handle, address)
+        self.filters = FilterCalls(self._handle)
+        self.devices = DeviceCalls(self._handle)
+        self.secrets = SecretCalls(self._handle)
 
     def listen(self, on_event: Callable[[DomainEvent], None], on_close: Callable[[str], None]) -> None:
         """Have both called from libvirt's own thread; they may do nothing but enqueue."""

@@ -166,15 +166,76 @@ ERRORS = (
     _("A title is one line."),
     _("The character U+%(code)s cannot be kept in a definition: take it out."),
     _("XML with a DOCTYPE is refused."),
-    _("Not a domain: the XML begins with <%(tag)s>."),
+    _("Not a %(tag)s: the XML begins with <%(other)s>."),
     _("Not understood as XML: %(why)s"),
     _("A local connection has no host name, port or user: leave them empty."),
     _("The host name must be a DNS name or an IP address, such as vm1.example.org or 192.0.2.7."),
     _("The port must be between 1 and 65535."),
     _("Only SSH takes a user."),
     _("The user must be a plain account name: small letters, digits, '_' and '-'."),
+    _("The name must be 1 to %(n)s printable characters without '/', and begin with a letter or digit."),
+    _("Name either the host's bridge or the interfaces that guests go out by."),
+    _("The forward mode %(mode)s has no setting '%(setting)s': leave it out."),
+    _("A bridge's name is 1 to 15 letters, digits, '_', '.' or '-', such as virbr1."),
+    _("Each device can be named only once."),
+    _("Name one interface to go out by, or none to let the host choose."),
+    _("This forward mode needs a device of the host: name one."),
+    _("An interface's name is 1 to 15 letters, digits, '_', '.' or '-', such as eth0."),
+    _("Name one interface with virtual functions, or the functions' PCI addresses."),
+    _("The domain must be a DNS name, such as lab.example.org."),
+    _("The MTU must be between 68 and 65535 bytes; 0 leaves it to the host."),
+    _("Of virtual ports only openvswitch can be set here: edit the XML for others."),
+    _("VLAN tags are different numbers between 1 and 4094."),
+    _("This forward mode carries one VLAN: name only one tag."),
+    _("A limit is a number of KiB; 0 sets none."),
+    _("A peak or burst needs an average: set one."),
+    _("The peak must not be below the average."),
+    _("A network that forwards needs an address of its own: give it one."),
+    _("An address must be IPv4 or IPv6, such as 192.168.100.1 or fd00:100::1."),
+    _("The prefix of %(address)s must be between 1 and %(n)s."),
+    _("%(address)s cannot be a host's own address: choose another in that network."),
+    _("%(address)s and %(other)s overlap: give the network addresses that are apart."),
+    _("Addresses can be handed out on one IPv4 and one IPv6 address of a network only."),
+    _("A DHCP range must begin and end within %(network)s, its lower end first."),
+    _("The DHCP range must leave out %(address)s, the host's own address."),
+    _("A DHCP range holds %(n)s addresses at most: make it shorter."),
+    _("DHCP ranges of a network must not overlap."),
+    _("IPv6 addresses can be handed out only where the prefix is 64 or more."),
+    _("%(address)s cannot be kept for a guest: choose a free address in %(network)s."),
+    _("A MAC address is six pairs of hexadecimal digits, the first even, such as 52:54:00:12:34:56."),
+    _("A guest's name must be a DNS name that begins with a letter."),
+    _("A DUID is pairs of hexadecimal digits, such as 00:03:00:01:52:54:00:12:34:56."),
+    _("A static IPv4 lease is found by a MAC address or a name: give one, and no DUID."),
+    _("A static IPv6 lease is found by a DUID or a name: give one, and no MAC address."),
+    _("Two static leases share a MAC address, an address, a name or a DUID: each needs its own."),
+    _("Each name for %(address)s must be a DNS name, such as mail.example.org."),
+    _("Each address can stand once among the DNS hosts: put its names together."),
+    _("Without DNS no names are answered: switch it on, or leave out its hosts."),
+    _("A network keeps its name: make a new one to have another."),
+    _("The network was changed meanwhile: look at it again, then change it."),
+    _("The network is gone when it stops: make one that is kept."),
+    _("The network is running: stop it first."),
+    _("The address is in none of the network's own: choose another."),
+    _("The network keeps no such address."),
+    _("A filter's name is 1 to 100 letters, digits, '_', '.', ':' or '-': put it into the XML."),
+    _("A filter keeps its name and its uuid: make a new one to have others."),
+    _("There is a filter of that name or uuid already: edit that one."),
+    _("The filter was changed or taken away meanwhile: look at it again, then change it."),
+    _("The machine has no network card of that MAC address."),
+    _("A secret needs a value: enter one."),
+    _("A secret's description and name are each one line, without spaces around it."),
+    _("Say what the secret belongs to; one for nothing in particular belongs to nothing."),
+    _("A volume's secret is named by the volume's path: begin it with '/'."),
 )
 """What `hypervisor` raises in words of ours; libvirt's own stay libvirt's."""
+
+INTERFACES = (
+    _("The host talks to itself on it."),
+    _("It is a guest's own."),
+    _("Wireless: it carries no cards of guests."),
+    _("It is a port of another interface: use that one."),
+)
+"""Why no guest can be put on an interface of the host."""
 
 FIELDS = (
     _("holds characters that cannot be kept (control characters)"),
@@ -214,6 +275,18 @@ NAMES = (
     _("user"),
     _("bytes"),
     _("steps"),
+    _("addresses"),
+    _("bridge"),
+    _("devices"),
+    _("dns"),
+    _("dns_hosts"),
+    _("domain"),
+    _("inbound"),
+    _("mtu"),
+    _("outbound"),
+    _("port_isolated"),
+    _("virtualport"),
+    _("vlans"),
 )
 """The parameters and results of operations."""
 
@@ -225,7 +298,7 @@ PACKAGES = (
 )
 """Sentences of Django that its own catalogue does not have in every language of ours; ours is looked into first."""
 
-PHRASES = (*CHECKS, *TRIAL, *REASONS, *ERRORS, *FIELDS, *NAMES)
+PHRASES = (*CHECKS, *TRIAL, *REASONS, *ERRORS, *INTERFACES, *FIELDS, *NAMES)
 WHOLE = frozenset(phrase for phrase in PHRASES if "%(" not in phrase)
 
 

@@ -36,6 +36,7 @@ from webvirt.hypervisor.types.hosts import (
 )
 from webvirt.hypervisor.types.networks import (
     Bandwidth,
+    Changed,
     DhcpRange,
     DnsHost,
     FilterInfo,
@@ -48,6 +49,7 @@ from webvirt.hypervisor.types.networks import (
     NetworkSpec,
     NetworkSummary,
     StaticLease,
+    version_of,
 )
 from webvirt.hypervisor.types.storage import (
     PoolInfo,
@@ -65,6 +67,7 @@ from webvirt.hypervisor.types.storage import (
 __all__ = [
     "METADATA_URI",
     "Bandwidth",
+    "Changed",
     "Check",
     "DeviceInfo",
     "DhcpRange",
@@ -111,4 +114,5 @@ __all__ = [
     "Verdict",
     "VolumeInfo",
     "VolumeSpec",
+    "version_of",
 ]

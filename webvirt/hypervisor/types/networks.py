@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+
+
+def version_of(xml: str) -> str:
+    """A mark of a definition as it was read: whoever changes it hands in what they had seen, so no edit is lost."""
+    return hashlib.sha256(xml.encode()).hexdigest()[:16]
 
 
 class Forward(StrEnum):
@@ -30,6 +36,7 @@ class NetworkSummary:
     persistent: bool = True
     autostart: bool = False
     bridge: str = ""
+    """Told by a look at it alone; a list would need a call more for each."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +49,12 @@ class DhcpRange:
 
 @dataclass(frozen=True)
 class StaticLease:
-    """An address kept for one card. `mac` is empty in IPv6 ranges that know guests by name."""
+    """An address kept for one card: IPv4 knows it by its `mac`, IPv6 by its name or the guest's `duid`."""
 
     mac: str
     address: str
     name: str = ""
+    duid: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,13 +114,51 @@ class NetworkInfo:
 
 @dataclass(frozen=True)
 class NetworkReading:
-    """Everything one look at a network brings: in force (`live`, None while it is off) and at its next start."""
+    """Everything one look at a network brings: in force (`live`, None while it is off) and at its next start.
+
+    One that is gone when it stops has no next start: `info` is what is in force.
+    """
 
     summary: NetworkSummary
     info: NetworkInfo
     xml: str
     live: NetworkInfo | None = None
     live_xml: str = ""
+
+    @property
+    def version(self) -> str:
+        """What a change has to hand in."""
+        return version_of(self.xml)
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """The names of the fields that will change at its next start."""
+        if self.live is None:
+            return ()
+        before, after = in_order(self.live), in_order(self.info)
+        names = (field.name for field in fields(NetworkInfo) if field.name != "unparsed")
+        return tuple(name for name in names if getattr(before, name) != getattr(after, name))
+
+
+def in_order(info: NetworkInfo) -> NetworkInfo:
+    """The same network with its ranges, leases and DNS hosts sorted: their order means nothing."""
+    addresses = (
+        replace(
+            each,
+            ranges=tuple(sorted(each.ranges, key=lambda part: part.start)),
+            leases=tuple(sorted(each.leases, key=lambda part: part.address)),
+        )
+        for each in info.addresses
+    )
+    dns_hosts = tuple(sorted(info.dns_hosts, key=lambda host: host.address))
+    return replace(info, addresses=tuple(addresses), dns_hosts=dns_hosts)
+
+
+@dataclass(frozen=True)
+class Changed:
+    """What became of a change: the fields whose new values wait for the next start; the others are in force."""
+
+    waiting: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -159,6 +205,11 @@ class FilterInfo:
     references: tuple[str, ...] = ()
     """The filters it takes in, by name."""
     xml: str = ""
+
+    @property
+    def version(self) -> str:
+        """What a redefinition has to hand in."""
+        return version_of(self.xml)
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,15 @@ def check_text(text: str) -> None:
         raise InvalidSpec(f"The character U+{ord(found.group()):04X} cannot be kept in a definition: take it out.")
 
 
+def as_text(element: etree._Element) -> str:
+    """An element alone, as XML."""
+    return etree.tostring(element, encoding="unicode", with_tail=False)
+
+
 def tags_element(tags: Iterable[str]) -> str:
     """`<tags><tag>prod</tag></tags>`, as libvirt keeps it in a domain's metadata under our namespace."""
     root = etree.Element("tags")
     for tag in tags:
         check_text(tag)
         etree.SubElement(root, "tag").text = tag
-    return etree.tostring(root, encoding="unicode")
+    return as_text(root)

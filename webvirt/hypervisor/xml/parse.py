@@ -69,16 +69,21 @@ def tree_of(xml: str) -> Element:
     return root
 
 
+def root_of(xml: str, tag: str) -> Element:
+    """The root of an XML text that has to be a `<tag>`. Raises InvalidSpec."""
+    root = tree_of(xml)
+    if root.tag != tag:
+        raise InvalidSpec(f"Not a {tag}: the XML begins with <{root.tag}>.")
+    return root
+
+
 def parse_domain(xml: str) -> DomainInfo:
     """A domain's definition. Raises InvalidSpec only when it is no XML, has a DOCTYPE or is no domain at all."""
-    root = tree_of(xml)
-    if root.tag != "domain":
-        raise InvalidSpec(f"Not a domain: the XML begins with <{root.tag}>.")
-    return DomainReader(root).read()
+    return DomainReader(root_of(xml, "domain")).read()
 
 
-class DomainReader:
-    """Reads one domain; each part may fail alone."""
+class Reader:
+    """Reads a definition whose parts may fail alone; their names are left in `odd`."""
 
     def __init__(self, root: Element) -> None:
         self.root = root
@@ -95,6 +100,10 @@ class DomainReader:
         """Every element at a path, read; one that cannot be is left out and named."""
         found = [self.part(path, partial(read, element), None) for element in self.root.iterfind(path)]
         return tuple(item for item in found if item is not None)
+
+
+class DomainReader(Reader):
+    """Reads one domain."""
 
     def read(self) -> DomainInfo:
         root = self.root
