@@ -35,7 +35,9 @@ FLOORS = {
 }
 """Each part of the package stands on a floor; a new part has to be given one."""
 DOORS = {name for name, floor in FLOORS.items() if floor == 3}
-VOCABULARY = ("webvirt.hypervisor.types", "webvirt.hypervisor.errors", "webvirt.hypervisor.addresses")
+VOCABULARY = tuple(
+    f"webvirt.hypervisor.{name}" for name in ("types", "errors", "addresses", "network_rules", "pool_rules")
+)
 AT_HYPERVISORS = ("webvirt.hypervisor", "webvirt.services.runners", "webvirt.services.watcher", "webvirt.consoleproxy")
 """Who may hold a live connection."""
 UPWARD_ON_PURPOSE = {("webvirt.services.operations", "webvirt.celery")}

@@ -11,3 +11,4 @@ import "./keys.js";
 import "./copies.js";
 import "./forms.js";
 import "./plan.js";
+import "./uploads.js";

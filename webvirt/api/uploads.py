@@ -8,7 +8,7 @@ from django.http import Http404, HttpRequest, JsonResponse
 from ninja import Router, Schema, Status
 
 from webvirt.api.auth import access_for, caller_of
-from webvirt.models import OperationState, Upload
+from webvirt.models import Operation, OperationState, Upload
 from webvirt.services import uploads
 
 router = Router(tags=["uploads"])
@@ -47,10 +47,11 @@ def upload_out(upload: Upload) -> UploadOut:
 
 def own(request: HttpRequest, pk: int) -> Upload:
     """An upload of the caller's; nobody else's is there, for anybody."""
-    found = Upload.objects.filter(pk=pk, operation__user=caller_of(request).user).select_related("operation").first()
-    if found is None:
+    mine = Operation.objects.filter(pk=pk, kind="volume.upload", user=caller_of(request).user)
+    operation = mine.first()
+    if operation is None:
         raise Http404
-    return found
+    return uploads.upload_of(operation)
 
 
 @router.get("", response=list[UploadOut], summary="Your uploads under way")

@@ -49,10 +49,12 @@ def folder(pk: int) -> Path:
     return path
 
 
-def begin(operation: Operation, pool: Pool, name: str, size: int) -> Upload:
-    """Note an upload beside the operation that was accepted for it."""
-    upload, _created = Upload.objects.get_or_create(
-        operation=operation, defaults={"pool": pool, "name": name, "size": size}
+def upload_of(operation: Operation) -> Upload:
+    """The upload that an accepted operation is about; its row is made by whoever asks first."""
+    name, size = operation.parameters["name"], operation.parameters["size"]
+    pool = int(operation.subject.partition(":")[2])
+    upload, _created = Upload.objects.select_related("operation").get_or_create(
+        operation=operation, defaults={"pool_id": pool, "name": name, "size": size}
     )
     return upload
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from typing import Annotated
+from typing import Annotated, Self
 
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from webvirt.hypervisor.errors import InvalidSpec
+from webvirt.hypervisor.network_rules import check_network
 from webvirt.hypervisor.types import (
     Bandwidth,
     DhcpRange,
@@ -41,10 +43,11 @@ class LeaseSpec(Spec):
     mac: Text
     address: Text
     name: Text = ""
+    duid: Text = ""
 
     @property
     def lease(self) -> StaticLease:
-        return StaticLease(self.mac, self.address, self.name)
+        return StaticLease(self.mac, self.address, self.name, self.duid)
 
 
 class AddressSpec(Spec):
@@ -96,6 +99,14 @@ class CreateNetworkSpec(Spec):
     inbound: LimitSpec | None = None
     outbound: LimitSpec | None = None
 
+    @model_validator(mode="after")
+    def possible(self) -> Self:
+        try:
+            check_network(self.network)
+        except InvalidSpec as error:
+            raise ValueError(str(error)) from None
+        return self
+
     @property
     def network(self) -> NetworkSpec:
         return NetworkSpec(
@@ -114,6 +125,12 @@ class CreateNetworkSpec(Spec):
             inbound=Bandwidth(**self.inbound.model_dump()) if self.inbound else None,
             outbound=Bandwidth(**self.outbound.model_dump()) if self.outbound else None,
         )
+
+
+class EditNetworkSpec(CreateNetworkSpec):
+    """`seen` is `version_of` the definition that the change was made from: another one's change is never lost."""
+
+    seen: Text = ""
 
 
 def virsh_create(target: Subject, spec: CreateNetworkSpec) -> str:
@@ -183,7 +200,7 @@ VERBS = (
         pgettext_lazy("verb", "Edit"),
         Role.ADMINISTRATOR,
         virsh_edit,
-        spec=CreateNetworkSpec,
+        spec=EditNetworkSpec,
         group=Group.CHANGE,
         icon="edit",
     ),

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import cast
 
 from webvirt.hypervisor.networks import NetworkCalls
+from webvirt.hypervisor.types import version_of
 from webvirt.services import inventory, uses
-from webvirt.services.catalogue.networks import CreateNetworkSpec, LeaseSpec
+from webvirt.services.catalogue.networks import CreateNetworkSpec, EditNetworkSpec, LeaseSpec
 from webvirt.services.catalogue.specs import AutostartSpec
 from webvirt.services.runners.context import Context, Result
 from webvirt.services.runners.storage import refuse
@@ -51,9 +52,11 @@ def create(context: Context) -> Result:
 
 def edit(context: Context) -> Result:
     """Change what can be changed while it runs, and say what waits for its next start."""
-    waiting = context.connection.networks.change(context.network.uuid, cast(CreateNetworkSpec, context.spec).network)
+    spec = cast(EditNetworkSpec, context.spec)
+    seen = spec.seen or version_of(context.network.xml)
+    changed = context.connection.networks.change(context.network.uuid, spec.network, seen)
     look_at_networks(context)
-    return {"waiting": ", ".join(waiting)} if waiting else None
+    return {"waiting": ", ".join(changed.waiting)} if changed.waiting else None
 
 
 def autostart(context: Context) -> Result:

@@ -27,7 +27,7 @@ GIB = 2**30
 def upload(context: Context) -> Result:
     """Make the volume, fill it with what comes, and look at the whole before anybody gets to use it."""
     spec, pool = cast(UploadSpec, context.spec), context.pool
-    row = uploads.begin(context.operation, pool, spec.name, spec.size)
+    row = uploads.upload_of(context.operation)
     if not row.placed:
         place(context, pool, row)
     whole = hashlib.sha256() if row.carried == 0 else None

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.http import QueryDict
 
-from webvirt.hypervisor.types import Forward
+from webvirt.hypervisor.types import Forward, version_of
 from webvirt.models import Host, Network
 from webvirt.services.access import Access
 from webvirt.services.subjects import Subject, host_of
@@ -69,7 +69,7 @@ def start_edit(network: Network) -> Values:
         values |= family_values(family, of_family(info, family))
     # Further addresses have no fields: they go along as they are.
     further = [one for family in FAMILIES for one in of_family(info, family)[1:]]
-    return values | {"further": json.dumps(further) if further else ""}
+    return values | {"further": json.dumps(further) if further else "", "seen": version_of(network.xml)}
 
 
 def of_family(info: Values, family: str) -> list[dict[str, Any]]:
@@ -94,7 +94,7 @@ def lines(found: Iterable[str]) -> str:
 
 
 def parameters(given: QueryDict) -> Values:
-    plain = {key: text(given, key) for key in ("name", "forward", "bridge", "domain", "virtualport")}
+    plain = {key: text(given, key) for key in ("name", "forward", "bridge", "domain", "virtualport", "seen")}
     found: Values = {key: value for key, value in plain.items() if value or key == "name"}
     found |= {"devices": words(given, "devices"), "vlans": [number(word) for word in words(given, "vlans")]}
     if mtu := text(given, "mtu"):

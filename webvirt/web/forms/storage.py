@@ -101,6 +101,15 @@ def bases(access: Access, target: Subject | None) -> Values:
     return {"bases": list(found.order_by("name")[:500]), "units": list(UNITS), "pool": target}
 
 
+def start_upload(pool: Pool) -> Values:
+    return {"name": "", "sha256": ""}
+
+
+def upload(given: QueryDict) -> Values:
+    """The file itself comes in pieces, by the API; the page's script begins with its name and size."""
+    return {"name": text(given, "name"), "size": number(text(given, "size"))} | filled(given, "sha256")
+
+
 def start_resize(volume: Volume) -> Values:
     whole = next((unit for unit in ("TiB", "GiB") if volume.capacity and volume.capacity % UNITS[unit] == 0), "MiB")
     return {"capacity": str(round(volume.capacity / UNITS[whole], 3)).removesuffix(".0"), "capacity_unit": whole}
@@ -138,6 +147,7 @@ def places(access: Access, target: Subject | None) -> Values:
 FORMS = {
     "pool.create": Form("pools/create.html", start_create_pool, create_pool, kinds_of_pool),
     "volume.create": Form("volumes/create.html", start_create_volume, create_volume, bases),
+    "volume.upload": Form("volumes/upload.html", start_upload, upload),
     "volume.resize": Form("volumes/resize.html", start_resize, resize, units),
     "volume.clone": Form("volumes/clone.html", start_clone, clone, places),
 }

@@ -1,0 +1,179 @@
+// Sends files into a pool piece by piece, and goes on where it was after whatever came in between.
+
+import { bar, csrfToken, icon, make, post } from "./dom.js";
+import { complain, follow } from "./toasts.js";
+
+const PIECE = 8 * 1024 * 1024;
+const SOON_MS = 300;
+const LONGEST_PAUSE_MS = 10000;
+const SPEED_OVER_MS = 5000;
+const box = document.querySelector("[data-uploads]");
+
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** SHA-256 of a piece in hexadecimal; empty where the browser has none (a page without https, not on this machine). */
+async function checksum(buffer) {
+  if (!crypto.subtle) return "";
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", buffer));
+  return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function bytes(count) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let at = 0;
+  for (; count >= 1024 && at < units.length - 1; at++) count /= 1024;
+  return `${count.toFixed(count >= 100 || at === 0 ? 0 : 1)}\u00a0${units[at]}`;
+}
+
+function duration(seconds) {
+  if (seconds < 90) return interpolate(gettext("%s s"), [Math.ceil(seconds)]);
+  if (seconds < 5400) return interpolate(gettext("%s min"), [Math.round(seconds / 60)]);
+  return interpolate(gettext("%s h"), [(seconds / 3600).toFixed(1)]);
+}
+
+class Transfer {
+  /** An upload under way: `upload` is what the API says of it, `file` is null until somebody chooses it (again). */
+  constructor(upload, file) {
+    Object.assign(this, { upload, file, ended: false, words: "", seen: [] });
+    this.element = make("li", { className: "transfer" });
+    box.querySelector("ul").append(this.element);
+    this.draw();
+    if (file) this.run();
+  }
+
+  async run() {
+    let pause = SOON_MS;
+    while (!this.ended && this.upload.received < this.upload.size) {
+      const answer = await this.send();
+      if (answer.status === 200) {
+        this.upload = answer.data;
+        this.seen.push([performance.now(), this.upload.received]);
+        pause = SOON_MS;
+      } else if (answer.status === 409 && "received" in answer.data) {
+        this.upload.received = answer.data.received;
+      } else if (answer.status === 503 || answer.status === 0) {
+        this.words = answer.status ? "" : gettext("The server did not answer. Trying again.");
+        this.draw();
+        await sleep(pause);
+        pause = Math.min(LONGEST_PAUSE_MS, pause * (answer.status ? 1 : 1.6));
+        continue;
+      } else {
+        complain(`${this.upload.name}: ${answer.data.error ?? gettext("It was not accepted.")}`);
+        return this.end();
+      }
+      this.words = "";
+      this.draw();
+    }
+    this.end();
+  }
+
+  async send() {
+    const at = this.upload.received;
+    try {
+      const buffer = await this.file.slice(at, at + PIECE).arrayBuffer();
+      const address = `/api/v1/uploads/${this.upload.id}?offset=${at}&sha256=${await checksum(buffer)}`;
+      const headers = { "X-CSRFToken": csrfToken(), Accept: "application/json" };
+      const answer = await fetch(address, { method: "PUT", body: buffer, headers });
+      return { status: answer.status, data: await answer.json() };
+    } catch {
+      return { status: 0, data: {} };
+    }
+  }
+
+  /** Bytes a second over the last few seconds. */
+  get speed() {
+    const now = performance.now();
+    while (this.seen.length > 2 && now - this.seen[0][0] > SPEED_OVER_MS) this.seen.shift();
+    if (this.seen.length < 2) return 0;
+    const [[from, before], [to, after]] = [this.seen[0], this.seen.at(-1)];
+    return to > from ? (1000 * (after - before)) / (to - from) : 0;
+  }
+
+  draw() {
+    const { name, size, received } = this.upload;
+    const left = this.speed ? duration((size - received) / this.speed) : "";
+    const pace = this.speed ? `${bytes(this.speed)}/s · ${interpolate(gettext("%s left"), [left])}` : "";
+    const words = this.file ? this.words || pace : gettext("Interrupted: choose the same file again to go on.");
+    const parts = [
+      make("div", { className: "transfer-head" }, make("b", {}, name), make("span", {}, `${bytes(received)} / ${bytes(size)}`)),
+      bar((100 * received) / size),
+      make("div", { className: "transfer-foot" }, make("span", {}, words), this.file ? null : this.chooser(), this.stopper()),
+    ];
+    this.element.replaceChildren(...parts);
+  }
+
+  chooser() {
+    const input = make("input", { type: "file", className: "visually-hidden" });
+    input.addEventListener("change", () => this.goOn(input.files[0]));
+    return make("label", { className: "btn btn-sm" }, gettext("Choose the file"), input);
+  }
+
+  goOn(file) {
+    if (file.size !== this.upload.size) return complain(gettext("This is another file: its size differs."));
+    this.file = file;
+    this.run();
+  }
+
+  stopper() {
+    const stop = async () => {
+      this.ended = true;
+      await post(`/operations/${this.upload.id}/cancel/`, {});
+      this.element.remove();
+    };
+    return make("button", { type: "button", className: "btn btn-sm", onclick: stop }, icon("x"), gettext("Cancel"));
+  }
+
+  /** Every byte is sent, or none may be any more: what becomes of it, its operation tells. */
+  async end() {
+    this.ended = true;
+    this.element.remove();
+    const answer = await fetch(`/operations/${this.upload.id}/`, { headers: { Accept: "application/json" } });
+    if (answer.ok) follow(await answer.json());
+  }
+}
+
+const transfers = [];
+
+/** A file's name as a volume may have it. */
+const volumeName = (name) => name.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "");
+
+async function begin(file, name = volumeName(file.name), sha256 = "") {
+  const answer = await post(`/pools/${box.dataset.uploads}/upload-volume/`, { name, size: file.size, sha256 });
+  if (answer.status !== 202) return complain(answer.data.error ?? gettext("It was not accepted."));
+  const upload = { id: answer.data.id, name, size: file.size, received: 0 };
+  transfers.push(new Transfer(upload, file));
+}
+
+/** Those that a closed laptop or another tab left behind. */
+async function findInterrupted() {
+  const answer = await fetch(`/api/v1/uploads?pool=${box.dataset.uploads}`, { headers: { Accept: "application/json" } });
+  if (!answer.ok) return;
+  for (const upload of await answer.json()) if (upload.received < upload.size) transfers.push(new Transfer(upload, null));
+}
+
+function takeForm(form) {
+  const file = form.querySelector('[type="file"]');
+  const name = form.querySelector('[name="name"]');
+  file.addEventListener("change", () => {
+    if (file.files.length) name.value ||= volumeName(file.files[0].name);
+  });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (file.files.length) begin(file.files[0], name.value.trim(), form.querySelector('[name="sha256"]').value.trim());
+    form.reset();
+  });
+}
+
+if (box) {
+  findInterrupted();
+  const form = document.querySelector("[data-upload-form]");
+  if (form) takeForm(form);
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    for (const file of event.dataTransfer.files) begin(file);
+  });
+  addEventListener("beforeunload", (event) => {
+    if (transfers.some((one) => one.file && !one.ended)) event.preventDefault();
+  });
+}
