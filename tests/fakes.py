@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from lxml import etree
 
+from tests.fake_storage import FakeStorageCalls
 from webvirt.hypervisor.errors import HypervisorError, InvalidSpec, NotFound, WrongState
 from webvirt.hypervisor.types import (
     METADATA_URI,
@@ -29,6 +30,7 @@ from webvirt.hypervisor.types import (
     HostAddress,
     HostInfo,
     HostUsage,
+    ObjectEvent,
     Screenshot,
     Touch,
     Transport,
@@ -63,6 +65,8 @@ class FakeDomain:
     tags: tuple[str, ...] = ()
     addresses: tuple[GuestAddress, ...] = ()
     keys: builtins.list[tuple[tuple[int, ...], int]] = field(default_factory=list)
+    disks: dict[str, int] = field(default_factory=dict)
+    """Sizes in bytes by target."""
     cpu_ns: int = 0
     work: int = 3
 
@@ -94,9 +98,10 @@ class FakeConnection:
     def __init__(self, address: HostAddress = HostAddress(Transport.TEST)) -> None:  # noqa: B008
         self.address = address
         self.fails_with: HypervisorError | None = None
-        self.hears: builtins.list[Callable[[DomainEvent], None]] = []
+        self.hears: builtins.list[Callable[[DomainEvent | ObjectEvent], None]] = []
         self.host = FakeHostCalls(self)
         self.domains = FakeDomainCalls(self)
+        self.storage = FakeStorageCalls(self)
         self.closed = False
 
     def define(self, name: str, **facts: Any) -> FakeDomain:
@@ -113,11 +118,15 @@ class FakeConnection:
         for hear in self.hears:
             hear(DomainEvent(uuid, what, touch))
 
+    def tell_object(self, noun: str, key: str, what: str) -> None:
+        for hear in self.hears:
+            hear(ObjectEvent(noun, key, what))
+
     def check(self) -> None:
         if self.fails_with is not None:
             raise self.fails_with
 
-    def listen(self, on_event: Callable[[DomainEvent], None], on_close: Callable[[str], None]) -> None:
+    def listen(self, on_event: Callable[[DomainEvent | ObjectEvent], None], on_close: Callable[[str], None]) -> None:
         self.check()
         self.hears.append(on_event)
 

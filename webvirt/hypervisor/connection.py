@@ -23,7 +23,8 @@ from webvirt.hypervisor.calls import Handle, translated
 from webvirt.hypervisor.domains import DomainCalls
 from webvirt.hypervisor.errors import HostRefused, HostUnreachable, HypervisorError
 from webvirt.hypervisor.host import HostCalls
-from webvirt.hypervisor.types import DomainEvent, HostAddress, Transport
+from webvirt.hypervisor.storage import StorageCalls
+from webvirt.hypervisor.types import DomainEvent, HostAddress, ObjectEvent, Transport
 
 KEEPALIVE = (2, 3)
 """Seconds between pings and how many may stay unanswered: a dead connection fails its calls within 7 to 13 s."""
@@ -167,12 +168,12 @@ def knock(address: HostAddress) -> None:
         raise HostUnreachable(f"{address.hostname} port {port}: {error.strerror or error}") from None
 
 
-def hang_up(raw: Any, callbacks: Iterable[int] = ()) -> None:
+def hang_up(raw: Any, callbacks: Iterable[events.Registered] = ()) -> None:
     """Close a raw connection for good; each callback holds on to it. A broken one is no error."""
     try:
         raw.unregisterCloseCallback()
         for callback in callbacks:
-            raw.domainEventDeregisterAny(callback)
+            callback.deregister(raw)
     except libvirt.libvirtError:
         # Broken, or nothing was registered: closing is all that is left.
         pass
@@ -188,11 +189,12 @@ class Connection:
     def __init__(self, address: HostAddress, raw: Any) -> None:
         self.address = address
         self._handle = Handle(raw)
-        self._callbacks: list[int] = []
+        self._callbacks: list[events.Registered] = []
         self.host = HostCalls(self._handle, address)
         self.domains = DomainCalls(self._handle, address)
+        self.storage = StorageCalls(self._handle)
 
-    def listen(self, on_event: Callable[[DomainEvent], None], on_close: Callable[[str], None]) -> None:
+    def listen(self, on_event: Callable[[DomainEvent | ObjectEvent], None], on_close: Callable[[str], None]) -> None:
         """Have both called from libvirt's own thread; they may do nothing but enqueue."""
         self._callbacks += events.register(self._handle, on_event, on_close)
 

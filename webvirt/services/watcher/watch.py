@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from webvirt.hypervisor.connection import Connection, connect
 from webvirt.hypervisor.errors import HostRefused, HostUnreachable, HypervisorError, NotFound
-from webvirt.hypervisor.types import DomainEvent, DomainState, DomainSummary, Touch
+from webvirt.hypervisor.types import DomainEvent, DomainState, DomainSummary, ObjectEvent, Touch
 from webvirt.models import Definition, Domain, Host, HostState
 from webvirt.services import inventory
 from webvirt.services.watcher.usage import UsageReader
@@ -46,7 +46,7 @@ class HostWatch:
 
     host: Host
     pulse: Callable[[], None]
-    events: queue.SimpleQueue[DomainEvent | str] = field(default_factory=queue.SimpleQueue)
+    events: queue.SimpleQueue[DomainEvent | ObjectEvent | str] = field(default_factory=queue.SimpleQueue)
     due: dict[str, float] = field(default_factory=dict)
     """When (monotonic) to look at a domain that something happened to."""
     unread: dict[str, None] = field(default_factory=dict)
@@ -120,9 +120,12 @@ class HostWatch:
         except queue.Empty:
             return
 
-    def note(self, event: DomainEvent | str) -> None:
+    def note(self, event: DomainEvent | ObjectEvent | str) -> None:
         if isinstance(event, str):
             raise HostUnreachable(event)
+        if isinstance(event, ObjectEvent):
+            # Nothing is remembered of what is no domain.
+            return
         hold = HOLD_STOPPED_SECONDS if event.what.startswith("stopped") else 0.0
         self.due[event.uuid] = time.monotonic() + hold
         if event.touch == Touch.DEFINITION:
