@@ -16,6 +16,7 @@ from typing import Any, Self
 from lxml import etree
 
 from tests.fake_networks import FakeDeviceCalls, FakeFilterCalls, FakeNetworkCalls, FakeSecretCalls
+from tests.fake_storage import FakeStorageCalls
 from webvirt.hypervisor.errors import HypervisorError, InvalidSpec, NotFound, WrongState
 from webvirt.hypervisor.types import (
     METADATA_URI,
@@ -30,6 +31,7 @@ from webvirt.hypervisor.types import (
     HostAddress,
     HostInfo,
     HostUsage,
+    ObjectEvent,
     Screenshot,
     Touch,
     Transport,
@@ -64,6 +66,8 @@ class FakeDomain:
     tags: tuple[str, ...] = ()
     addresses: tuple[GuestAddress, ...] = ()
     keys: builtins.list[tuple[tuple[int, ...], int]] = field(default_factory=list)
+    disks: dict[str, int] = field(default_factory=dict)
+    """Sizes in bytes by target."""
     cpu_ns: int = 0
     work: int = 3
 
@@ -95,13 +99,14 @@ class FakeConnection:
     def __init__(self, address: HostAddress = HostAddress(Transport.TEST)) -> None:  # noqa: B008
         self.address = address
         self.fails_with: HypervisorError | None = None
-        self.hears: builtins.list[Callable[[DomainEvent], None]] = []
+        self.hears: builtins.list[Callable[[DomainEvent | ObjectEvent], None]] = []
         self.host = FakeHostCalls(self)
         self.domains = FakeDomainCalls(self)
         self.networks = FakeNetworkCalls(self)
         self.filters = FakeFilterCalls(self)
         self.devices = FakeDeviceCalls(self)
         self.secrets = FakeSecretCalls(self)
+        self.storage = FakeStorageCalls(self)
         self.closed = False
 
     def define(self, name: str, **facts: Any) -> FakeDomain:
@@ -118,11 +123,15 @@ class FakeConnection:
         for hear in self.hears:
             hear(DomainEvent(uuid, what, touch))
 
+    def tell_object(self, noun: str, key: str, what: str) -> None:
+        for hear in self.hears:
+            hear(ObjectEvent(noun, key, what))
+
     def check(self) -> None:
         if self.fails_with is not None:
             raise self.fails_with
 
-    def listen(self, on_event: Callable[[DomainEvent], None], on_close: Callable[[str], None]) -> None:
+    def listen(self, on_event: Callable[[DomainEvent | ObjectEvent], None], on_close: Callable[[str], None]) -> None:
         self.check()
         self.hears.append(on_event)
 

@@ -28,6 +28,7 @@ from tests.home import HOME
 from tests.people import Cast, make_host
 from tests.seed import FAILURE, seed
 from webvirt.hypervisor.types import Transport
+from webvirt.hypervisor.xml.storage import PARTS as PARTS_OF_POOLS
 from webvirt.models import (
     TRANSPORT_LABELS,
     ApiToken,
@@ -51,7 +52,17 @@ from webvirt.realtime.console import language_of
 from webvirt.services import people
 from webvirt.services.catalogue import BY_KIND, VERBS
 from webvirt.services.operations import Invalid, parse_parameters
-from webvirt.services.phrases import CHECKS, ERRORS, FIELDS, NAMES, PHRASES, REASONS, TRIAL, said
+from webvirt.services.phrases import (
+    CHECKS,
+    ERRORS,
+    FIELDS,
+    NAMES,
+    PHRASES,
+    POOL_PARTS,
+    REASONS,
+    TRIAL,
+    said,
+)
 from webvirt.services.subjects import name_of
 from webvirt.web.checks import LABELS
 
@@ -248,6 +259,7 @@ def test_the_phrases_are_those_of_the_code() -> None:
     table = next(node for node in ast.walk(states) if isinstance(node, ast.Assign) and "REASONS" in ast.unparse(node))
     assert set(strings_of(table)) == set(REASONS)
     assert raised(*cellar.rglob("*.py")) == holes_alike(ERRORS)
+    assert set(PARTS_OF_POOLS.values()) == set(POOL_PARTS)
     assert raised(ROOT / "webvirt" / "services" / "catalogue.py") <= holes_alike(FIELDS)
     assert {name for verb in VERBS for name in verb.spec.model_fields} <= set(NAMES)
 

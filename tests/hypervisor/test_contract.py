@@ -18,7 +18,7 @@ from tests.hypervisor.subjects import PREFIX, SUBJECTS, Part
 from tests.until import until
 from webvirt.hypervisor.domains import DomainCalls
 from webvirt.hypervisor.errors import HypervisorError, InvalidSpec, NotFound, Unsupported, WrongState
-from webvirt.hypervisor.types import DomainEvent, DomainState, Touch
+from webvirt.hypervisor.types import DomainEvent, DomainState, ObjectEvent, Touch
 
 S = DomainState
 STRANGER = str(uuid.uuid4())
@@ -326,13 +326,13 @@ def test_addresses_of_a_guest_without_a_network(bench: Bench) -> None:
 
 
 def test_what_happens_is_heard(bench: Bench) -> None:
-    heard: queue.SimpleQueue[DomainEvent] = queue.SimpleQueue()
+    heard: queue.SimpleQueue[DomainEvent | ObjectEvent] = queue.SimpleQueue()
     bench.connection.listen(heard.put, lambda _why: None)
 
     def next_of_mine() -> DomainEvent:
         while True:
             event = heard.get(timeout=5)
-            if event.uuid == bench.uuid:
+            if isinstance(event, DomainEvent) and event.uuid == bench.uuid:
                 return event
 
     def hears(what: str, touch: Touch) -> None:

@@ -26,27 +26,6 @@ from webvirt.hypervisor.errors import HostUnreachable, NotResponding
 from webvirt.hypervisor.types import DomainState
 
 MANY = 200
-LOCAL_ONLY = ("UUIDString", "name", "ID", "connect", "__init__", "__del__", "c_pointer")
-"""Methods of libvirt's objects that are answered without asking the host."""
-
-
-@pytest.fixture
-def count(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often each of libvirt's methods is called from here on."""
-    calls: Counter[str] = Counter()
-
-    def counted(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            calls[name] += 1
-            return method(*args, **kwargs)
-
-        return call
-
-    for kind in (libvirt.virConnect, libvirt.virDomain):
-        for name, method in vars(kind).items():
-            if callable(method) and name not in LOCAL_ONLY:
-                monkeypatch.setattr(kind, name, counted(f"{kind.__name__}.{name}", method))
-    return calls
 
 
 @pytest.fixture

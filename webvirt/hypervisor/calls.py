@@ -23,6 +23,8 @@ KINDS: dict[int, type[errors.HypervisorError]] = {
     libvirt.VIR_ERR_NO_NODE_DEVICE: errors.NotFound,
     libvirt.VIR_ERR_NO_INTERFACE: errors.NotFound,
     libvirt.VIR_ERR_OPERATION_INVALID: errors.WrongState,
+    libvirt.VIR_ERR_STORAGE_POOL_BUILT: errors.WrongState,
+    libvirt.VIR_ERR_STORAGE_VOL_EXIST: errors.WrongState,
     libvirt.VIR_ERR_OPERATION_TIMEOUT: errors.NotResponding,
     libvirt.VIR_ERR_AGENT_UNRESPONSIVE: errors.NotResponding,
     libvirt.VIR_ERR_AGENT_UNSYNCED: errors.NotResponding,
@@ -50,6 +52,8 @@ AT_ONCE = 4
 """libvirt answers five calls at once on a connection, and its pings need one of them."""
 TURN_SECONDS = 40.0
 """A call that waits for a hung guest gives up after 30 s, so somebody else's turn ends before that."""
+LOOK_SECONDS = 0.5
+ABORT_AGAIN_SECONDS = 0.1
 
 
 def broken(error: libvirt.libvirtError) -> bool:
@@ -111,7 +115,52 @@ class Handle:
         with self.call() as raw:
             yield raw.lookupByUUIDString(uuid)
 
+    @contextmanager
+    def pool(self, uuid: str) -> Iterator[Any]:
+        """A storage pool, looked up afresh."""
+        with self.call() as raw:
+            yield raw.storagePoolLookupByUUIDString(uuid)
+
+    @contextmanager
+    def volume(self, uuid: str, name: str) -> Iterator[Any]:
+        """A volume of a pool, looked up afresh."""
+        with self.pool(uuid) as pool:
+            yield pool.storageVolLookupByName(name)
+
     def release(self) -> Any:
         """Give the raw connection away, to be closed; None if that was done before. Later calls fail."""
         raw, self._raw = self._raw, None
         return raw
+
+
+def watched(
+    work: Callable[[], None], look: Callable[[], None], abort: Callable[[], None] = lambda: None
+) -> tuple[errors.HypervisorError | None, BaseException | None]:
+    """Do `work`, one long call, in a thread, and `look` about twice a second meanwhile.
+
+    What `look` raises ends the looking; from then on `abort` is called until `work` is over, however long that takes.
+    Returns what `work` raised and what `look` raised, for the caller to judge.
+    """
+    failures: list[errors.HypervisorError] = []
+
+    def run() -> None:
+        try:
+            work()
+        except errors.HypervisorError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run, name="long-call", daemon=True)
+    thread.start()
+    stopped: BaseException | None = None
+    thread.join(LOOK_SECONDS)
+    while thread.is_alive():
+        if stopped is None:
+            try:
+                look()
+            except BaseException as error:
+                stopped = error
+        if stopped is not None:
+            # Again until it heeds: a job that has not quite begun cannot be aborted.
+            abort()
+        thread.join(LOOK_SECONDS if stopped is None else ABORT_AGAIN_SECONDS)
+    return (failures[0] if failures else None), stopped

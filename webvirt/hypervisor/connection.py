@@ -27,7 +27,8 @@ from webvirt.hypervisor.filters import FilterCalls
 from webvirt.hypervisor.host import HostCalls
 from webvirt.hypervisor.networks import NetworkCalls
 from webvirt.hypervisor.secrets import SecretCalls
-from webvirt.hypervisor.types import DomainEvent, HostAddress, Transport
+from webvirt.hypervisor.storage import StorageCalls
+from webvirt.hypervisor.types import DomainEvent, HostAddress, ObjectEvent, Transport
 
 KEEPALIVE = (2, 3)
 """Seconds between pings and how many may stay unanswered: a dead connection fails its calls within 7 to 13 s."""
@@ -171,12 +172,12 @@ def knock(address: HostAddress) -> None:
         raise HostUnreachable(f"{address.hostname} port {port}: {error.strerror or error}") from None
 
 
-def hang_up(raw: Any, callbacks: Iterable[int] = ()) -> None:
+def hang_up(raw: Any, callbacks: Iterable[events.Registered] = ()) -> None:
     """Close a raw connection for good; each callback holds on to it. A broken one is no error."""
     try:
         raw.unregisterCloseCallback()
         for callback in callbacks:
-            raw.domainEventDeregisterAny(callback)
+            callback.deregister(raw)
     except libvirt.libvirtError:
         # Broken, or nothing was registered: closing is all that is left.
         pass
@@ -192,15 +193,16 @@ class Connection:
     def __init__(self, address: HostAddress, raw: Any) -> None:
         self.address = address
         self._handle = Handle(raw)
-        self._callbacks: list[int] = []
+        self._callbacks: list[events.Registered] = []
         self.host = HostCalls(self._handle, address)
         self.domains = DomainCalls(self._handle, address)
         self.networks = NetworkCalls(self._handle, address)
         self.filters = FilterCalls(self._handle)
         self.devices = DeviceCalls(self._handle)
         self.secrets = SecretCalls(self._handle)
+        self.storage = StorageCalls(self._handle)
 
-    def listen(self, on_event: Callable[[DomainEvent], None], on_close: Callable[[str], None]) -> None:
+    def listen(self, on_event: Callable[[DomainEvent | ObjectEvent], None], on_close: Callable[[str], None]) -> None:
         """Have both called from libvirt's own thread; they may do nothing but enqueue."""
         self._callbacks += events.register(self._handle, on_event, on_close)
 

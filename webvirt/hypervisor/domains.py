@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import io
-import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import libvirt
 from PIL import Image
 
-from webvirt.hypervisor.calls import Handle, broken
+from webvirt.hypervisor.calls import Handle, broken, watched
 from webvirt.hypervisor.errors import (
     HypervisorError,
     InvalidSpec,
@@ -45,8 +44,6 @@ USAGE_STATS = (
     | libvirt.VIR_DOMAIN_STATS_BLOCK
 )
 AGENT_SECONDS = 3
-SAVE_LOOK_SECONDS = 0.5
-ABORT_AGAIN_SECONDS = 0.1
 ADDRESS_SOURCES = (
     ("lease", libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE),
     ("agent", libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT),
@@ -258,31 +255,14 @@ class DomainCalls:
         Whatever `progress` raises stops the saving, the guest runs on, and it is raised here; unless the memory was
         all written by then: that is a saved guest and no exception.
         """
-        failure: builtins.list[HypervisorError] = []
 
         def work() -> None:
-            try:
-                with self._handle.domain(uuid) as domain:
-                    domain.managedSave(0)
-            except HypervisorError as error:
-                failure.append(error)
+            with self._handle.domain(uuid) as domain:
+                domain.managedSave(0)
 
-        thread = threading.Thread(target=work, name="save", daemon=True)
-        thread.start()
-        stopped: BaseException | None = None
-        thread.join(SAVE_LOOK_SECONDS)
-        while thread.is_alive():
-            if stopped is None:
-                try:
-                    progress(*self._job(uuid))
-                except BaseException as error:
-                    stopped = error
-            if stopped is not None:
-                # Again until it heeds: a job that has not quite begun cannot be aborted.
-                self._abort(uuid)
-            thread.join(SAVE_LOOK_SECONDS if stopped is None else ABORT_AGAIN_SECONDS)
-        if failure:
-            raise stopped or failure[0]
+        failure, stopped = watched(work, lambda: progress(*self._job(uuid)), lambda: self._abort(uuid))
+        if failure is not None:
+            raise stopped or failure
 
     def _job(self, uuid: str) -> tuple[int, int]:
         with self._handle.domain(uuid) as domain:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import libvirt
 
 from webvirt.hypervisor.calls import Handle
-from webvirt.hypervisor.types import DomainEvent, Touch
+from webvirt.hypervisor.types import DomainEvent, ObjectEvent, Touch
 
 LIFECYCLE: dict[int, tuple[str, Touch, dict[int, str]]] = {
     libvirt.VIR_DOMAIN_EVENT_DEFINED: (
@@ -110,6 +111,24 @@ OTHERS: tuple[tuple[int, str, Touch], ...] = (
     (libvirt.VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, "metadata changed", Touch.DEFINITION),
     (libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, "agent", Touch.AGENT),
 )
+OBJECTS: tuple[tuple[str, str, int, dict[int, str] | str], ...] = (
+    (
+        "pool",
+        "storagePoolEventRegisterAny",
+        libvirt.VIR_STORAGE_POOL_EVENT_ID_LIFECYCLE,
+        {
+            libvirt.VIR_STORAGE_POOL_EVENT_DEFINED: "defined",
+            libvirt.VIR_STORAGE_POOL_EVENT_UNDEFINED: "undefined",
+            libvirt.VIR_STORAGE_POOL_EVENT_STARTED: "started",
+            libvirt.VIR_STORAGE_POOL_EVENT_STOPPED: "stopped",
+            libvirt.VIR_STORAGE_POOL_EVENT_CREATED: "created",
+            libvirt.VIR_STORAGE_POOL_EVENT_DELETED: "deleted",
+        },
+    ),
+    ("pool", "storagePoolEventRegisterAny", libvirt.VIR_STORAGE_POOL_EVENT_ID_REFRESH, "refreshed"),
+)
+"""What happens to things that are no domains: noun, how to register, which event, and its words by number, or its one
+word where libvirt sends no number."""
 CLOSED = {
     libvirt.VIR_CONNECT_CLOSE_REASON_ERROR: "The connection broke.",
     libvirt.VIR_CONNECT_CLOSE_REASON_EOF: "libvirt closed the connection.",
@@ -117,7 +136,20 @@ CLOSED = {
 }
 
 
-def register(handle: Handle, on_event: Callable[[DomainEvent], None], on_close: Callable[[str], None]) -> list[int]:
+@dataclass(frozen=True)
+class Registered:
+    """A callback that libvirt holds: by which method it was registered and under which number."""
+
+    method: str
+    number: int
+
+    def deregister(self, raw: Any) -> None:
+        getattr(raw, self.method.replace("Register", "Deregister"))(self.number)
+
+
+def register(
+    handle: Handle, on_event: Callable[[DomainEvent | ObjectEvent], None], on_close: Callable[[str], None]
+) -> list[Registered]:
     """Hear everything of the tables above, and the end of the connection. Returns what was registered."""
 
     def lifecycle(_conn: Any, domain: Any, event: int, detail: int, _opaque: Any) -> None:
@@ -130,18 +162,32 @@ def register(handle: Handle, on_event: Callable[[DomainEvent], None], on_close: 
 
         return other
 
+    def hear_object(noun: str, words: dict[int, str] | str) -> Callable[..., None]:
+        def happened(_conn: Any, thing: Any, number: int, *_: Any) -> None:
+            what = words if isinstance(words, str) else words.get(number, "changed")
+            on_event(ObjectEvent(noun, key_of(noun, thing), what))
+
+        return happened
+
     def closed(_conn: Any, reason: int, _opaque: Any) -> None:
         on_close(CLOSED.get(reason, "The connection was closed."))
 
-    registered = []
+    wanted = [("domainEventRegisterAny", number, hear(what, touch)) for number, what, touch in OTHERS]
+    wanted += [(method, number, hear_object(noun, words)) for noun, method, number, words in OBJECTS]
     with handle.call() as raw:
         raw.registerCloseCallback(closed, None)
-        registered.append(raw.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, lifecycle, None))
-        for number, what, touch in OTHERS:
+        first = raw.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, lifecycle, None)
+        registered = [Registered("domainEventRegisterAny", first)]
+        for method, number, heard in wanted:
             try:
-                registered.append(raw.domainEventRegisterAny(None, number, hear(what, touch), None))
+                registered.append(Registered(method, getattr(raw, method)(None, number, heard, None)))
             except libvirt.libvirtError as error:
                 # Older daemons and other drivers know fewer events; the resync covers for them.
                 if error.get_error_code() not in (libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_INVALID_ARG):
                     raise
     return registered
+
+
+def key_of(noun: str, thing: Any) -> str:
+    """What it is known by: a device of the host has only its name."""
+    return str(thing.name() if noun == "device" else thing.UUIDString())

@@ -226,6 +226,37 @@ ERRORS = (
     _("A secret's description and name are each one line, without spaces around it."),
     _("Say what the secret belongs to; one for nothing in particular belongs to nothing."),
     _("A volume's secret is named by the volume's path: begin it with '/'."),
+    _("Not a %(noun)s: the XML begins with <%(tag)s>."),
+    _("Not a size in %(unit)s: %(size)s"),
+    _("A pool of type %(type)s needs this part: %(part)s."),
+    _("A pool of type %(type)s has no such part: %(part)s."),
+    _("The source format must be one of these: %(names)s."),
+    _("The source name may hold letters, digits, '.', '_', '+' and '-', and '/' between two names."),
+    _("The name may hold 1 to 120 letters, digits, '.', '_' and '-', and begins with a letter or digit."),
+    _("A path begins with one '/', is one line and does not end with a space."),
+    _("A path holds no '.', no '..', no '//' and no '/' at its end."),
+    _("The target path of a volume group is /dev/ and its name: leave it empty."),
+    _("This folder belongs to the host's own system: %(folder)s"),
+    _("A CIFS share is told by its name, without '/' before it."),
+    _("Too many devices for a pool of type %(type)s."),
+    _("An iSCSI target has a name such as iqn.2004-04.org.example:disks."),
+    _("A device is a path in /dev."),
+    _("To sign in takes both a user and a secret."),
+    _("The user may hold letters, digits, '.', '_', ':', '@' and '-'."),
+    _("A secret is named by its UUID."),
+    _("A volume needs a size in bytes."),
+    _("Tell the format of the volume, such as qcow2 or raw."),
+    _("A backing volume is told by its path and its format."),
+    _("Tell the format of the backing volume, such as qcow2 or raw."),
+    _("An image of format %(format)s may name any file of the host: it is left alone."),
+    _("The host has not looked at this image since it was written: refresh its pool."),
+    _("This is no qcow2 image, though the host takes it for one."),
+    _("The image keeps its data in another file of the host: it is left alone."),
+    _("The data ended after %(n)s of %(m)s bytes."),
+    _("The backing volumes build on one another without end."),
+    _("The backing file is in no running pool of the host: %(file)s"),
+    _("It has %(n)s bytes and cannot be cut to %(m)s: what is at its end would be lost."),
+    _("There is a volume of that name already: %(name)s"),
 )
 """What `hypervisor` raises in words of ours; libvirt's own stay libvirt's."""
 
@@ -236,6 +267,20 @@ INTERFACES = (
     _("It is a port of another interface: use that one."),
 )
 """Why no guest can be put on an interface of the host."""
+
+POOL_PARTS = (
+    _("target path"),
+    _("host"),
+    _("port"),
+    _("more hosts"),
+    _("exported path"),
+    _("source name"),
+    _("devices"),
+    _("source format"),
+    _("user"),
+    _("secret"),
+)
+"""What sentences about pools call their parts."""
 
 FIELDS = (
     _("holds characters that cannot be kept (control characters)"),
@@ -298,7 +343,7 @@ PACKAGES = (
 )
 """Sentences of Django that its own catalogue does not have in every language of ours; ours is looked into first."""
 
-PHRASES = (*CHECKS, *TRIAL, *REASONS, *ERRORS, *INTERFACES, *FIELDS, *NAMES)
+PHRASES = (*CHECKS, *TRIAL, *REASONS, *ERRORS, *INTERFACES, *POOL_PARTS, *FIELDS, *NAMES)
 WHOLE = frozenset(phrase for phrase in PHRASES if "%(" not in phrase)
 
 

@@ -26,6 +26,7 @@ from webvirt.hypervisor.types.domains import (
     Screenshot,
     Touch,
 )
+from webvirt.hypervisor.types.events import ObjectEvent
 from webvirt.hypervisor.types.hosts import (
     Check,
     HostAddress,
@@ -96,6 +97,7 @@ __all__ = [
     "NetworkReading",
     "NetworkSpec",
     "NetworkSummary",
+    "ObjectEvent",
     "PoolInfo",
     "PoolReading",
     "PoolSpec",

@@ -99,6 +99,8 @@ class PoolSpec:
     auth_user: str = ""
     auth_secret: str = ""
     """The UUID of a secret that is on the host."""
+    more_hosts: tuple[str, ...] = ()
+    """The other monitors of a Ceph cluster, `name` or `name:port`."""
 
 
 @dataclass(frozen=True)

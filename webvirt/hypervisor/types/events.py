@@ -1,0 +1,17 @@
+"""What happens to the things of a host that are no domains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ObjectEvent:
+    """Something happened to a pool, a network, a device or a secret. It names, it does not tell: the reader re-reads.
+
+    `noun` is pool, network, device or secret; `key` its uuid, a device's name; `what` is libvirt's word for the log.
+    """
+
+    noun: str
+    key: str
+    what: str
