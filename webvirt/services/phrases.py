@@ -282,23 +282,43 @@ POOL_PARTS = (
 )
 """What sentences about pools call their parts."""
 
+FORBIDDEN = (
+    _("It is still being made."),
+    _("It is a disk of %(names)s."),
+    _("These images are based on it: %(names)s."),
+    _("%(names)s runs on it: shut it down first."),
+    _("%(names)s runs on its volumes: shut it down first."),
+    _("There are %(n)s volumes in it: delete them first."),
+    _("%(names)s is connected to it."),
+    _("It has become a disk of %(name)s meanwhile."),
+)
+"""What an operation finds in its way when its turn comes: the reasons of `uses`, each as a sentence."""
+
 FIELDS = (
     _("holds characters that cannot be kept (control characters)"),
     _("must be one line"),
     _("must not start with '.' or '-', nor hold '/', nor begin or end with a space"),
     _("a tag is 1 to 40 letters, digits, '.', '_' or '-', unlike %(tag)s"),
+    _("is 1 to 120 letters, digits, '.', '_' or '-', and begins with a letter or digit"),
     # Pydantic's own, of the parameters that there are.
     _("Field required"),
     _("Extra inputs are not permitted"),
     _("Input should be a valid string"),
+    _("Input should be a valid string, unable to parse raw data as a unicode string"),
     _("Input should be a valid list"),
     _("Input should be a valid boolean"),
     _("Input should be a valid boolean, unable to interpret input"),
     _("Input should be a valid integer"),
     _("Input should be a valid integer, unable to parse string as an integer"),
+    _("Input should be a valid integer, got a number with a fractional part"),
+    _("Input should be a finite number"),
+    _("Unable to parse input string as an integer, exceeded maximum size"),
+    # Before the one below, which would take it for a choice.
+    _("Input should be a valid dictionary or instance of %(kind)s"),
     _("Input should be %(choices)s or %(choice)s"),
     _("Input should be greater than or equal to %(n)s"),
     _("Input should be less than or equal to %(n)s"),
+    _("String should match pattern '%(pattern)s'"),
     _("String should have at least %(n)s character"),
     _("String should have at most %(n)s characters"),
     _("List should have at least %(n)s item after validation, not %(m)s"),
@@ -320,18 +340,41 @@ NAMES = (
     _("user"),
     _("bytes"),
     _("steps"),
-    _("addresses"),
+    _("type"),
+    _("target_path"),
+    _("source_host"),
+    _("source_port"),
+    _("source_path"),
+    _("source_name"),
+    _("source_devices"),
+    _("source_format"),
+    _("auth_user"),
+    _("auth_secret"),
+    _("build"),
+    _("autostart"),
+    _("capacity"),
+    _("format"),
+    _("preallocation"),
+    _("backing"),
+    _("forward"),
     _("bridge"),
     _("devices"),
+    _("domain"),
+    _("mtu"),
+    _("vlans"),
+    _("virtualport"),
+    _("port_isolated"),
+    _("addresses"),
     _("dns"),
     _("dns_hosts"),
-    _("domain"),
     _("inbound"),
-    _("mtu"),
     _("outbound"),
-    _("port_isolated"),
-    _("virtualport"),
-    _("vlans"),
+    _("mac"),
+    _("address"),
+    _("pool"),
+    _("volume"),
+    _("network"),
+    _("waiting"),
 )
 """The parameters and results of operations."""
 
@@ -343,7 +386,7 @@ PACKAGES = (
 )
 """Sentences of Django that its own catalogue does not have in every language of ours; ours is looked into first."""
 
-PHRASES = (*CHECKS, *TRIAL, *REASONS, *ERRORS, *INTERFACES, *POOL_PARTS, *FIELDS, *NAMES)
+PHRASES = (*CHECKS, *TRIAL, *REASONS, *ERRORS, *INTERFACES, *POOL_PARTS, *FORBIDDEN, *FIELDS, *NAMES)
 WHOLE = frozenset(phrase for phrase in PHRASES if "%(" not in phrase)
 
 
