@@ -107,13 +107,12 @@ def connect(host: Host, number: int, machines: Sequence[Domain]) -> None:
         {"mac": mac, "address": f"{block}.{20 + at}", "prefix": 24, "hostname": "", "expires_at": None}
         for at, mac in enumerate(macs[:5])
     ]
-    for at, (name, forward, status, bridge, more) in enumerate(
-        (
-            ("default", "nat", NetworkStatus.ACTIVE, "virbr0", {"info": info, "live": info, "leases": leases}),
-            ("backend", "isolated", NetworkStatus.INACTIVE, "virbr1", {"info": {"name": "backend"}}),
-            ("office", "bridge", NetworkStatus.ACTIVE, "br0", {"info": {"name": "office", "forward": "bridge"}}),
-        )
-    ):
+    kinds: tuple[tuple[str, str, str, str, dict[str, object]], ...] = (
+        ("default", "nat", NetworkStatus.ACTIVE, "virbr0", {"info": info, "live": info, "leases": leases}),
+        ("backend", "isolated", NetworkStatus.INACTIVE, "virbr1", {"info": {"name": "backend"}}),
+        ("office", "bridge", NetworkStatus.ACTIVE, "br0", {"info": {"name": "office", "forward": "bridge"}}),
+    )
+    for at, (name, forward, status, bridge, more) in enumerate(kinds):
         Network.objects.create(
             host=host,
             uuid=f"30000000-0000-4000-8000-{number * 10 + at:012d}",

@@ -27,8 +27,8 @@ from jinja2.ext import extract_from_ast
 from tests.home import HOME
 from tests.people import Cast, make_host
 from tests.seed import FAILURE, seed
+from webvirt.hypervisor.pool_rules import PARTS as PARTS_OF_POOLS
 from webvirt.hypervisor.types import Transport
-from webvirt.hypervisor.xml.storage import PARTS as PARTS_OF_POOLS
 from webvirt.models import (
     TRANSPORT_LABELS,
     ApiToken,
@@ -260,7 +260,7 @@ def test_the_phrases_are_those_of_the_code() -> None:
     assert set(strings_of(table)) == set(REASONS)
     assert raised(*cellar.rglob("*.py")) == holes_alike(ERRORS)
     assert set(PARTS_OF_POOLS.values()) == set(POOL_PARTS)
-    assert raised(ROOT / "webvirt" / "services" / "catalogue.py") <= holes_alike(FIELDS)
+    assert raised(*(ROOT / "webvirt" / "services" / "catalogue").rglob("*.py")) <= holes_alike(FIELDS)
     assert {name for verb in VERBS for name in verb.spec.model_fields} <= set(NAMES)
 
 

@@ -17,10 +17,9 @@ from lxml import etree
 from tests.hypervisor.subjects import HERE, PREFIX
 from webvirt.hypervisor.connection import uri_of
 from webvirt.hypervisor.errors import InvalidSpec
+from webvirt.hypervisor.pool_rules import KINDS, PARTS
 from webvirt.hypervisor.types import PoolInfo, PoolSpec, PoolType, Preallocation, VolumeInfo, VolumeSpec
 from webvirt.hypervisor.xml.storage import (
-    KINDS,
-    PARTS,
     build_pool,
     build_volume,
     parse_pool,

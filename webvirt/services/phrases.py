@@ -283,16 +283,16 @@ POOL_PARTS = (
 """What sentences about pools call their parts."""
 
 FORBIDDEN = (
-    _("It is still being made."),
-    _("It is a disk of %(names)s."),
-    _("These images are based on it: %(names)s."),
-    _("%(names)s runs on it: shut it down first."),
-    _("%(names)s runs on its volumes: shut it down first."),
-    _("There are %(n)s volumes in it: delete them first."),
-    _("%(names)s is connected to it."),
-    _("It has become a disk of %(name)s meanwhile."),
+    _("it is still being made"),
+    _("it is a disk of %(names)s"),
+    _("these images are based on it: %(names)s"),
+    _("%(names)s runs on it: shut it down first"),
+    _("%(names)s runs on its volumes: shut it down first"),
+    _("there are %(n)s volumes in it: delete them first"),
+    _("%(names)s is connected to it"),
+    _("It cannot be done any more: %(reason)s."),
 )
-"""What an operation finds in its way when its turn comes: the reasons of `uses`, each as a sentence."""
+"""The reasons of `uses`, and the sentence of an operation that finds one in its way when its turn comes."""
 
 FIELDS = (
     _("holds characters that cannot be kept (control characters)"),
@@ -390,6 +390,10 @@ PHRASES = (*CHECKS, *TRIAL, *REASONS, *ERRORS, *INTERFACES, *POOL_PARTS, *FORBID
 WHOLE = frozenset(phrase for phrase in PHRASES if "%(" not in phrase)
 
 
+NESTED = ("reason", "names")
+"""Holes that hold phrases which are filled themselves."""
+
+
 def hole(name: str) -> str:
     if len(name) == 1:
         return r"[\d.]+"
@@ -414,7 +418,8 @@ def said(text: str) -> str:
     if text not in WHOLE:
         for phrase, pattern in PATTERNS:
             if found := pattern.fullmatch(text):
-                filled = {name: said(value) if value in WHOLE else value for name, value in found.groupdict().items()}
+                parts = found.groupdict().items()
+                filled = {name: said(value) if value in WHOLE or name in NESTED else value for name, value in parts}
                 return gettext(phrase) % filled
     # Those of `services` are marked where they are written.
     return gettext(text)

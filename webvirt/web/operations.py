@@ -95,7 +95,9 @@ def find(access: Access, pk: int) -> Operation:
 def words(value: Any) -> str:
     if isinstance(value, bool):
         return _("yes") if value else _("no")
-    return ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)
+    if isinstance(value, dict):
+        return " ".join(f"{said(key)} {words(part)}" for key, part in value.items() if part not in ("", [], None))
+    return ", ".join(words(item) for item in value) if isinstance(value, list) else str(value)
 
 
 def may_cancel(access: Access, operation: Operation, verb: Verb | None) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from webvirt.hypervisor.errors import InvalidSpec
+from webvirt.hypervisor.pool_rules import NAME, check_pool
 from webvirt.hypervisor.types import PoolSpec, PoolType, Preallocation
 from webvirt.models import PoolStatus, Role, Volume
 from webvirt.services import uses
@@ -19,22 +21,27 @@ from webvirt.services.catalogue.verb import Group, Queue, Verb, shown_uri, virsh
 from webvirt.services.subjects import Subject
 
 P = PoolStatus
-VOLUME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 MOST_BYTES = 2**60
 """More than any pool holds: an exbibyte."""
 
 
 def volume_name(name: str) -> str:
     """A name that is safe as a file's, whatever tool meets it."""
-    if not VOLUME_NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise ValueError("is 1 to 120 letters, digits, '.', '_' or '-', and begins with a letter or digit")
     return name
+
+
+def checksum(text: str) -> str:
+    if not re.fullmatch(r"([0-9a-fA-F]{64})?", text, re.ASCII):
+        raise ValueError("is 64 hexadecimal digits")
+    return text.lower()
 
 
 Text = Annotated[str, StringConstraints(max_length=1000), AfterValidator(one_line)]
 Bytes = Annotated[int, Field(ge=1, le=MOST_BYTES)]
 VolumeName = Annotated[str, AfterValidator(volume_name)]
-Format = Annotated[str, StringConstraints(pattern="^(raw|qcow2)$")]
+Format = Literal["qcow2", "raw"]
 
 
 class CreatePoolSpec(Spec):
@@ -54,6 +61,14 @@ class CreatePoolSpec(Spec):
     build: bool = False
     """Make what it stands on (the folder, the file system, the volume group) before it starts."""
     autostart: bool = True
+
+    @model_validator(mode="after")
+    def possible(self) -> Self:
+        try:
+            check_pool(self.pool)
+        except InvalidSpec as error:
+            raise ValueError(str(error)) from None
+        return self
 
     @property
     def pool(self) -> PoolSpec:
@@ -76,7 +91,7 @@ class UploadSpec(Spec):
 
     name: VolumeName
     size: Bytes
-    sha256: Annotated[str, StringConstraints(pattern="^([0-9a-fA-F]{64})?$")] = ""
+    sha256: Annotated[str, AfterValidator(checksum)] = ""
 
 
 class ResizeSpec(Spec):

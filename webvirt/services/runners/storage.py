@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import cast
 
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from webvirt.hypervisor.errors import NotFound, WrongState
@@ -94,7 +95,7 @@ def stop_pool(context: Context) -> Result:
 def refuse(reason: str) -> None:
     """End the operation where something forbids it: things may have changed while it waited."""
     if reason:
-        raise Failed(reason[:1].upper() + reason[1:] + ".")
+        raise Failed(gettext_noop("It cannot be done any more: %(reason)s.") % {"reason": reason})
 
 
 # --- volumes
@@ -195,7 +196,7 @@ def unused(context: Context) -> Volume:
     refuse(uses.volume_in_use(volume))
     for uuid in context.connection.domains.users_of(volume.path, volume.pool.name, volume.name):
         name = Domain.objects.filter(host=context.operation.host, uuid=uuid).values_list("name", flat=True).first()
-        raise Failed(gettext_noop("It has become a disk of %(name)s meanwhile.") % {"name": name or uuid})
+        refuse(_("it is a disk of %(names)s") % {"names": name or uuid})
     return volume
 
 

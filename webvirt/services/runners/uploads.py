@@ -22,6 +22,8 @@ LOOK_SECONDS = 0.05
 AT_ONCE = 4
 """Pieces handed on in one stream; between two streams somebody may cancel."""
 GIB = 2**30
+MOST_VIRTUAL = 64 * 2**40
+"""An image that claims to be larger as a disk is a trap, or damaged."""
 
 
 def upload(context: Context) -> Result:
@@ -88,13 +90,20 @@ def check(context: Context, pool: Pool, spec: UploadSpec, digest: str) -> None:
             back = hashlib.sha256()
             calls.download(pool.uuid, spec.name, 0, spec.size, back.update)
             digest = back.hexdigest()
-        if digest != spec.sha256.lower():
+        if digest != spec.sha256:
             raise Failed(
                 gettext_noop("The file is not what it should be: its SHA-256 is %(digest)s.") % {"digest": digest},
                 gettext_noop("Upload it again, or correct the checksum."),
             )
     calls.refresh(pool.uuid)
-    calls.inspect(pool.uuid, spec.name)
+    info = calls.inspect(pool.uuid, spec.name)
+    if info.backing_path:
+        raise Failed(
+            gettext_noop("The image is based on another file, and that is refused in an upload."),
+            gettext_noop("Make it stand alone (qemu-img convert), and upload that."),
+        )
+    if info.capacity > MOST_VIRTUAL:
+        raise Failed(gettext_noop("The image says that it is larger than any disk."))
     operations.beat(context.operation)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.http import QueryDict
 
+from webvirt.hypervisor.pool_rules import KINDS
 from webvirt.hypervisor.types import PoolType, Preallocation
 from webvirt.models import Host, Pool, PoolStatus, Volume
 from webvirt.services.access import Access
@@ -57,21 +58,8 @@ def create_pool(given: QueryDict) -> Values:
 
 
 def kinds_of_pool(access: Access, target: Subject | None) -> Values:
-    return {"types": pool_types(), "fields": {kind.value: FIELDS[kind] for kind in PoolType}}
-
-
-FIELDS: dict[PoolType, tuple[str, ...]] = {
-    PoolType.DIR: ("target_path",),
-    PoolType.FS: ("source_devices", "source_format", "target_path"),
-    PoolType.NETFS: ("source_host", "source_path", "source_format", "target_path"),
-    PoolType.LOGICAL: ("source_name", "source_devices"),
-    PoolType.DISK: ("source_devices", "source_format"),
-    PoolType.ISCSI: ("source_host", "source_port", "source_devices"),
-    PoolType.RBD: ("source_host", "source_port", "source_name", "auth_user", "auth_secret"),
-    PoolType.ZFS: ("source_name",),
-    PoolType.GLUSTER: ("source_host", "source_name", "source_path"),
-}
-"""The fields that the form shows for each type; `build_pool` has the last word."""
+    fields = {kind.value: sorted(KINDS[kind].needs | KINDS[kind].takes) for kind in PoolType}
+    return {"types": pool_types(), "fields": fields}
 
 
 def start_create_volume(pool: Pool) -> Values:
