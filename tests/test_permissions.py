@@ -53,6 +53,8 @@ PEOPLE = ("nobody", "stranger", "viewer", "operator", "owner", "administrator")
 RANKS = {"viewer": 1, "operator": 2, "owner": 3, "administrator": 4}
 """What the cast may on their own machine; on the other one, and on the host, only the administrator may anything."""
 
+NAT = {"addresses": [{"address": "192.168.7.1", "prefix": 24}]}
+NAT_FORM = {"forward": "nat", "dns": "on", "ipv4_address": "192.168.7.1/24"}
 PARAMETERS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "domain.autostart": ({"enabled": True}, {"enabled": "on"}),
     "domain.rename": ({"name": "web-2"}, {"name": "web-2"}),
@@ -62,10 +64,11 @@ PARAMETERS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "pool.create": ({"name": "p", "type": "dir", "target_path": "/p"},) * 2,
     "pool.autostart": ({"enabled": True}, {"enabled": "on"}),
     "volume.create": ({"name": "v", "capacity": 2**30}, {"name": "v", "capacity": "1", "capacity_unit": "GiB"}),
+    "volume.upload": ({"name": "u", "size": 7}, {"name": "u", "size": "7"}),
     "volume.resize": ({"capacity": 2**40}, {"capacity": "1", "capacity_unit": "TiB"}),
     "volume.clone": ({"name": "copy"},) * 2,
-    "network.create": ({"name": "n"},) * 2,
-    "network.edit": ({"name": "default"},) * 2,
+    "network.create": (NAT | {"name": "n"}, NAT_FORM | {"name": "n"}),
+    "network.edit": (NAT | {"name": "default"}, NAT_FORM | {"name": "default"}),
     "network.autostart": ({"enabled": True}, {"enabled": "on"}),
     "network.keep_address": ({"mac": "52:54:00:00:00:01", "address": "192.168.122.9"},) * 2,
     "network.free_address": ({"mac": "52:54:00:00:00:01", "address": "192.168.122.9"},) * 2,
@@ -307,6 +310,8 @@ ROUTES = {
     "api/v1/pools/<int:pk>": Row("viewer", "pool"),
     "api/v1/pools/<int:pk>/volumes": Row("viewer", "pool"),
     "api/v1/volumes/<int:pk>": Row("viewer", "volume"),
+    "api/v1/uploads": Row(SIGNED_IN),
+    "api/v1/uploads/<int:pk>": Row(SIGNED_IN, methods=("GET", "PUT")),
     "api/v1/networks": Row(SIGNED_IN),
     "api/v1/networks/<int:pk>": Row("viewer", "network"),
     "api/v1/operations": Row(SIGNED_IN),
@@ -400,7 +405,13 @@ def seen(response: Any, route: str) -> str:
     return "in"
 
 
-OBJECTLESS = ("setup/<str:token>/", "jsi18n/<str:language>/<str:version>.js", "api/v1/")
+OBJECTLESS = (
+    "setup/<str:token>/",
+    "jsi18n/<str:language>/<str:version>.js",
+    "api/v1/",
+    # Each only its own asker's: tests/api/test_uploads.py.
+    "api/v1/uploads/<int:pk>",
+)
 """Open to all, and nothing there for a token or a version that is none."""
 
 
