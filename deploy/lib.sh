@@ -38,6 +38,8 @@ busybox-static:busybox                    the tiny guest
 cpio:cpio                                 the tiny guest
 kmod:modprobe                             the tiny guest
 linux-image-cloud-amd64:@cloud-kernel     the tiny guest
+lvm2:vgs                                  storage pools of volume groups
+parted:parted                             storage pools of partitions
 '
 
 is_there() {

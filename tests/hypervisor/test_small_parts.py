@@ -27,6 +27,9 @@ def libvirt_error(code: int, domain: int, message: str = "said libvirt") -> libv
     [
         ("NO_DOMAIN", "QEMU", errors.NotFound),
         ("NO_STORAGE_VOL", "STORAGE", errors.NotFound),
+        ("NO_SECRET", "SECRET", errors.NotFound),
+        ("STORAGE_VOL_EXIST", "STORAGE", errors.WrongState),
+        ("STORAGE_POOL_BUILT", "STORAGE", errors.WrongState),
         ("OPERATION_INVALID", "DOMAIN", errors.WrongState),
         ("OPERATION_TIMEOUT", "QEMU", errors.NotResponding),
         ("AGENT_UNRESPONSIVE", "QEMU", errors.NotResponding),

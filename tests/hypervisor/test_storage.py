@@ -8,11 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
 
+import libvirt
 import pytest
 
 from tests.fakes import FakeConnection
 from tests.hypervisor.stores import IMAGINED, MIB, Store, here, ignore, with_bytes
 from tests.hypervisor.subjects import PREFIX, TEST_HOST
+from tests.hypervisor.test_small_parts import libvirt_error
+from webvirt.hypervisor.calls import Handle
 from webvirt.hypervisor.connection import connect
 from webvirt.hypervisor.errors import HypervisorError, InvalidSpec, NotFound, WrongState
 from webvirt.hypervisor.storage import StorageCalls
@@ -195,6 +198,38 @@ def test_the_list_takes_four_calls_and_one_for_each_that_runs(count: Counter[str
             calls.stop(uuids[0])
             for each in uuids:
                 calls.undefine(each)
+
+
+class Vanishing:
+    """A libvirt connection whose only pool goes away between two calls."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+    def listAllStoragePools(self, _flags: int) -> list[Vanishing]:  # noqa: N802
+        return [self]
+
+    def UUIDString(self) -> str:  # noqa: N802
+        return STRANGER
+
+    def info(self) -> None:
+        raise libvirt_error(self.code, libvirt.VIR_FROM_STORAGE)
+
+
+def test_a_pool_that_goes_while_they_are_listed_is_left_out() -> None:
+    assert StorageCalls(Handle(Vanishing(libvirt.VIR_ERR_NO_STORAGE_POOL))).list() == []
+    with pytest.raises(HypervisorError):
+        StorageCalls(Handle(Vanishing(libvirt.VIR_ERR_INTERNAL_ERROR))).list()
+
+
+def test_closing_lets_go_of_every_callback(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[int] = []
+    close = libvirt.virConnect.close
+    monkeypatch.setattr(libvirt.virConnect, "close", lambda raw: held.append(close(raw)))
+    connection = connect(TEST_HOST)
+    connection.listen(lambda _event: None, lambda _why: None)
+    connection.close()
+    assert held == [0]
 
 
 # --- volumes

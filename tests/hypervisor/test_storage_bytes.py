@@ -26,7 +26,7 @@ from webvirt.hypervisor.calls import Handle
 from webvirt.hypervisor.connection import Connection, connect
 from webvirt.hypervisor.errors import HostUnreachable, HypervisorError, InvalidSpec, NotFound, WrongState
 from webvirt.hypervisor.storage import CHUNK, StorageCalls
-from webvirt.hypervisor.types import DomainState, PoolSpec, PoolState, PoolType, VolumeSpec
+from webvirt.hypervisor.types import DomainState, VolumeSpec
 
 FAKE, _, QEMU, QEMU_TCP = SUBJECTS
 LARGE = 512 * MIB
@@ -176,6 +176,27 @@ def test_an_upload_that_fails_at_its_very_end() -> None:
     with pytest.raises(HypervisorError, match="no space"):
         StorageCalls(Handle(OneVolume(stream))).upload("u", "v", 0, 10, reading(bytes(10)))
     assert stream.aborted
+
+
+def test_a_host_that_freezes_in_the_middle(second: SecondHost) -> None:
+    sent: list[int] = []
+
+    def read(most: int) -> bytes:
+        sent.append(most)
+        if len(sent) == 8:
+            second.freeze()
+        return bytes(most)
+
+    with connect(THERE, keepalive=(1, 2)) as connection:
+        store = open_store(QEMU_TCP, connection, f"{PREFIX}frozen")
+        store.make("v", LARGE, format="raw")
+        try:
+            with pytest.raises(HostUnreachable):
+                store.calls.upload(store.uuid, "v", 0, LARGE, read)
+        finally:
+            second.thaw()
+    with connect(THERE) as store.connection:
+        close_store(store)
 
 
 # --- copies
@@ -378,50 +399,6 @@ def test_a_fake_pool_is_full_in_the_same_way() -> None:
     with pytest.raises(HypervisorError, match="No space left"):
         store.calls.clone_volume(store.uuid, store.uuid, "v", VolumeSpec("copy", 0), ignore)
     assert store.names() == ["v"]
-
-
-# --- a filesystem of its own
-
-
-@pytest.fixture
-def device() -> Iterator[str]:
-    """An empty disk of 64 MiB."""
-    image = LAB / f"{PREFIX}disk.img"
-    with image.open("wb") as file:
-        file.truncate(64 * MIB)
-    device = run("losetup", "--find", "--show", str(image)).strip()
-    yield device
-    run("losetup", "--detach", device)
-    image.unlink()
-
-
-def test_a_pool_with_a_filesystem(device: str, opened: Callable[[Any], Connection]) -> None:
-    folder = LAB / f"{PREFIX}fs"
-    calls = opened(QEMU).storage
-    uuid = calls.define(PoolSpec(folder.name, PoolType.FS, str(folder), source_devices=(device,), source_format="ext4"))
-    try:
-        calls.build(uuid)
-        calls.start(uuid)
-        assert folder.is_mount()
-        (summary,) = calls.summaries([uuid])
-        assert 32 * MIB < summary.capacity < 64 * MIB
-        calls.create_volume(uuid, VolumeSpec("v", MIB))
-        calls.stop(uuid)
-        assert not folder.is_mount()
-        with pytest.raises(HypervisorError, match="ext4"):
-            calls.build(uuid)
-        calls.start(uuid, build=True)
-        assert "v" in calls.volumes(uuid), "a start formats nothing"
-        calls.stop(uuid)
-        calls.build(uuid, overwrite=True)
-        calls.start(uuid)
-        assert "v" not in calls.volumes(uuid)
-    finally:
-        for summary in calls.summaries([uuid]):
-            if summary.state != PoolState.INACTIVE:
-                calls.stop(uuid)
-        calls.undefine(uuid)
-        folder.rmdir()
 
 
 # --- a running guest's disk
