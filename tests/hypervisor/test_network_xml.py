@@ -512,3 +512,11 @@ def test_an_address_that_is_not_in_force_yet_waits() -> None:
     wider = replace(IPV4, prefix=23, leases=())
     assert told(golden("nat"), replace(NAT, addresses=(wider, IPV6))) == []
     assert told(golden("nat"), replace(NAT, dns=False, dns_hosts=())) == []
+
+
+def test_dhcp_leaves_an_address_before_it_comes_to_another() -> None:
+    other = NetworkAddress("10.233.0.1", 24)
+    live = build_network(replace(NAT, addresses=(other, IPV4)))
+    moved = replace(other, ranges=(DhcpRange("10.233.0.50", "10.233.0.60"),))
+    steps = told(live, replace(NAT, addresses=(moved, replace(IPV4, ranges=(), leases=()))))
+    assert [(adds, index) for _, adds, index, _ in steps] == [(False, 1)] * 5 + [(True, 0)]

@@ -46,18 +46,21 @@ class Update:
 def updates(live_xml: str, spec: NetworkSpec) -> Iterator[Update]:
     """What brings a running network as near to a checked spec as it can come without a restart.
 
-    Leases and DNS hosts go before others come, since these may take over their MACs and addresses; ranges come first,
-    so that DHCP never stops.
+    Leases and DNS hosts go before others come, since these may take over their MACs and addresses. Ranges come before
+    others go, so that DHCP never stops; unless it moves to another address, since only one may have it.
     """
     root = root_of(live_xml, "network")
     wanted = {(each.address, each.prefix): each for each in spec.addresses}
-    for index, ip, own in addresses_of(root):
-        address = wanted.get((own.address, own.prefix))
-        if address:
-            ranges = difference(ip, "dhcp/range", range_of, address.ranges, range_element)
-            leases = difference(ip, "dhcp/host", lease_of, address.leases, lease_element)
-            yield from (Update(Part.RANGE, adds, index, xml) for adds, xml in sorted(ranges, reverse=True))
-            yield from (Update(Part.LEASE, adds, index, xml) for adds, xml in leases)
+    known = [
+        (index, ip, address)
+        for index, ip, own in addresses_of(root)
+        if (address := wanted.get((own.address, own.prefix))) is not None
+    ]
+    for index, ip, address in sorted(known, key=lambda part: bool(part[2].ranges or part[2].leases)):
+        ranges = difference(ip, "dhcp/range", range_of, address.ranges, range_element)
+        leases = difference(ip, "dhcp/host", lease_of, address.leases, lease_element)
+        yield from (Update(Part.RANGE, adds, index, xml) for adds, xml in sorted(ranges, reverse=True))
+        yield from (Update(Part.LEASE, adds, index, xml) for adds, xml in leases)
     if spec.dns:
         hosts = difference(root, "dns/host", dns_host_of, spec.dns_hosts, dns_host_element)
         yield from (Update(Part.DNS_HOST, adds, -1, xml) for adds, xml in hosts)
