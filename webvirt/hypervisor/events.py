@@ -126,6 +126,17 @@ OBJECTS: tuple[tuple[str, str, int, dict[int, str] | str], ...] = (
         },
     ),
     ("pool", "storagePoolEventRegisterAny", libvirt.VIR_STORAGE_POOL_EVENT_ID_REFRESH, "refreshed"),
+    (
+        "network",
+        "networkEventRegisterAny",
+        libvirt.VIR_NETWORK_EVENT_ID_LIFECYCLE,
+        {
+            libvirt.VIR_NETWORK_EVENT_DEFINED: "defined",
+            libvirt.VIR_NETWORK_EVENT_UNDEFINED: "undefined",
+            libvirt.VIR_NETWORK_EVENT_STARTED: "started",
+            libvirt.VIR_NETWORK_EVENT_STOPPED: "stopped",
+        },
+    ),
 )
 """What happens to things that are no domains: noun, how to register, which event, and its words by number, or its one
 word where libvirt sends no number."""
