@@ -1,0 +1,73 @@
+"""A host in memory behind the rows of the cast, and operations carried out on it at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.fakes import FakeConnection
+from tests.people import Cast
+from webvirt.hypervisor.types import VolumeInfo
+from webvirt.models import Operation, Origin, Pool, Volume
+from webvirt.services import inventory, operations, runners
+from webvirt.services.catalogue import BY_KIND
+from webvirt.services.runners import context
+from webvirt.services.subjects import Subject
+from webvirt.services.watcher.stock import Stock
+
+GIB = 2**30
+IMAGE = VolumeInfo(
+    "web-1.qcow2", "/srv/images/web-1.qcow2", "/srv/images/web-1.qcow2", "file", "qcow2", 20 * GIB, 3 * GIB
+)
+
+
+@dataclass
+class FakeHost:
+    """The cast's host as it really is, so to speak; `stock` is the watcher's look at it."""
+
+    cast: Cast
+    connection: FakeConnection
+    stock: Stock
+    uuid: str = ""
+
+    @property
+    def pool(self) -> Pool:
+        return Pool.objects.get(uuid=self.uuid)
+
+    def volume(self, name: str) -> Volume:
+        return Volume.objects.select_related("pool__host").get(pool__uuid=self.uuid, name=name)
+
+    def names(self) -> list[str]:
+        """The volumes that pages show."""
+        return list(Volume.objects.filter(pool=self.pool, missing_since=None).values_list("name", flat=True))
+
+    def ask(self, kind: str, subject: Subject, **parameters: Any) -> Operation:
+        actor = operations.Actor(self.cast.administrator, Origin.PAGE)
+        return operations.submit(actor, BY_KIND[kind], subject, parameters)
+
+    def do(self, kind: str, subject: Subject, **parameters: Any) -> Operation:
+        """Ask, and carry it out."""
+        return self.carry_out(self.ask(kind, subject, **parameters))
+
+    def carry_out(self, operation: Operation) -> Operation:
+        runners.run(operation.pk)
+        operation.refresh_from_db()
+        return operation
+
+
+@pytest.fixture
+def alpha(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
+    """The cast's host with a pool `images` of its own, which holds `web-1.qcow2`."""
+    Volume.objects.all().delete()
+    Pool.objects.all().delete()
+    connection = FakeConnection()
+    monkeypatch.setattr(context, "connection_to", lambda address: connection)
+    monkeypatch.setattr(operations, "send", lambda operation: None)
+    stock = Stock(cast.host)
+    stock._connection = connection  # type: ignore[assignment]
+    uuid = connection.storage.put("images", IMAGE).uuid
+    stock.pools()
+    inventory.reconcile_networks(cast.host, [])
+    return FakeHost(cast, connection, stock, uuid)
