@@ -46,7 +46,7 @@ def disk_uses(volumes: list[Volume]) -> Q:
 def uses_of(volume: Volume) -> list[Use]:
     """Everything that needs a volume: machines by name, then the images that are based on it."""
     same = same_volume(volume)
-    disks = DiskUse.objects.filter(disk_uses(same), domain__forgotten_at=None).select_related("domain")
+    disks = DiskUse.objects.filter(disk_uses(same), domain__missing_since=None).select_related("domain")
     users = [
         Use("domain", use.domain_id, use.domain.name, use.slot, use.live and use.domain.status in ACTIVE)
         for use in disks.order_by("domain__name", "slot")
@@ -129,7 +129,7 @@ def cards_on(network: Network) -> list[CardUse]:
     plugged = Q(type="network", source=network.name)
     if network.bridge:
         plugged |= Q(type="bridge", source=network.bridge)
-    found = CardUse.objects.filter(plugged, domain__host=network.host_id, domain__forgotten_at=None)
+    found = CardUse.objects.filter(plugged, domain__host=network.host_id, domain__missing_since=None)
     return list(found.select_related("domain").order_by("domain__name", "mac"))
 
 

@@ -85,11 +85,12 @@ def filtered(found: QuerySet[Pool], query: Query) -> QuerySet[Pool]:
     return found
 
 
-def header(request: HttpRequest, access: Access, subject: Subject, tab: str) -> dict[str, Any]:
-    """What every tab of a pool, a volume or a network shows above itself."""
+def header(request: HttpRequest, access: Access, subject: Subject, tab: str, above: str) -> dict[str, Any]:
+    """What every tab of a pool, a volume or a network shows above itself; `above` is where to go when it is gone."""
     name = name_of(subject)
     busy = next((one for one in under_way_for(request, access) if one.subject == name and one.exclusive), None)
-    return {"subject": subject, "name": name, "tab": tab, "busy": busy, "offers": offers(access, subject, busy)}
+    found = offers(access, subject, busy)
+    return {"subject": subject, "name": name, "tab": tab, "above": above, "busy": busy, "offers": found}
 
 
 def find_pool(access: Access, pk: int) -> Pool:
@@ -107,7 +108,7 @@ def pool(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
         volumes = volumes.filter(name__icontains=text)
     part = slice_of(query, volumes.count())
     rows = list(volumes.order_by(*VOLUME_ORDERS.get(query.get("sort"), ("name", "pk")))[part.start :][: part.size])
-    context = header(request, access, found, "volumes") | {
+    context = header(request, access, found, "volumes", "/pools/") | {
         "pool": found,
         "kind": pool_type(found.type),
         "query": query,
@@ -125,7 +126,7 @@ def users_of(pool: Pool, volumes: list[Volume]) -> dict[int, list[str]]:
     by_name = {volume.name: volume.pk for volume in volumes}
     found: dict[int, list[str]] = {volume.pk: [] for volume in volumes}
     # Both are looked up, since a disk may be named either way.
-    here = DiskUse.objects.filter(domain__host=pool.host_id, domain__forgotten_at=None)
+    here = DiskUse.objects.filter(domain__host=pool.host_id, domain__missing_since=None)
     at_path = here.filter(path__in=list(by_path)).values_list("path", "domain__name")
     named = here.filter(pool=pool.name, volume__in=list(by_name)).values_list("volume", "domain__name")
     based = Volume.objects.filter(pool__host=pool.host_id, backing_path__in=list(by_path), missing_since=None)
@@ -141,7 +142,7 @@ def users_of(pool: Pool, volumes: list[Volume]) -> dict[int, list[str]]:
 @signed_in
 def definition(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     found = find_pool(access, pk)
-    context = header(request, access, found, "definition") | {"pool": found, "kind": pool_type(found.type)}
+    context = header(request, access, found, "definition", "/pools/") | {"pool": found, "kind": pool_type(found.type)}
     return render(request, "pools/definition.html", context)
 
 
@@ -149,7 +150,7 @@ def definition(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
 @signed_in
 def log(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     found = find_pool(access, pk)
-    context = header(request, access, found, "log") | {"pool": found, "kind": pool_type(found.type)}
+    context = header(request, access, found, "log", "/pools/") | {"pool": found, "kind": pool_type(found.type)}
     return render(request, "pools/log.html", context | operations_page(request, found))
 
 
@@ -181,7 +182,7 @@ def find_volume(access: Access, pk: int) -> Volume:
 @signed_in
 def volume(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     found = find_volume(access, pk)
-    context = header(request, access, found, "overview") | {
+    context = header(request, access, found, "overview", f"/pools/{found.pool_id}/") | {
         "volume": found,
         "uses": uses.uses_of(found),
         "chain": uses.chain_of(found),
