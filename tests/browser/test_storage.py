@@ -61,7 +61,8 @@ def test_a_day_with_storage(ada: Window, names: Names) -> None:
     is_interrupted_while_uploading(ada, names)
     goes_on_where_it_was(ada.page, names)
     sees_who_uses_it_and_is_refused(ada.page, names)
-    # Its page asks once more for the volume that is gone.
+    ada.go("/")
+    # Its page asked once more for the volume that was gone.
     ada.forgive("404 (Not Found)")
 
 
