@@ -198,9 +198,9 @@ class StorageCalls:
             volume.delete(0)
 
     def resize_volume(self, uuid: str, name: str, size: int) -> None:
-        """Grow a volume to `size` bytes. Never one that a running guest uses: that is `resize_disk`.
+        """Grow a volume to `size` bytes. WrongState when it would become smaller.
 
-        WrongState when it would become smaller.
+        Never one that a running guest uses, which QEMU refuses of some formats only: that is `resize_disk`.
         """
         with self._handle.call() as raw:
             volume = raw.storagePoolLookupByUUIDString(uuid).storageVolLookupByName(name)
@@ -238,8 +238,9 @@ class StorageCalls:
     ) -> None:
         """Copy a volume of any pool into a new one, of another format if `spec` says so; a capacity of 0 is its own.
 
-        Whatever the source builds on is copied along, so all of it must be volumes of running pools. A failure leaves
-        nothing behind. `progress(done, total)` gets bytes about twice a second: libvirt does not tell, so they are what
+        Whatever the source builds on is copied along, so all of it must be volumes of running pools. One that a running
+        guest writes is not for copying: QEMU refuses it, but from raw to raw it would be torn. A failure leaves nothing
+        behind. `progress(done, total)` gets bytes about twice a second: libvirt does not tell, so they are what
         the new volume takes up and what the old one does.
 
         Nor can libvirt stop a copy, or delete a volume before it is whole. What `progress` raises is raised here only
