@@ -118,7 +118,10 @@ class StorageCalls:
             pool.build(flags)
 
     def start(self, uuid: str, *, build: bool = False) -> None:
-        """Start it: mount or sign in, and list its volumes. With `build` the folder for it is made before."""
+        """Start it: mount or sign in, and list its volumes.
+
+        With `build` its folder is made before, and a volume group or partition table: WrongState if the device has one.
+        """
         with self._handle.pool(uuid) as pool:
             pool.create(libvirt.VIR_STORAGE_POOL_CREATE_WITH_BUILD if build else libvirt.VIR_STORAGE_POOL_CREATE_NORMAL)
 
