@@ -631,6 +631,7 @@ def add_operations(cast: Cast) -> None:
     done, failed, running = OperationState.SUCCEEDED, OperationState.FAILED, OperationState.RUNNING
     rows: list[tuple[str, Subject, str, dict[str, Any]]] = [
         ("network.create", cast.host, done, {"parameters": network, "result": {"network": "lab"}}),
+        ("network.edit", cast.network, done, {"result": {"waiting": "mtu, addresses, portgroups, inbound"}}),
         ("pool.create", cast.host, done, {"parameters": pool, "result": {"pool": "isos"}}),
         ("volume.upload", cast.pool, done, {"parameters": upload, "result": {"volume": "debian.iso", "bytes": 7}}),
         *(

@@ -303,6 +303,7 @@ FIELDS = (
     _("holds characters that cannot be kept (control characters)"),
     _("must be one line"),
     _("is 64 hexadecimal digits"),
+    _("an address needs the card, the name or the DUID that it is kept for"),
     _("must not start with '.' or '-', nor hold '/', nor begin or end with a space"),
     _("a tag is 1 to 40 letters, digits, '.', '_' or '-', unlike %(tag)s"),
     _("is 1 to 120 letters, digits, '.', '_' or '-', and begins with a letter or digit"),

@@ -32,6 +32,16 @@ FORWARDS = {
 }
 
 
+INTERFACES = {
+    "ethernet": gettext_lazy("Ethernet"),
+    "bridge": gettext_lazy("Bridge"),
+    "bond": gettext_lazy("Bond"),
+    "vlan": gettext_lazy("VLAN"),
+    "tap": gettext_lazy("a machine's own"),
+    "other": gettext_lazy("other"),
+}
+
+
 def pool_type(kind: str) -> str:
     """A type in words; one that we cannot make keeps libvirt's name."""
     return str(POOL_TYPES[PoolType(kind)]) if kind in set(PoolType) else kind
@@ -51,6 +61,11 @@ def pool_types() -> list[tuple[str, str, str]]:
         PoolType.GLUSTER: _("Each volume is a file on a Gluster volume."),
     }
     return [(kind.value, str(label), texts[kind]) for kind, label in POOL_TYPES.items()]
+
+
+def interface(kind: str) -> str:
+    """A kind of the host's own interfaces in words."""
+    return str(INTERFACES.get(kind, kind))
 
 
 def forward(mode: str) -> str:
