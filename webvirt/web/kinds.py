@@ -7,6 +7,9 @@ from django.utils.translation import gettext_lazy
 
 from webvirt.hypervisor.types import Forward, PoolType
 
+NEARLY_FULL = 85
+"""Per cent of a pool from which on we warn."""
+
 POOL_TYPES = {
     PoolType.DIR: gettext_lazy("Folder"),
     PoolType.FS: gettext_lazy("File system"),

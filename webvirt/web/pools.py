@@ -17,13 +17,11 @@ from webvirt.services.catalogue import BY_KIND
 from webvirt.services.subjects import Subject, name_of
 from webvirt.web.context import hosts_for, under_way_for
 from webvirt.web.guards import signed_in
-from webvirt.web.kinds import pool_type
+from webvirt.web.kinds import NEARLY_FULL, pool_type
 from webvirt.web.lists import Query, query_of, slice_of
 from webvirt.web.offers import offers
 from webvirt.web.verbs import perform
 
-NEARLY_FULL = 85
-"""Per cent of a pool from which on we warn."""
 VOLUME_ORDERS = {
     "name": ("name", "pk"),
     "-name": ("-name", "-pk"),
