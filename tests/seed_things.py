@@ -1,4 +1,4 @@
-"""Rows of pools, volumes and networks on seeded hosts, as many and as odd as pages must survive."""
+"""Rows of pools, volumes, networks and the like on seeded hosts, as many and as odd as pages must survive."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from webvirt.models import (
     CardUse,
     DiskUse,
     Domain,
+    Filter,
     Host,
     Network,
     NetworkStatus,
@@ -35,6 +36,7 @@ def add_things(hosts: Sequence[Host], rows: Sequence[Domain], dice: random.Rando
         new_pool(host, "fast", number * 10 + 3, "logical", "/dev/vg0", 900, 0.3, status=PoolStatus.INACTIVE)
         fill(images, mine, dice)
         connect(host, number, mine)
+        screen(host, number, mine)
 
 
 def new_pool(
@@ -129,3 +131,35 @@ def connect(host: Host, number: int, machines: Sequence[Domain]) -> None:
         {"name": "br0", "kind": "bridge", "mac": "3c:ec:ef:12:34:56", "up": True, "parent": "", "why_not": ""},
     ]
     Host.objects.filter(pk=host.pk).update(interfaces=interfaces)
+
+
+CLEAN_TRAFFIC = ("no-mac-spoofing", "no-ip-spoofing", "allow-incoming-ipv4", "no-arp-spoofing", "no-other-l2-traffic")
+NO_MAIL = """\
+<filter name='no-outgoing-mail' chain='root'>
+  <uuid>{uuid}</uuid>
+  <!-- Mail leaves by the relay alone. -->
+  <rule action='accept' direction='out' priority='400'>
+    <tcp dstipaddr='192.0.2.25' dstportstart='25'/>
+  </rule>
+  <rule action='drop' direction='out' priority='500'>
+    <tcp dstportstart='25'/>
+  </rule>
+  <filterref filter='clean-traffic'/>
+</filter>
+"""
+
+
+def screen(host: Host, number: int, machines: Sequence[Domain]) -> None:
+    """libvirt's own filters and one of ours, which two machines go through."""
+    kinds: tuple[tuple[str, str, int, list[str]], ...] = (
+        ("clean-traffic", "root", 0, list(CLEAN_TRAFFIC)),
+        *((name, "mac" if "mac" in name else "ipv4", 2, []) for name in CLEAN_TRAFFIC),
+        ("no-outgoing-mail", "root", 2, ["clean-traffic"]),
+    )
+    for at, (name, chain, rules, references) in enumerate(kinds):
+        uuid = f"40000000-0000-4000-8000-{number * 10 + at:012d}"
+        lines = "".join(f"  <filterref filter='{other}'/>\n" for other in references)
+        plain = f"<filter name='{name}' chain='{chain}'>\n  <uuid>{uuid}</uuid>\n{lines}</filter>\n"
+        xml = NO_MAIL.format(uuid=uuid) if name == "no-outgoing-mail" else plain
+        Filter.objects.create(host=host, uuid=uuid, name=name, chain=chain, rules=rules, references=references, xml=xml)
+    CardUse.objects.filter(domain__in=machines[:2]).update(filter="no-outgoing-mail")

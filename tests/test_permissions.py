@@ -59,6 +59,7 @@ PARAMETERS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "domain.autostart": ({"enabled": True}, {"enabled": "on"}),
     "domain.rename": ({"name": "web-2"}, {"name": "web-2"}),
     "domain.edit": ({"title": "t"}, {"title": "t"}),
+    "domain.set_filter": ({"mac": "52:54:00:00:00:01", "filter": "no-mail"},) * 2,
     "domain.send_key": ({"keys": [29]}, {"keys": "29"}),
     "host.edit": ({"name": "alpha", "transport": "test"}, {"name": "alpha", "transport": "test"}),
     "pool.create": ({"name": "p", "type": "dir", "target_path": "/p"},) * 2,
@@ -72,6 +73,8 @@ PARAMETERS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "network.autostart": ({"enabled": True}, {"enabled": "on"}),
     "network.keep_address": ({"mac": "52:54:00:00:00:01", "address": "192.168.122.9"},) * 2,
     "network.free_address": ({"mac": "52:54:00:00:00:01", "address": "192.168.122.9"},) * 2,
+    "filter.create": ({"xml": "<filter name='new'/>"},) * 2,
+    "filter.edit": ({"xml": "<filter name='no-mail'/>"},) * 2,
 }
 """Of each verb that takes any: as JSON, and as a form."""
 
@@ -271,6 +274,8 @@ ROUTES = {
     "networks/<int:pk>/definition/": Row("viewer", "network"),
     "networks/<int:pk>/log/": Row("viewer", "network"),
     "networks/<int:pk>/<slug:name>/": Row("administrator", "network", methods=GET_POST, sample={"name": "edit"}),
+    "filters/<int:pk>/": Row("viewer", "filter"),
+    "filters/<int:pk>/<slug:name>/": Row("administrator", "filter", methods=GET_POST, sample={"name": "edit"}),
     "operations/": Row(SIGNED_IN),
     "operations/<int:pk>/": Row("viewer", "operation"),
     "operations/<int:pk>/cancel/": Row("operator", "operation", methods=POST),
@@ -314,6 +319,8 @@ ROUTES = {
     "api/v1/uploads/<int:pk>": Row(SIGNED_IN, methods=("GET", "PUT")),
     "api/v1/networks": Row(SIGNED_IN),
     "api/v1/networks/<int:pk>": Row("viewer", "network"),
+    "api/v1/filters": Row(SIGNED_IN),
+    "api/v1/filters/<int:pk>": Row("viewer", "filter"),
     "api/v1/operations": Row(SIGNED_IN),
     "api/v1/operations/<int:pk>": Row("viewer", "operation"),
     "api/v1/operations/<int:pk>/cancel": Row("operator", "operation", methods=POST),
@@ -371,6 +378,7 @@ def world(cast: Cast) -> World:
     ids = [operations.submit(actor, start, domain).pk for domain in (cast.domain, cast.other)]
     common = {"host": cast.host.pk, "user": cast.stranger.pk, "token": 999_999}
     common |= {"pool": cast.pool.pk, "volume": cast.volume.pk, "network": cast.network.pk}
+    common |= {"filter": cast.filter.pk}
     own = common | {"domain": cast.domain.pk, "operation": ids[0]}
     other = common | {"domain": cast.other.pk, "operation": ids[1]}
     return World(cast, own, other)

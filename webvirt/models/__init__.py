@@ -3,7 +3,7 @@
 from webvirt.models.consoles import ConsoleMode, ConsoleSession, EndReason
 from webvirt.models.domains import ACTIVE, Definition, Domain, DomainQuerySet, Screen, Status
 from webvirt.models.hosts import TRANSPORT_LABELS, Host, HostQuerySet, HostState
-from webvirt.models.networks import CardUse, Network, NetworkStatus
+from webvirt.models.networks import CardUse, Filter, Network, NetworkStatus
 from webvirt.models.operations import (
     ACTIVE_STATES,
     AppendOnly,
@@ -32,6 +32,7 @@ __all__ = [
     "Domain",
     "DomainQuerySet",
     "EndReason",
+    "Filter",
     "Grant",
     "Host",
     "HostQuerySet",

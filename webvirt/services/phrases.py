@@ -290,6 +290,8 @@ FORBIDDEN = (
     _("%(names)s runs on its volumes: shut it down first"),
     _("there are %(n)s volumes in it: delete them first"),
     _("%(names)s is connected to it"),
+    _("cards of %(names)s go through it"),
+    _("these filters take it in: %(names)s"),
     _("It cannot be done any more: %(reason)s."),
 )
 """The reasons of `uses`, and the sentence of an operation that finds one in its way when its turn comes."""
@@ -376,6 +378,8 @@ NAMES = (
     _("volume"),
     _("network"),
     _("waiting"),
+    _("filter"),
+    _("xml"),
 )
 """The parameters and results of operations."""
 

@@ -1,4 +1,4 @@
-"""Who uses what: a volume's machines and the images based on it, a network's machines; and what that forbids."""
+"""Who uses what: volumes, networks and filters by machines, and each by others; and what that forbids."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from webvirt.models import ACTIVE, CardUse, DiskUse, Network, Pool, Volume
+from webvirt.models import ACTIVE, CardUse, DiskUse, Filter, Network, Pool, Volume
 
 NAMED = 5
 """So many users are named in a refusal; there may be more."""
@@ -129,11 +129,36 @@ def cards_on(network: Network) -> list[CardUse]:
     plugged = Q(type="network", source=network.name)
     if network.bridge:
         plugged |= Q(type="bridge", source=network.bridge)
-    found = CardUse.objects.filter(plugged, domain__host=network.host_id, domain__forgotten_at=None)
-    return list(found.select_related("domain").order_by("domain__name", "mac"))
+    return cards_of(network.host_id, plugged)
+
+
+def cards_through(given: Filter) -> list[CardUse]:
+    """The cards of machines that go through a filter, now or from their next start."""
+    return cards_of(given.host_id, Q(filter=given.name))
+
+
+def cards_of(host: int, condition: Q) -> list[CardUse]:
+    """Cards of a host's machines, each once, whether it stands in one definition or in both."""
+    found = CardUse.objects.filter(condition, domain__host=host, domain__forgotten_at=None)
+    cards = found.select_related("domain").order_by("domain__name", "mac")
+    return list({(card.domain_id, card.mac): card for card in cards}.values())
+
+
+def filters_with(given: Filter) -> list[Filter]:
+    """The filters that take this one in."""
+    here = Filter.objects.filter(host=given.host_id, missing_since=None).order_by("name")
+    return [row for row in here if given.name in row.references]
 
 
 def network_in_use(network: Network) -> str:
     """Why a network must not be deleted."""
     names = list(dict.fromkeys(card.domain.name for card in cards_on(network)))
     return _("%(names)s is connected to it") % {"names": used_by(names)} if names else ""
+
+
+def filter_in_use(given: Filter) -> str:
+    """Why a filter must not be deleted."""
+    if machines := list(dict.fromkeys(card.domain.name for card in cards_through(given))):
+        return _("cards of %(names)s go through it") % {"names": used_by(machines)}
+    filters = [row.name for row in filters_with(given)]
+    return _("these filters take it in: %(names)s") % {"names": used_by(filters)} if filters else ""

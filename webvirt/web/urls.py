@@ -8,6 +8,7 @@ from django.urls import path
 from webvirt.web import (
     consoles,
     domains,
+    filters,
     health,
     hosts,
     networks,
@@ -54,6 +55,8 @@ urlpatterns = [
     path("networks/<int:pk>/definition/", networks.definition, name="network_definition"),
     path("networks/<int:pk>/log/", networks.log, name="network_log"),
     path("networks/<int:pk>/<slug:name>/", networks.verb, name="network_verb"),
+    path("filters/<int:pk>/", filters.one, name="filter"),
+    path("filters/<int:pk>/<slug:name>/", filters.verb, name="filter_verb"),
     path("operations/", operations.index, name="operations"),
     path("operations/<int:pk>/", operations.detail, name="operation"),
     path("operations/<int:pk>/cancel/", operations.cancel, name="operation_cancel"),

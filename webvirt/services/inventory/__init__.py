@@ -9,6 +9,7 @@ from webvirt.services.inventory.domains import (
     remember_screen,
     remember_usage,
 )
+from webvirt.services.inventory.filters import reconcile_filters
 from webvirt.services.inventory.hosts import (
     host_is,
     remember_host,
@@ -34,6 +35,7 @@ __all__ = [
     "left_half_made",
     "rates_between",
     "reconcile",
+    "reconcile_filters",
     "reconcile_networks",
     "reconcile_pools",
     "reconcile_volumes",

@@ -186,8 +186,10 @@ def remember_uses(domain: Domain, reading: DomainReading) -> None:
         disks = [use for use in disk_uses(domain, info, live) if (use.slot, use.path, use.pool, use.volume) not in seen]
         seen |= {(use.slot, use.path, use.pool, use.volume) for use in disks}
         DiskUse.objects.bulk_create(disks)
-        cards = [use for use in card_uses(domain, info, live) if (use.mac, use.type, use.source) not in seen]
-        seen |= {(use.mac, use.type, use.source) for use in cards}
+        cards = [
+            use for use in card_uses(domain, info, live) if (use.mac, use.type, use.source, use.filter) not in seen
+        ]
+        seen |= {(use.mac, use.type, use.source, use.filter) for use in cards}
         CardUse.objects.bulk_create(cards)
 
 

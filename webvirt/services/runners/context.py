@@ -14,7 +14,7 @@ from django.utils.translation import gettext_noop
 from webvirt.hypervisor.connection import Connection, connect
 from webvirt.hypervisor.errors import HypervisorError
 from webvirt.hypervisor.types import HostAddress
-from webvirt.models import Domain, Network, Operation, Pool, Volume
+from webvirt.models import Domain, Filter, Network, Operation, Pool, Volume
 from webvirt.services import operations
 from webvirt.services.catalogue import BY_KIND, Spec
 from webvirt.services.subjects import Subject, found
@@ -96,6 +96,10 @@ class Context:
     @property
     def network(self) -> Network:
         return cast(Network, self.subject)
+
+    @property
+    def filter(self) -> Filter:
+        return cast(Filter, self.subject)
 
     def progress(self, phase: str, done: int | None = None, total: int | None = None) -> None:
         """Report, at most twice a second; raises Cancelled when somebody asked to cancel."""

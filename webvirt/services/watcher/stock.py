@@ -1,7 +1,7 @@
-"""What a host has besides its domains: pools with their volumes, networks with their leases, its interfaces.
+"""What a host has besides its domains: pools with their volumes, networks with their leases, filters, its interfaces.
 
 A handle of its own, since a pool whose server is away can hold a call for minutes. Pools and networks tell of changes
-by events; volumes have none, so their list is read again every now and then, and their figures a few at a time.
+by events; the others have none, so they are read again every now and then, figures of volumes a few at a time.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ OPEN = (PoolStatus.RUNNING, PoolStatus.DEGRADED)
 
 @dataclass
 class Stock:
-    """Keeps a host's pools, volumes, networks and interfaces known."""
+    """Keeps known what a host has."""
 
     host: Host
     events: queue.SimpleQueue[ObjectEvent] = field(default_factory=queue.SimpleQueue)
@@ -66,6 +66,7 @@ class Stock:
     def resync(self) -> None:
         self.pools()
         self.networks()
+        self.optional(self.filters)
         self.optional(self.interfaces)
 
     def wait(self, until: float) -> None:
@@ -157,6 +158,9 @@ class Stock:
 
     def interfaces(self) -> None:
         inventory.remember_interfaces(self.host.pk, self.connection.devices.interfaces())
+
+    def filters(self) -> None:
+        inventory.reconcile_filters(self.host, in_time(self.connection.filters.list, DEADLINE_SECONDS))
 
     def networks(self) -> None:
         changed = inventory.reconcile_networks(self.host, in_time(self.connection.networks.list, DEADLINE_SECONDS))
