@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from django.utils import timezone
 
+from webvirt.hypervisor.types import HostDevice
 from webvirt.models import (
     CardUse,
+    DeviceUse,
     DiskUse,
     Domain,
     Filter,
@@ -20,6 +23,7 @@ from webvirt.models import (
     PoolStatus,
     Volume,
 )
+from webvirt.services.inventory import remember_devices
 
 GIB = 2**30
 IMAGES = "/var/lib/libvirt/images"
@@ -37,6 +41,8 @@ def add_things(hosts: Sequence[Host], rows: Sequence[Domain], dice: random.Rando
         fill(images, mine, dice)
         connect(host, number, mine)
         screen(host, number, mine)
+        if number == 0:
+            fit_out(host, mine)
 
 
 def new_pool(
@@ -163,3 +169,40 @@ def screen(host: Host, number: int, machines: Sequence[Domain]) -> None:
         xml = NO_MAIL.format(uuid=uuid) if name == "no-outgoing-mail" else plain
         Filter.objects.create(host=host, uuid=uuid, name=name, chain=chain, rules=rules, references=references, xml=xml)
     CardUse.objects.filter(domain__in=machines[:2]).update(filter="no-outgoing-mail")
+
+
+def pci(address: str, ids: str, description: str, group: int | None, driver: str = "") -> HostDevice:
+    name = f"pci_{address}".replace(":", "_").replace(".", "_")
+    return HostDevice(name, "pci", description, address, ids, driver=driver, iommu_group=group)
+
+
+DEVICES = (
+    pci("0000:00:00.0", "8086:3ec2", "Intel Corporation 8th Gen Core Processor Host Bridge/DRAM Registers", 0),
+    pci("0000:00:01.0", "8086:1901", "Intel Corporation 6th-10th Gen Core Processor PCIe Controller", 1, "pcieport"),
+    pci("0000:01:00.0", "10de:1eb8", "NVIDIA Corporation TU104GL [Tesla T4]", 1, "vfio-pci"),
+    pci("0000:01:00.1", "10de:10f8", "NVIDIA Corporation TU104 HD Audio Controller", 1, "vfio-pci"),
+    replace(
+        pci("0000:00:02.0", "8086:3e92", "Intel Corporation UHD Graphics 630", 2, "i915"),
+        mdev_types=("i915-GVTg_V5_4", "i915-GVTg_V5_8"),
+    ),
+    replace(
+        pci("0000:03:00.0", "8086:1572", "Intel Corporation Ethernet Controller X710", 14, "i40e"), virtual_functions=8
+    ),
+    pci("0000:00:1f.0", "8086:a305", "Intel Corporation Z390 Chipset LPC/eSPI Controller", None),
+    HostDevice("usb_1_4", "usb", "Aladdin Knowledge Systems HASP copy protection dongle", "001:004", "0529:0001"),
+    HostDevice("usb_1_2", "usb", "Logitech, Inc. Unifying Receiver", "001:002", "046d:c52b", driver="usbhid"),
+    HostDevice("mdev_c2177883", "mdev", "i915-GVTg_V5_4", "c2177883-f1bb-47f0-914d-32a22e3a8804", driver="vfio_mdev"),
+    HostDevice("scsi_2_0_0_0", "scsi", "disk", "2:0:0:0", driver="sd"),
+)
+
+
+def fit_out(host: Host, machines: Sequence[Domain]) -> None:
+    """Devices of each kind, and machines that are given some."""
+    remember_devices(host.pk, DEVICES)
+    DeviceUse.objects.bulk_create(
+        [
+            DeviceUse(domain=machines[0], kind="pci", address="0000:01:00.0"),
+            DeviceUse(domain=machines[0], kind="pci", address="0000:01:00.1"),
+            DeviceUse(domain=machines[1], kind="usb", ids="0529:0001"),
+        ]
+    )

@@ -37,6 +37,8 @@ PAGES = [
     "/hosts/add/",
     "/hosts/1/storage/",
     "/hosts/1/networks/",
+    "/hosts/1/devices/",
+    "/hosts/2/devices/",
     "/hosts/1/create-pool/",
     "/hosts/1/create-network/",
     "/pools/",

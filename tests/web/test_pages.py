@@ -59,7 +59,7 @@ def pages(cast: Cast) -> list[str]:
         "/hosts/",
         "/hosts/add/",
         host,
-        *(f"{host}{tab}/" for tab in ("machines", "log", "edit")),
+        *(f"{host}{tab}/" for tab in ("machines", "devices", "log", "edit")),
         *(f"{host}{tab}/" for tab in ("storage", "networks", "create-pool", "create-network", "create-filter")),
         "/pools/",
         *(f"/pools/{cast.pool.pk}/{tab}" for tab in ("", "definition/", "log/", "create-volume/")),

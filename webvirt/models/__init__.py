@@ -1,6 +1,7 @@
 """What we remember. Rows hold no rules of who may do what and never call a host."""
 
 from webvirt.models.consoles import ConsoleMode, ConsoleSession, EndReason
+from webvirt.models.devices import DeviceList, DeviceUse
 from webvirt.models.domains import ACTIVE, Definition, Domain, DomainQuerySet, Screen, Status
 from webvirt.models.hosts import TRANSPORT_LABELS, Host, HostQuerySet, HostState
 from webvirt.models.networks import CardUse, Filter, Network, NetworkStatus
@@ -28,6 +29,8 @@ __all__ = [
     "ConsoleMode",
     "ConsoleSession",
     "Definition",
+    "DeviceList",
+    "DeviceUse",
     "DiskUse",
     "Domain",
     "DomainQuerySet",

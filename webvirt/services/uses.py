@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from webvirt.models import ACTIVE, CardUse, DiskUse, Filter, Network, Pool, Volume
+from webvirt.models import ACTIVE, CardUse, DeviceList, DeviceUse, DiskUse, Domain, Filter, Host, Network, Pool, Volume
 
 NAMED = 5
 """So many users are named in a refusal; there may be more."""
@@ -73,6 +74,23 @@ def chain_of(volume: Volume) -> list[Volume | str]:
         chain.append(base or path)
         path = base.backing_path if base else ""
     return chain
+
+
+def devices_with_users(host: Host) -> list[tuple[dict[str, Any], list[Domain]]]:
+    """The devices of a host by kind and address, each with the machines that are given it."""
+    known: list[dict[str, Any]] = DeviceList.objects.filter(host=host).values_list("devices", flat=True).first() or []
+    given: dict[tuple[str, str], list[Domain]] = {}
+    here = DeviceUse.objects.filter(domain__host=host, domain__forgotten_at=None).select_related("domain")
+    for use in here.order_by("domain__name", "pk"):
+        given.setdefault((use.kind, use.address or use.ids), []).append(use.domain)
+
+    def users_of(device: dict[str, Any]) -> list[Domain]:
+        # A USB device that is named by its ids may be any of those that have them.
+        keys = [device["address"], *([device["ids"]] if device["kind"] == "usb" else [])]
+        return list(dict.fromkeys(user for key in keys if key for user in given.get((device["kind"], key), [])))
+
+    in_order = sorted(known, key=lambda device: (device["kind"], device["address"], device["name"]))
+    return [(device, users_of(device)) for device in in_order]
 
 
 def used_by(names: list[str]) -> str:

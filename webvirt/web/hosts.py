@@ -15,6 +15,7 @@ from webvirt.services.access import Access
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.subjects import name_of
 from webvirt.web import answers, domains, filters, pools
+from webvirt.web import devices as hardware
 from webvirt.web import networks as virtual
 from webvirt.web.actor import actor_of
 from webvirt.web.checks import check_label
@@ -97,6 +98,16 @@ def networks(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
         "interfaces": host.interfaces,
     }
     return render(request, "hosts/networks.html", header(request, access, host, "networks") | context)
+
+
+@require_GET
+@signed_in
+def devices(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
+    host = find(access, pk)
+    lines = hardware.lines_of(host)
+    others = {kind: [line for line in lines if line.device["kind"] == kind] for kind in ("usb", "mdev", "scsi")}
+    context = {"groups": hardware.groups_of(lines), "others": others}
+    return render(request, "hosts/devices.html", header(request, access, host, "devices") | context)
 
 
 @require_GET

@@ -41,6 +41,7 @@ urlpatterns = [
     path("hosts/<int:pk>/machines/", hosts.machines, name="host_machines"),
     path("hosts/<int:pk>/storage/", hosts.storage, name="host_storage"),
     path("hosts/<int:pk>/networks/", hosts.networks, name="host_networks"),
+    path("hosts/<int:pk>/devices/", hosts.devices, name="host_devices"),
     path("hosts/<int:pk>/log/", hosts.log, name="host_log"),
     path("hosts/<int:pk>/<slug:name>/", hosts.verb, name="host_verb"),
     path("pools/", pools.index, name="pools"),

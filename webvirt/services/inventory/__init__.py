@@ -1,5 +1,6 @@
 """What hosts tell us, made into rows. The only writer of what "is"; absence becomes `missing_since`, never deletion."""
 
+from webvirt.services.inventory.devices import remember_devices
 from webvirt.services.inventory.domains import (
     forget,
     rates_between,
@@ -41,6 +42,7 @@ __all__ = [
     "reconcile_volumes",
     "remember_addresses",
     "remember_definition",
+    "remember_devices",
     "remember_host",
     "remember_host_usage",
     "remember_interfaces",

@@ -1,4 +1,4 @@
-"""What a host has besides its domains: pools with their volumes, networks with their leases, filters, its interfaces.
+"""What a host has besides its domains: pools with volumes, networks with leases, filters, its interfaces and devices.
 
 A handle of its own, since a pool whose server is away can hold a call for minutes. Pools and networks tell of changes
 by events; the others have none, so they are read again every now and then, figures of volumes a few at a time.
@@ -24,6 +24,8 @@ from webvirt.services.watcher.usage import in_time
 log = logging.getLogger(__name__)
 
 RESYNC_SECONDS = 20.0
+DEVICES_SECONDS = 60.0
+"""Their events come for every card of a guest as well, and each of hundreds is a call: they are read now and then."""
 GATHER_SECONDS = 0.1
 DEADLINE_SECONDS = 20.0
 LEFT_OUT_SECONDS = 120.0
@@ -44,6 +46,8 @@ class Stock:
     events: queue.SimpleQueue[ObjectEvent] = field(default_factory=queue.SimpleQueue)
     left_out: dict[int, float] = field(default_factory=dict)
     """Pools that did not answer, and until when (monotonic) they are not asked."""
+    devices_due: float = 0.0
+    """When (monotonic) the host's devices are read again."""
     _connection: Connection | None = None
 
     def run(self) -> None:
@@ -68,6 +72,9 @@ class Stock:
         self.networks()
         self.optional(self.filters)
         self.optional(self.interfaces)
+        if time.monotonic() >= self.devices_due:
+            self.optional(self.devices)
+            self.devices_due = time.monotonic() + DEVICES_SECONDS
 
     def wait(self, until: float) -> None:
         """Follow events up to `until` (monotonic), a burst of them together."""
@@ -153,6 +160,11 @@ class Stock:
             step()
         except NotFound as error:
             log.debug("%s: %s", self.host.name, error)
+
+    # --- devices
+
+    def devices(self) -> None:
+        inventory.remember_devices(self.host.pk, in_time(self.connection.devices.list, DEADLINE_SECONDS))
 
     # --- networks
 
