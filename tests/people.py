@@ -19,6 +19,7 @@ from webvirt.models import (
     Pool,
     PoolStatus,
     Role,
+    Secret,
     Status,
     User,
     Volume,
@@ -44,6 +45,7 @@ class Cast:
     volume: Volume
     network: Network
     filter: Filter
+    secret: Secret
 
     def who(self, name: str) -> User:
         user = getattr(self, name)
@@ -115,6 +117,12 @@ def make_filter(host: Host, name: str = "no-mail", number: int = 1, **fields: ob
     return Filter.objects.create(host=host, name=name, uuid=uuid, **(values | fields))
 
 
+def make_secret(host: Host, name: str = "client.libvirt", number: int = 1, **fields: object) -> Secret:
+    uuid = f"50000000-0000-4000-8000-{number:012d}"
+    values: dict[str, object] = {"usage": "ceph", "usage_id": name, "private": True}
+    return Secret.objects.create(host=host, name=name, uuid=uuid, **(values | fields))
+
+
 def make_cast() -> Cast:
     host = make_host()
     domain = make_domain(host)
@@ -132,4 +140,5 @@ def make_cast() -> Cast:
         volume=make_volume(pool),
         network=make_network(host),
         filter=make_filter(host),
+        secret=make_secret(host),
     )

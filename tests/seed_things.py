@@ -6,10 +6,11 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 from django.utils import timezone
 
-from webvirt.hypervisor.types import HostDevice
+from webvirt.hypervisor.types import HostDevice, SecretInfo, SecretUsage
 from webvirt.models import (
     CardUse,
     DeviceUse,
@@ -23,7 +24,7 @@ from webvirt.models import (
     PoolStatus,
     Volume,
 )
-from webvirt.services.inventory import remember_devices
+from webvirt.services.inventory import reconcile_secrets, remember_devices
 
 GIB = 2**30
 IMAGES = "/var/lib/libvirt/images"
@@ -43,6 +44,7 @@ def add_things(hosts: Sequence[Host], rows: Sequence[Domain], dice: random.Rando
         screen(host, number, mine)
         if number == 0:
             fit_out(host, mine)
+            entrust(host)
 
 
 def new_pool(
@@ -206,3 +208,12 @@ def fit_out(host: Host, machines: Sequence[Domain]) -> None:
             DeviceUse(domain=machines[1], kind="usb", ids="0529:0001"),
         ]
     )
+
+
+def entrust(host: Host) -> None:
+    """A secret that a pool signs in with, and one of an encrypted volume."""
+    ceph = SecretInfo(str(UUID(int=1)), SecretUsage.CEPH, "client.libvirt", "of the office's Ceph", private=True)
+    volume = SecretInfo(str(UUID(int=2)), SecretUsage.VOLUME, f"{IMAGES}/{LONG}", ephemeral=True)
+    reconcile_secrets(host, [ceph, volume])
+    fast = Pool.objects.get(host=host, name="fast")
+    Pool.objects.filter(pk=fast.pk).update(info=fast.info | {"auth_user": "libvirt", "auth_secret": "client.libvirt"})

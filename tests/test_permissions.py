@@ -43,7 +43,7 @@ from webvirt.models import (
     Volume,
 )
 from webvirt.realtime import urls as sockets
-from webvirt.services import operations
+from webvirt.services import hidden, operations
 from webvirt.services.catalogue import VERBS, Verb
 from webvirt.services.subjects import NOUNS
 
@@ -75,6 +75,8 @@ PARAMETERS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "network.free_address": ({"mac": "52:54:00:00:00:01", "address": "192.168.122.9"},) * 2,
     "filter.create": ({"xml": "<filter name='new'/>"},) * 2,
     "filter.edit": ({"xml": "<filter name='no-mail'/>"},) * 2,
+    "secret.create": ({"usage": "ceph", "usage_id": "backup", "value": "s3cret"},) * 2,
+    "secret.set_value": ({"value": "s3cret"},) * 2,
 }
 """Of each verb that takes any: as JSON, and as a form."""
 
@@ -139,6 +141,7 @@ def by_session(cast: Cast, who: str, method: str, path: str, data: Any = None) -
 @pytest.fixture(autouse=True)
 def unsent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operations, "send", lambda operation: None)
+    monkeypatch.setattr(hidden, "hide", lambda operation, spec: None)
 
 
 # --- verbs
@@ -277,6 +280,8 @@ ROUTES = {
     "networks/<int:pk>/<slug:name>/": Row("administrator", "network", methods=GET_POST, sample={"name": "edit"}),
     "filters/<int:pk>/": Row("viewer", "filter"),
     "filters/<int:pk>/<slug:name>/": Row("administrator", "filter", methods=GET_POST, sample={"name": "edit"}),
+    "secrets/<int:pk>/": Row("viewer", "secret"),
+    "secrets/<int:pk>/<slug:name>/": Row("administrator", "secret", methods=GET_POST, sample={"name": "set_value"}),
     "operations/": Row(SIGNED_IN),
     "operations/<int:pk>/": Row("viewer", "operation"),
     "operations/<int:pk>/cancel/": Row("operator", "operation", methods=POST),
@@ -323,6 +328,8 @@ ROUTES = {
     "api/v1/networks/<int:pk>": Row("viewer", "network"),
     "api/v1/filters": Row(SIGNED_IN),
     "api/v1/filters/<int:pk>": Row("viewer", "filter"),
+    "api/v1/secrets": Row(SIGNED_IN),
+    "api/v1/secrets/<int:pk>": Row("viewer", "secret"),
     "api/v1/operations": Row(SIGNED_IN),
     "api/v1/operations/<int:pk>": Row("viewer", "operation"),
     "api/v1/operations/<int:pk>/cancel": Row("operator", "operation", methods=POST),
@@ -380,7 +387,7 @@ def world(cast: Cast) -> World:
     ids = [operations.submit(actor, start, domain).pk for domain in (cast.domain, cast.other)]
     common = {"host": cast.host.pk, "user": cast.stranger.pk, "token": 999_999}
     common |= {"pool": cast.pool.pk, "volume": cast.volume.pk, "network": cast.network.pk}
-    common |= {"filter": cast.filter.pk}
+    common |= {"filter": cast.filter.pk, "secret": cast.secret.pk}
     own = common | {"domain": cast.domain.pk, "operation": ids[0]}
     other = common | {"domain": cast.other.pk, "operation": ids[1]}
     return World(cast, own, other)

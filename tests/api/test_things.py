@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.api.conftest import Callers
-from tests.people import Cast, make_filter
+from tests.people import Cast, make_filter, make_pool
 from webvirt.hypervisor.types import HostDevice
 from webvirt.models import CardUse, DeviceUse, Grant, Role
 from webvirt.services import inventory
@@ -40,3 +40,14 @@ def test_a_hosts_devices_with_their_machines(api: Callers, cast: Cast) -> None:
     assert found[0]["users"] == [{"id": cast.domain.pk, "name": "web-1"}]
     assert [device["name"] for device in api.viewer.get(f"/hosts/{cast.host.pk}/devices?kind=usb").json()] == [KEY.name]
     assert api.owner.get(f"/hosts/{cast.host.pk}/devices").status_code == 404
+
+
+def test_a_secret_with_who_needs_it(api: Callers, cast: Cast) -> None:
+    pool = make_pool(cast.host, "rbd", 9, info={"auth_secret": "client.libvirt"})
+    found = api.administrator.get(f"/secrets/{cast.secret.pk}").json()
+    assert (found["usage"], found["usage_id"], found["private"]) == ("ceph", "client.libvirt", True)
+    assert (found["pools"], found["domains"]) == ([{"id": pool.pk, "name": "rbd"}], [])
+    reasons = {verb["verb"]: verb["why_not"] for verb in found["verbs"]}
+    assert reasons == {"set_value": "", "undefine": "rbd signs in with it"}
+    assert [row["id"] for row in api.administrator.get("/secrets?q=client").json()["items"]] == [cast.secret.pk]
+    assert api.owner.get(f"/secrets/{cast.secret.pk}").status_code == 404

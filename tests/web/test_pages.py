@@ -60,13 +60,17 @@ def pages(cast: Cast) -> list[str]:
         "/hosts/add/",
         host,
         *(f"{host}{tab}/" for tab in ("machines", "devices", "log", "edit")),
-        *(f"{host}{tab}/" for tab in ("storage", "networks", "create-pool", "create-network", "create-filter")),
+        *(
+            f"{host}{tab}/"
+            for tab in ("storage", "networks", "create-pool", "create-network", "create-filter", "create-secret")
+        ),
         "/pools/",
         *(f"/pools/{cast.pool.pk}/{tab}" for tab in ("", "definition/", "log/", "create-volume/")),
         *(f"/volumes/{cast.volume.pk}/{tab}" for tab in ("", "resize/", "clone/")),
         "/networks/",
         *(f"/networks/{cast.network.pk}/{tab}" for tab in ("", "definition/", "log/", "edit/", "keep_address/")),
         *(f"/filters/{cast.filter.pk}/{tab}" for tab in ("", "edit/")),
+        *(f"/secrets/{cast.secret.pk}/{tab}" for tab in ("", "set_value/")),
         "/operations/",
         f"/operations/{operation.pk}/",
         "/people/",

@@ -15,6 +15,7 @@ from webvirt.models.operations import (
 )
 from webvirt.models.people import ApiToken, Grant, Role, Theme, User
 from webvirt.models.processes import Process
+from webvirt.models.secrets import Secret
 from webvirt.models.seen import Seen, SeenQuerySet
 from webvirt.models.storage import DiskUse, Pool, PoolStatus, Volume
 from webvirt.models.uploads import Upload
@@ -51,6 +52,7 @@ __all__ = [
     "Process",
     "Role",
     "Screen",
+    "Secret",
     "Seen",
     "SeenQuerySet",
     "Status",

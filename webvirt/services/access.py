@@ -24,6 +24,7 @@ from webvirt.models import (
     OperationQuerySet,
     Pool,
     Role,
+    Secret,
     Seen,
     SeenQuerySet,
     User,
@@ -69,7 +70,7 @@ class Access:
         return found if self.everywhere else found.filter(pk__in=self._granted("host"))
 
     def pools(self) -> SeenQuerySet[Pool]:
-        """The pools of the hosts that this person may know of, hosts joined; networks and filters likewise."""
+        """The pools of the hosts that this person may know of, hosts joined; so networks, filters and secrets."""
         return self._of_hosts(Pool.objects.kept().select_related("host"))
 
     def networks(self) -> SeenQuerySet[Network]:
@@ -77,6 +78,9 @@ class Access:
 
     def filters(self) -> SeenQuerySet[Filter]:
         return self._of_hosts(Filter.objects.kept().select_related("host"))
+
+    def secrets(self) -> SeenQuerySet[Secret]:
+        return self._of_hosts(Secret.objects.kept().select_related("host"))
 
     def volumes(self) -> QuerySet[Volume]:
         """The volumes in these pools, pools and hosts joined."""
@@ -93,6 +97,7 @@ class Access:
             "volume": self.volumes,
             "network": self.networks,
             "filter": self.filters,
+            "secret": self.secrets,
         }
         return lookups[noun]()
 

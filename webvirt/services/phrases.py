@@ -291,6 +291,8 @@ FORBIDDEN = (
     _("there are %(n)s volumes in it: delete them first"),
     _("%(names)s is connected to it"),
     _("cards of %(names)s go through it"),
+    _("%(names)s signs in with it"),
+    _("%(names)s needs it"),
     _("these filters take it in: %(names)s"),
     _("It cannot be done any more: %(reason)s."),
 )
@@ -303,6 +305,7 @@ FIELDS = (
     _("must not start with '.' or '-', nor hold '/', nor begin or end with a space"),
     _("a tag is 1 to 40 letters, digits, '.', '_' or '-', unlike %(tag)s"),
     _("is 1 to 120 letters, digits, '.', '_' or '-', and begins with a letter or digit"),
+    _("The value is not Base64."),
     # Pydantic's own, of the parameters that there are.
     _("Field required"),
     _("Extra inputs are not permitted"),
@@ -380,6 +383,12 @@ NAMES = (
     _("waiting"),
     _("filter"),
     _("xml"),
+    _("secret"),
+    _("usage"),
+    _("usage_id"),
+    _("ephemeral"),
+    _("value"),
+    _("base64"),
 )
 """The parameters and results of operations."""
 

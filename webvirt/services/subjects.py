@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from webvirt.models import Domain, Filter, Host, Network, Pool, Volume
+from webvirt.models import Domain, Filter, Host, Network, Pool, Secret, Volume
 
-Subject = Domain | Host | Pool | Volume | Network | Filter
+Subject = Domain | Host | Pool | Volume | Network | Filter | Secret
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ NOUNS = {
         Noun("volume", Volume, "volumes"),
         Noun("network", Network, "networks"),
         Noun("filter", Filter, "filters"),
+        Noun("secret", Secret, "secrets"),
     )
 }
 

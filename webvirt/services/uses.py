@@ -8,7 +8,20 @@ from typing import Any
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from webvirt.models import ACTIVE, CardUse, DeviceList, DeviceUse, DiskUse, Domain, Filter, Host, Network, Pool, Volume
+from webvirt.models import (
+    ACTIVE,
+    CardUse,
+    DeviceList,
+    DeviceUse,
+    DiskUse,
+    Domain,
+    Filter,
+    Host,
+    Network,
+    Pool,
+    Secret,
+    Volume,
+)
 
 NAMED = 5
 """So many users are named in a refusal; there may be more."""
@@ -91,6 +104,19 @@ def devices_with_users(host: Host) -> list[tuple[dict[str, Any], list[Domain]]]:
 
     in_order = sorted(known, key=lambda device: (device["kind"], device["address"], device["name"]))
     return [(device, users_of(device)) for device in in_order]
+
+
+def pools_with(secret: Secret) -> list[Pool]:
+    """The pools that sign in with a secret, which they name by its UUID or by what it belongs to."""
+    here = Pool.objects.filter(host=secret.host_id, missing_since=None).order_by("name")
+    names = {secret.uuid, secret.usage_id} - {""}
+    return [pool for pool in here if pool.info.get("auth_secret") in names]
+
+
+def machines_with(secret: Secret) -> list[Domain]:
+    """The machines whose definition holds a secret's UUID, as it does for an encrypted disk, say."""
+    here = Domain.objects.filter(host=secret.host_id, forgotten_at=None).order_by("name")
+    return list(here.filter(definition__inactive_xml__contains=secret.uuid).select_related("host"))
 
 
 def used_by(names: list[str]) -> str:
@@ -180,3 +206,11 @@ def filter_in_use(given: Filter) -> str:
         return _("cards of %(names)s go through it") % {"names": used_by(machines)}
     filters = [row.name for row in filters_with(given)]
     return _("these filters take it in: %(names)s") % {"names": used_by(filters)} if filters else ""
+
+
+def secret_in_use(secret: Secret) -> str:
+    """Why a secret must not be deleted."""
+    if pools := [pool.name for pool in pools_with(secret)]:
+        return _("%(names)s signs in with it") % {"names": used_by(pools)}
+    machines = [domain.name for domain in machines_with(secret)]
+    return _("%(names)s needs it") % {"names": used_by(machines)} if machines else ""

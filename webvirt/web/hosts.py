@@ -14,7 +14,7 @@ from webvirt.services import operations
 from webvirt.services.access import Access
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.subjects import name_of
-from webvirt.web import answers, domains, filters, pools
+from webvirt.web import answers, domains, filters, pools, secrets
 from webvirt.web import devices as hardware
 from webvirt.web import networks as virtual
 from webvirt.web.actor import actor_of
@@ -83,8 +83,11 @@ def machines(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
 @signed_in
 def storage(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     host = find(access, pk)
-    lines = pools.lines_of(access.pools().filter(host=host))
-    return render(request, "hosts/storage.html", header(request, access, host, "storage") | {"lines": lines})
+    context = {
+        "lines": pools.lines_of(access.pools().filter(host=host)),
+        "secrets": secrets.lines_of(access.secrets().filter(host=host)),
+    }
+    return render(request, "hosts/storage.html", header(request, access, host, "storage") | context)
 
 
 @require_GET

@@ -19,6 +19,7 @@ from webvirt.web import (
     pools,
     profile,
     scripts,
+    secrets,
     setup,
 )
 
@@ -58,6 +59,8 @@ urlpatterns = [
     path("networks/<int:pk>/<slug:name>/", networks.verb, name="network_verb"),
     path("filters/<int:pk>/", filters.one, name="filter"),
     path("filters/<int:pk>/<slug:name>/", filters.verb, name="filter_verb"),
+    path("secrets/<int:pk>/", secrets.one, name="secret"),
+    path("secrets/<int:pk>/<slug:name>/", secrets.verb, name="secret_verb"),
     path("operations/", operations.index, name="operations"),
     path("operations/<int:pk>/", operations.detail, name="operation"),
     path("operations/<int:pk>/cancel/", operations.cancel, name="operation_cancel"),

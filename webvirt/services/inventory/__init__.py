@@ -19,6 +19,7 @@ from webvirt.services.inventory.hosts import (
     remember_trial,
 )
 from webvirt.services.inventory.networks import reconcile_networks, remember_leases, remember_network
+from webvirt.services.inventory.secrets import reconcile_secrets
 from webvirt.services.inventory.storage import (
     expect_volume,
     left_half_made,
@@ -39,6 +40,7 @@ __all__ = [
     "reconcile_filters",
     "reconcile_networks",
     "reconcile_pools",
+    "reconcile_secrets",
     "reconcile_volumes",
     "remember_addresses",
     "remember_definition",

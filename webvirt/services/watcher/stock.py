@@ -1,4 +1,4 @@
-"""What a host has besides its domains: pools with volumes, networks with leases, filters, its interfaces and devices.
+"""What a host has besides its domains: pools, volumes, networks, leases, filters, secrets, interfaces and devices.
 
 A handle of its own, since a pool whose server is away can hold a call for minutes. Pools and networks tell of changes
 by events; the others have none, so they are read again every now and then, figures of volumes a few at a time.
@@ -71,6 +71,7 @@ class Stock:
         self.pools()
         self.networks()
         self.optional(self.filters)
+        self.optional(self.secrets)
         self.optional(self.interfaces)
         if time.monotonic() >= self.devices_due:
             self.optional(self.devices)
@@ -160,6 +161,9 @@ class Stock:
             step()
         except NotFound as error:
             log.debug("%s: %s", self.host.name, error)
+
+    def secrets(self) -> None:
+        inventory.reconcile_secrets(self.host, in_time(self.connection.secrets.list, DEADLINE_SECONDS))
 
     # --- devices
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from webvirt.web.forms import domains, filters, hosts, networks, storage
+from webvirt.web.forms import domains, filters, hosts, networks, secrets, storage
 from webvirt.web.forms.form import Form
 
 __all__ = ["FORMS", "Form"]
@@ -13,4 +13,5 @@ FORMS: dict[str, Form] = {
     **storage.FORMS,
     **networks.FORMS,
     **filters.FORMS,
+    **secrets.FORMS,
 }
