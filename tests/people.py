@@ -10,6 +10,7 @@ from django.utils import timezone
 from webvirt.hypervisor.types import Transport
 from webvirt.models import (
     Domain,
+    Filter,
     Grant,
     Host,
     HostState,
@@ -18,6 +19,7 @@ from webvirt.models import (
     Pool,
     PoolStatus,
     Role,
+    Secret,
     Status,
     User,
     Volume,
@@ -42,6 +44,8 @@ class Cast:
     pool: Pool
     volume: Volume
     network: Network
+    filter: Filter
+    secret: Secret
 
     def who(self, name: str) -> User:
         user = getattr(self, name)
@@ -106,6 +110,19 @@ def make_network(host: Host, name: str = "default", number: int = 1, **fields: o
     return Network.objects.create(host=host, name=name, uuid=uuid, **(values | fields))
 
 
+def make_filter(host: Host, name: str = "no-mail", number: int = 1, **fields: object) -> Filter:
+    uuid = f"40000000-0000-4000-8000-{number:012d}"
+    xml = f"<filter name='{name}' chain='root'>\n  <uuid>{uuid}</uuid>\n</filter>\n"
+    values: dict[str, object] = {"chain": "root", "xml": xml}
+    return Filter.objects.create(host=host, name=name, uuid=uuid, **(values | fields))
+
+
+def make_secret(host: Host, name: str = "client.libvirt", number: int = 1, **fields: object) -> Secret:
+    uuid = f"50000000-0000-4000-8000-{number:012d}"
+    values: dict[str, object] = {"usage": "ceph", "usage_id": name, "private": True}
+    return Secret.objects.create(host=host, name=name, uuid=uuid, **(values | fields))
+
+
 def make_cast() -> Cast:
     host = make_host()
     domain = make_domain(host)
@@ -122,4 +139,6 @@ def make_cast() -> Cast:
         pool=pool,
         volume=make_volume(pool),
         network=make_network(host),
+        filter=make_filter(host),
+        secret=make_secret(host),
     )

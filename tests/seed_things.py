@@ -1,17 +1,22 @@
-"""Rows of pools, volumes and networks on seeded hosts, as many and as odd as pages must survive."""
+"""Rows of pools, volumes, networks and the like on seeded hosts, as many and as odd as pages must survive."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 from django.utils import timezone
 
+from webvirt.hypervisor.types import HostDevice, SecretInfo, SecretUsage
 from webvirt.models import (
     CardUse,
+    DeviceUse,
     DiskUse,
     Domain,
+    Filter,
     Host,
     Network,
     NetworkStatus,
@@ -19,6 +24,7 @@ from webvirt.models import (
     PoolStatus,
     Volume,
 )
+from webvirt.services.inventory import reconcile_secrets, remember_devices
 
 GIB = 2**30
 IMAGES = "/var/lib/libvirt/images"
@@ -35,6 +41,10 @@ def add_things(hosts: Sequence[Host], rows: Sequence[Domain], dice: random.Rando
         new_pool(host, "fast", number * 10 + 3, "logical", "/dev/vg0", 900, 0.3, status=PoolStatus.INACTIVE)
         fill(images, mine, dice)
         connect(host, number, mine)
+        screen(host, number, mine)
+        if number == 0:
+            fit_out(host, mine)
+            entrust(host)
 
 
 def new_pool(
@@ -129,3 +139,81 @@ def connect(host: Host, number: int, machines: Sequence[Domain]) -> None:
         {"name": "br0", "kind": "bridge", "mac": "3c:ec:ef:12:34:56", "up": True, "parent": "", "why_not": ""},
     ]
     Host.objects.filter(pk=host.pk).update(interfaces=interfaces)
+
+
+CLEAN_TRAFFIC = ("no-mac-spoofing", "no-ip-spoofing", "allow-incoming-ipv4", "no-arp-spoofing", "no-other-l2-traffic")
+NO_MAIL = """\
+<filter name='no-outgoing-mail' chain='root'>
+  <uuid>{uuid}</uuid>
+  <!-- Mail leaves by the relay alone. -->
+  <rule action='accept' direction='out' priority='400'>
+    <tcp dstipaddr='192.0.2.25' dstportstart='25'/>
+  </rule>
+  <rule action='drop' direction='out' priority='500'>
+    <tcp dstportstart='25'/>
+  </rule>
+  <filterref filter='clean-traffic'/>
+</filter>
+"""
+
+
+def screen(host: Host, number: int, machines: Sequence[Domain]) -> None:
+    """libvirt's own filters and one of ours, which two machines go through."""
+    kinds: tuple[tuple[str, str, int, list[str]], ...] = (
+        ("clean-traffic", "root", 0, list(CLEAN_TRAFFIC)),
+        *((name, "mac" if "mac" in name else "ipv4", 2, []) for name in CLEAN_TRAFFIC),
+        ("no-outgoing-mail", "root", 2, ["clean-traffic"]),
+    )
+    for at, (name, chain, rules, references) in enumerate(kinds):
+        uuid = f"40000000-0000-4000-8000-{number * 10 + at:012d}"
+        lines = "".join(f"  <filterref filter='{other}'/>\n" for other in references)
+        plain = f"<filter name='{name}' chain='{chain}'>\n  <uuid>{uuid}</uuid>\n{lines}</filter>\n"
+        xml = NO_MAIL.format(uuid=uuid) if name == "no-outgoing-mail" else plain
+        Filter.objects.create(host=host, uuid=uuid, name=name, chain=chain, rules=rules, references=references, xml=xml)
+    CardUse.objects.filter(domain__in=machines[:2]).update(filter="no-outgoing-mail")
+
+
+def pci(address: str, ids: str, description: str, group: int | None, driver: str = "") -> HostDevice:
+    name = f"pci_{address}".replace(":", "_").replace(".", "_")
+    return HostDevice(name, "pci", description, address, ids, driver=driver, iommu_group=group)
+
+
+DEVICES = (
+    pci("0000:00:00.0", "8086:3ec2", "Intel Corporation 8th Gen Core Processor Host Bridge/DRAM Registers", 0),
+    pci("0000:00:01.0", "8086:1901", "Intel Corporation 6th-10th Gen Core Processor PCIe Controller", 1, "pcieport"),
+    pci("0000:01:00.0", "10de:1eb8", "NVIDIA Corporation TU104GL [Tesla T4]", 1, "vfio-pci"),
+    pci("0000:01:00.1", "10de:10f8", "NVIDIA Corporation TU104 HD Audio Controller", 1, "vfio-pci"),
+    replace(
+        pci("0000:00:02.0", "8086:3e92", "Intel Corporation UHD Graphics 630", 2, "i915"),
+        mdev_types=("i915-GVTg_V5_4", "i915-GVTg_V5_8"),
+    ),
+    replace(
+        pci("0000:03:00.0", "8086:1572", "Intel Corporation Ethernet Controller X710", 14, "i40e"), virtual_functions=8
+    ),
+    pci("0000:00:1f.0", "8086:a305", "Intel Corporation Z390 Chipset LPC/eSPI Controller", None),
+    HostDevice("usb_1_4", "usb", "Aladdin Knowledge Systems HASP copy protection dongle", "001:004", "0529:0001"),
+    HostDevice("usb_1_2", "usb", "Logitech, Inc. Unifying Receiver", "001:002", "046d:c52b", driver="usbhid"),
+    HostDevice("mdev_c2177883", "mdev", "i915-GVTg_V5_4", "c2177883-f1bb-47f0-914d-32a22e3a8804", driver="vfio_mdev"),
+    HostDevice("scsi_2_0_0_0", "scsi", "disk", "2:0:0:0", driver="sd"),
+)
+
+
+def fit_out(host: Host, machines: Sequence[Domain]) -> None:
+    """Devices of each kind, and machines that are given some."""
+    remember_devices(host.pk, DEVICES)
+    DeviceUse.objects.bulk_create(
+        [
+            DeviceUse(domain=machines[0], kind="pci", address="0000:01:00.0"),
+            DeviceUse(domain=machines[0], kind="pci", address="0000:01:00.1"),
+            DeviceUse(domain=machines[1], kind="usb", ids="0529:0001"),
+        ]
+    )
+
+
+def entrust(host: Host) -> None:
+    """A secret that a pool signs in with, and one of an encrypted volume."""
+    ceph = SecretInfo(str(UUID(int=1)), SecretUsage.CEPH, "client.libvirt", "of the office's Ceph", private=True)
+    volume = SecretInfo(str(UUID(int=2)), SecretUsage.VOLUME, f"{IMAGES}/{LONG}", ephemeral=True)
+    reconcile_secrets(host, [ceph, volume])
+    fast = Pool.objects.get(host=host, name="fast")
+    Pool.objects.filter(pk=fast.pk).update(info=fast.info | {"auth_user": "libvirt", "auth_secret": "client.libvirt"})

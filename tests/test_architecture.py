@@ -36,7 +36,8 @@ FLOORS = {
 """Each part of the package stands on a floor; a new part has to be given one."""
 DOORS = {name for name, floor in FLOORS.items() if floor == 3}
 VOCABULARY = tuple(
-    f"webvirt.hypervisor.{name}" for name in ("types", "errors", "addresses", "network_rules", "pool_rules")
+    f"webvirt.hypervisor.{name}"
+    for name in ("types", "errors", "addresses", "network_rules", "pool_rules", "xml.filters", "xml.secrets")
 )
 AT_HYPERVISORS = ("webvirt.hypervisor", "webvirt.services.runners", "webvirt.services.watcher", "webvirt.consoleproxy")
 """Who may hold a live connection."""

@@ -43,7 +43,7 @@ from webvirt.models import (
     Volume,
 )
 from webvirt.realtime import urls as sockets
-from webvirt.services import operations
+from webvirt.services import hidden, operations
 from webvirt.services.catalogue import VERBS, Verb
 from webvirt.services.subjects import NOUNS
 
@@ -59,6 +59,7 @@ PARAMETERS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "domain.autostart": ({"enabled": True}, {"enabled": "on"}),
     "domain.rename": ({"name": "web-2"}, {"name": "web-2"}),
     "domain.edit": ({"title": "t"}, {"title": "t"}),
+    "domain.set_filter": ({"mac": "52:54:00:00:00:01", "filter": "no-mail"},) * 2,
     "domain.send_key": ({"keys": [29]}, {"keys": "29"}),
     "host.edit": ({"name": "alpha", "transport": "test"}, {"name": "alpha", "transport": "test"}),
     "pool.create": ({"name": "p", "type": "dir", "target_path": "/p"},) * 2,
@@ -72,6 +73,10 @@ PARAMETERS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "network.autostart": ({"enabled": True}, {"enabled": "on"}),
     "network.keep_address": ({"mac": "52:54:00:00:00:01", "address": "192.168.122.9"},) * 2,
     "network.free_address": ({"mac": "52:54:00:00:00:01", "address": "192.168.122.9"},) * 2,
+    "filter.create": ({"xml": "<filter name='new'/>"},) * 2,
+    "filter.edit": ({"xml": "<filter name='no-mail'/>"},) * 2,
+    "secret.create": ({"usage": "ceph", "usage_id": "backup", "value": "s3cret"},) * 2,
+    "secret.set_value": ({"value": "s3cret"},) * 2,
 }
 """Of each verb that takes any: as JSON, and as a form."""
 
@@ -136,6 +141,7 @@ def by_session(cast: Cast, who: str, method: str, path: str, data: Any = None) -
 @pytest.fixture(autouse=True)
 def unsent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operations, "send", lambda operation: None)
+    monkeypatch.setattr(hidden, "hide", lambda operation, spec: None)
 
 
 # --- verbs
@@ -259,6 +265,7 @@ ROUTES = {
     "hosts/<int:pk>/<slug:name>/": Row("administrator", "host", methods=GET_POST, sample={"name": "edit"}),
     "hosts/<int:pk>/storage/": Row("viewer", "host"),
     "hosts/<int:pk>/networks/": Row("viewer", "host"),
+    "hosts/<int:pk>/devices/": Row("viewer", "host"),
     "pools/": Row(SIGNED_IN),
     "pools/<int:pk>/": Row("viewer", "pool"),
     "pools/<int:pk>/definition/": Row("viewer", "pool"),
@@ -271,6 +278,10 @@ ROUTES = {
     "networks/<int:pk>/definition/": Row("viewer", "network"),
     "networks/<int:pk>/log/": Row("viewer", "network"),
     "networks/<int:pk>/<slug:name>/": Row("administrator", "network", methods=GET_POST, sample={"name": "edit"}),
+    "filters/<int:pk>/": Row("viewer", "filter"),
+    "filters/<int:pk>/<slug:name>/": Row("administrator", "filter", methods=GET_POST, sample={"name": "edit"}),
+    "secrets/<int:pk>/": Row("viewer", "secret"),
+    "secrets/<int:pk>/<slug:name>/": Row("administrator", "secret", methods=GET_POST, sample={"name": "set_value"}),
     "operations/": Row(SIGNED_IN),
     "operations/<int:pk>/": Row("viewer", "operation"),
     "operations/<int:pk>/cancel/": Row("operator", "operation", methods=POST),
@@ -306,6 +317,7 @@ ROUTES = {
     "api/v1/domains/<int:pk>/sessions": Row("viewer", "domain"),
     "api/v1/hosts": Row(SIGNED_IN, methods=GET_POST),
     "api/v1/hosts/<int:pk>": Row("viewer", "host"),
+    "api/v1/hosts/<int:pk>/devices": Row("viewer", "host"),
     "api/v1/pools": Row(SIGNED_IN),
     "api/v1/pools/<int:pk>": Row("viewer", "pool"),
     "api/v1/pools/<int:pk>/volumes": Row("viewer", "pool"),
@@ -314,6 +326,10 @@ ROUTES = {
     "api/v1/uploads/<int:pk>": Row(SIGNED_IN, methods=("GET", "PUT")),
     "api/v1/networks": Row(SIGNED_IN),
     "api/v1/networks/<int:pk>": Row("viewer", "network"),
+    "api/v1/filters": Row(SIGNED_IN),
+    "api/v1/filters/<int:pk>": Row("viewer", "filter"),
+    "api/v1/secrets": Row(SIGNED_IN),
+    "api/v1/secrets/<int:pk>": Row("viewer", "secret"),
     "api/v1/operations": Row(SIGNED_IN),
     "api/v1/operations/<int:pk>": Row("viewer", "operation"),
     "api/v1/operations/<int:pk>/cancel": Row("operator", "operation", methods=POST),
@@ -371,6 +387,7 @@ def world(cast: Cast) -> World:
     ids = [operations.submit(actor, start, domain).pk for domain in (cast.domain, cast.other)]
     common = {"host": cast.host.pk, "user": cast.stranger.pk, "token": 999_999}
     common |= {"pool": cast.pool.pk, "volume": cast.volume.pk, "network": cast.network.pk}
+    common |= {"filter": cast.filter.pk, "secret": cast.secret.pk}
     own = common | {"domain": cast.domain.pk, "operation": ids[0]}
     other = common | {"domain": cast.other.pk, "operation": ids[1]}
     return World(cast, own, other)

@@ -1,6 +1,6 @@
 // A form with choices that decide which fields it has, and the plan beside it: the commands that would do the same.
 
-import { post } from "./dom.js";
+import { make, post } from "./dom.js";
 
 const TYPING_MS = 300;
 
@@ -21,6 +21,16 @@ function wrong(form, fields) {
   return typed ? typed[1] : gettext("Shown when the form is filled in.");
 }
 
+const KINDS = { "+": "added", "-": "removed", "@": "place" };
+
+/** What would become of a definition, a line each. */
+function compare(lines) {
+  const code = document.querySelector("[data-plan-diff]");
+  if (!code) return;
+  const parts = lines.map((line) => make("span", { className: KINDS[line[0]] ?? "" }, line));
+  code.replaceChildren(...(parts.length ? parts : [make("span", { className: "place" }, gettext("Nothing changes."))]));
+}
+
 async function show(form) {
   const fields = new FormData(form);
   fields.set("plan", "1");
@@ -29,6 +39,7 @@ async function show(form) {
   const code = document.querySelector("[data-plan-virsh] code");
   code.textContent = answer.data.virsh || wrong(form, answer.data.fields);
   code.classList.toggle("muted", !answer.data.virsh);
+  compare(answer.data.diff ?? []);
 }
 
 const form = document.querySelector("[data-plan]");

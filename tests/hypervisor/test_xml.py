@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from webvirt.hypervisor.errors import InvalidSpec
-from webvirt.hypervisor.types import DeviceInfo, DiskInfo, DomainInfo, GraphicsInfo, InterfaceInfo
+from webvirt.hypervisor.types import DeviceInfo, DiskInfo, DomainInfo, GraphicsInfo, HandedDevice, InterfaceInfo
 from webvirt.hypervisor.xml.capabilities import parse_capabilities, parse_domain_capabilities
 from webvirt.hypervisor.xml.parse import parse_domain
 
@@ -36,7 +36,7 @@ def test_golden(golden: Path) -> None:
     assert as_json(parse_domain(golden.read_text())) == expected(golden)
 
 
-@pytest.mark.parametrize("kind", [DomainInfo, DiskInfo, InterfaceInfo, GraphicsInfo, DeviceInfo])
+@pytest.mark.parametrize("kind", [DomainInfo, DiskInfo, InterfaceInfo, GraphicsInfo, DeviceInfo, HandedDevice])
 def test_every_field_is_told_by_some_golden(kind: type) -> None:
     """A field that no golden sets could be read wrong without anybody noticing."""
     seen: set[str] = set()
@@ -47,7 +47,7 @@ def test_every_field_is_told_by_some_golden(kind: type) -> None:
 
 
 def parts_of(info: DomainInfo, kind: type) -> Iterator[Any]:
-    for part in (info, *info.disks, *info.interfaces, *info.graphics, *info.devices):
+    for part in (info, *info.disks, *info.interfaces, *info.graphics, *info.devices, *info.handed):
         if isinstance(part, kind):
             yield part
 

@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
-from ninja import Query, Router, Status
+from ninja import Query, Router, Schema, Status
 
 from webvirt.api.auth import access_for, actor_of
 from webvirt.api.lists import Page, one, ordered, page_of
 from webvirt.api.shapes import HostDetail, HostOut, Hosts, OperationOut, host_detail, host_out
 from webvirt.api.verbs import ACCEPTED, accepted, body_of, described, documented
+from webvirt.services import uses
 from webvirt.services.hosts import ADD, add
 
 router = Router(tags=["hosts"])
 
 ORDERS = {"name": "name", "state": "state", "since": "state_since", "cpu": "cpu_percent", "memory": "memory_used_kib"}
+
+
+class DeviceUser(Schema):
+    id: int
+    name: str
+
+
+class DeviceOut(Schema):
+    """A device of the host, as lspci, lsusb or lsscsi names it."""
+
+    name: str
+    kind: str
+    address: str
+    description: str
+    ids: str
+    device_class: str
+    driver: str
+    parent: str
+    iommu_group: int | None
+    mdev_types: list[str]
+    virtual_functions: int
+    users: list[DeviceUser]
+    """The machines whose definitions are given it."""
 
 
 @router.get("", response=Hosts, summary="List hosts")
@@ -32,6 +56,17 @@ def host(request: HttpRequest, pk: int) -> HostOut:
     """A host with what it told us; the address and the checks are for administrators."""
     access = access_for(request)
     return host_detail(access, one(access.hosts(), pk))
+
+
+@router.get("/{int:pk}/devices", response=list[DeviceOut], summary="A host's devices")
+def devices(request: HttpRequest, pk: int, kind: str = "") -> list[DeviceOut]:
+    """What machines can be given, as last read; `kind` is pci, usb, mdev or scsi."""
+    found = uses.devices_with_users(one(access_for(request).hosts(), pk))
+    return [
+        DeviceOut(**device, users=[DeviceUser(id=user.pk, name=user.name) for user in users])
+        for device, users in found
+        if kind in ("", device["kind"])
+    ]
 
 
 @router.post(

@@ -11,7 +11,20 @@ from django.utils.translation import gettext as _
 from ninja import NinjaAPI
 
 from webvirt import __version__
-from webvirt.api import docs, domains, errors, hosts, networks, operations, people, storage, uploads, verbs
+from webvirt.api import (
+    docs,
+    domains,
+    errors,
+    filters,
+    hosts,
+    networks,
+    operations,
+    people,
+    secrets,
+    storage,
+    uploads,
+    verbs,
+)
 from webvirt.api.auth import Bearer, Session
 
 DESCRIPTION = """
@@ -69,6 +82,8 @@ api.add_router("/domains", domains.router)
 api.add_router("/pools", storage.pools)
 api.add_router("/volumes", storage.volumes)
 api.add_router("/networks", networks.router)
+api.add_router("/filters", filters.router)
+api.add_router("/secrets", secrets.router)
 api.add_router("/uploads", uploads.router)
 api.add_router("/operations", operations.router)
 api.add_router("/me", people.router)

@@ -1,9 +1,10 @@
 """What we remember. Rows hold no rules of who may do what and never call a host."""
 
 from webvirt.models.consoles import ConsoleMode, ConsoleSession, EndReason
+from webvirt.models.devices import DeviceList, DeviceUse
 from webvirt.models.domains import ACTIVE, Definition, Domain, DomainQuerySet, Screen, Status
 from webvirt.models.hosts import TRANSPORT_LABELS, Host, HostQuerySet, HostState
-from webvirt.models.networks import CardUse, Network, NetworkStatus
+from webvirt.models.networks import CardUse, Filter, Network, NetworkStatus
 from webvirt.models.operations import (
     ACTIVE_STATES,
     AppendOnly,
@@ -14,6 +15,7 @@ from webvirt.models.operations import (
 )
 from webvirt.models.people import ApiToken, Grant, Role, Theme, User
 from webvirt.models.processes import Process
+from webvirt.models.secrets import Secret
 from webvirt.models.seen import Seen, SeenQuerySet
 from webvirt.models.storage import DiskUse, Pool, PoolStatus, Volume
 from webvirt.models.uploads import Upload
@@ -28,10 +30,13 @@ __all__ = [
     "ConsoleMode",
     "ConsoleSession",
     "Definition",
+    "DeviceList",
+    "DeviceUse",
     "DiskUse",
     "Domain",
     "DomainQuerySet",
     "EndReason",
+    "Filter",
     "Grant",
     "Host",
     "HostQuerySet",
@@ -47,6 +52,7 @@ __all__ = [
     "Process",
     "Role",
     "Screen",
+    "Secret",
     "Seen",
     "SeenQuerySet",
     "Status",

@@ -41,6 +41,24 @@ class Network(Seen):
         indexes = [models.Index(name="network_by_name", fields=["name", "id"])]
 
 
+class Filter(Seen):
+    """A network filter. Its identity is (host, uuid)."""
+
+    uuid = models.CharField(max_length=36)
+    chain = models.CharField(max_length=64, blank=True, default="")
+    priority = models.IntegerField(null=True, default=None)
+    rules = models.PositiveIntegerField(default=0)
+    references = models.JSONField(default=list)
+    """The names of the filters that it takes in."""
+    xml = models.TextField(blank=True, default="")
+
+    objects: ClassVar[SeenQuerySet[Filter]] = SeenQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        constraints = [models.UniqueConstraint(name="filter_unique_on_host", fields=["host", "uuid"])]
+        indexes = [models.Index(name="filter_by_name", fields=["name", "id"])]
+
+
 class CardUse(models.Model):
     """A domain's interface and where it is plugged in. Written with the definition it stands in."""
 

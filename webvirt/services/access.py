@@ -15,6 +15,7 @@ from django.db.models import Q, QuerySet
 from webvirt.models import (
     Domain,
     DomainQuerySet,
+    Filter,
     Grant,
     Host,
     HostQuerySet,
@@ -23,6 +24,7 @@ from webvirt.models import (
     OperationQuerySet,
     Pool,
     Role,
+    Secret,
     Seen,
     SeenQuerySet,
     User,
@@ -68,11 +70,17 @@ class Access:
         return found if self.everywhere else found.filter(pk__in=self._granted("host"))
 
     def pools(self) -> SeenQuerySet[Pool]:
-        """The pools of the hosts that this person may know of, hosts joined; networks likewise."""
+        """The pools of the hosts that this person may know of, hosts joined; so networks, filters and secrets."""
         return self._of_hosts(Pool.objects.kept().select_related("host"))
 
     def networks(self) -> SeenQuerySet[Network]:
         return self._of_hosts(Network.objects.kept().select_related("host"))
+
+    def filters(self) -> SeenQuerySet[Filter]:
+        return self._of_hosts(Filter.objects.kept().select_related("host"))
+
+    def secrets(self) -> SeenQuerySet[Secret]:
+        return self._of_hosts(Secret.objects.kept().select_related("host"))
 
     def volumes(self) -> QuerySet[Volume]:
         """The volumes in these pools, pools and hosts joined."""
@@ -88,6 +96,8 @@ class Access:
             "pool": self.pools,
             "volume": self.volumes,
             "network": self.networks,
+            "filter": self.filters,
+            "secret": self.secrets,
         }
         return lookups[noun]()
 

@@ -28,6 +28,7 @@ from redis.exceptions import RedisError
 from webvirt import bus
 from webvirt.celery import app
 from webvirt.models import Domain, Operation, OperationState, Origin, User
+from webvirt.services import hidden
 from webvirt.services.access import Access, access_of
 from webvirt.services.catalogue import BY_KIND, Spec, Verb, why_not
 from webvirt.services.phrases import said
@@ -128,6 +129,9 @@ def submit(actor: Actor, verb: Verb, target: Subject, parameters: dict[str, Any]
     try:
         with transaction.atomic():
             operation.save(force_insert=True)
+            hidden.hide(operation, spec)
+    except RedisError:
+        raise NotNow(_("What was entered cannot be handed on at the moment: try again.")) from None
     except IntegrityError:
         if before := asked_before(actor, verb, spec, target):
             return before
@@ -138,7 +142,7 @@ def submit(actor: Actor, verb: Verb, target: Subject, parameters: dict[str, Any]
 
 
 def kept(spec: Spec) -> dict[str, Any]:
-    """The parameters as an operation keeps them."""
+    """The parameters as an operation keeps them; asterisks for what is hidden."""
     return spec.model_dump(mode="json", exclude_none=True)
 
 

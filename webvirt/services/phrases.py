@@ -289,6 +289,10 @@ FORBIDDEN = (
     _("%(names)s runs on its volumes: shut it down first"),
     _("there are %(n)s volumes in it: delete them first"),
     _("%(names)s is connected to it"),
+    _("cards of %(names)s go through it"),
+    _("%(names)s signs in with it"),
+    _("%(names)s needs it"),
+    _("these filters take it in: %(names)s"),
 )
 """Why a pool, a volume or a network must be left alone: the reasons of `uses`."""
 
@@ -307,6 +311,7 @@ FIELDS = (
     _("must not start with '.' or '-', nor hold '/', nor begin or end with a space"),
     _("a tag is 1 to 40 letters, digits, '.', '_' or '-', unlike %(tag)s"),
     _("is 1 to 120 letters, digits, '.', '_' or '-', and begins with a letter or digit"),
+    _("The value is not Base64."),
     # Pydantic's own, of the parameters that there are.
     _("Field required"),
     _("Extra inputs are not permitted"),
@@ -396,6 +401,14 @@ NAMES = (
     _("volume"),
     _("network"),
     _("waiting"),
+    _("filter"),
+    _("xml"),
+    _("secret"),
+    _("usage"),
+    _("usage_id"),
+    _("ephemeral"),
+    _("value"),
+    _("base64"),
 )
 """The parameters and results of operations, down to the parts of a network's addresses."""
 

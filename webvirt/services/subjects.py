@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from webvirt.models import Domain, Host, Network, Pool, Volume
+from webvirt.models import Domain, Filter, Host, Network, Pool, Secret, Volume
 
-Subject = Domain | Host | Pool | Volume | Network
+Subject = Domain | Host | Pool | Volume | Network | Filter | Secret
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ NOUNS = {
         Noun("pool", Pool, "pools"),
         Noun("volume", Volume, "volumes"),
         Noun("network", Network, "networks"),
+        Noun("filter", Filter, "filters"),
+        Noun("secret", Secret, "secrets"),
     )
 }
 
@@ -55,5 +57,5 @@ def found(name: str) -> Subject | None:
     """The row of this name, with its host; None when it is not there (any more)."""
     noun, _, pk = name.partition(":")
     model = NOUNS[noun].model
-    joined = {Domain: ["host"], Pool: ["host"], Network: ["host"], Volume: ["pool__host"]}.get(model, [])
+    joined = {Host: [], Volume: ["pool__host"]}.get(model, ["host"])
     return model._default_manager.select_related(*joined).filter(pk=int(pk)).first()

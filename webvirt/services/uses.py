@@ -1,13 +1,27 @@
-"""Who uses what: a volume's machines and the images based on it, a network's machines; and what that forbids."""
+"""Who uses what: volumes, networks and filters by machines, and each by others; and what that forbids."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from webvirt.models import ACTIVE, CardUse, DiskUse, Network, Pool, Volume
+from webvirt.models import (
+    ACTIVE,
+    CardUse,
+    DeviceList,
+    DeviceUse,
+    DiskUse,
+    Domain,
+    Filter,
+    Host,
+    Network,
+    Pool,
+    Secret,
+    Volume,
+)
 
 NAMED = 5
 """So many users are named in a refusal; there may be more."""
@@ -75,6 +89,36 @@ def chain_of(volume: Volume) -> list[Volume | str]:
     return chain
 
 
+def devices_with_users(host: Host) -> list[tuple[dict[str, Any], list[Domain]]]:
+    """The devices of a host by kind and address, each with the machines that are given it."""
+    known: list[dict[str, Any]] = DeviceList.objects.filter(host=host).values_list("devices", flat=True).first() or []
+    given: dict[tuple[str, str], list[Domain]] = {}
+    here = DeviceUse.objects.filter(domain__host=host, domain__missing_since=None).select_related("domain")
+    for use in here.order_by("domain__name", "pk"):
+        given.setdefault((use.kind, use.address or use.ids), []).append(use.domain)
+
+    def users_of(device: dict[str, Any]) -> list[Domain]:
+        # A USB device that is named by its ids may be any of those that have them.
+        keys = [device["address"], *([device["ids"]] if device["kind"] == "usb" else [])]
+        return list(dict.fromkeys(user for key in keys if key for user in given.get((device["kind"], key), [])))
+
+    in_order = sorted(known, key=lambda device: (device["kind"], device["address"], device["name"]))
+    return [(device, users_of(device)) for device in in_order]
+
+
+def pools_with(secret: Secret) -> list[Pool]:
+    """The pools that sign in with a secret, which they name by its UUID or by what it belongs to."""
+    here = Pool.objects.filter(host=secret.host_id, missing_since=None).order_by("name")
+    names = {secret.uuid, secret.usage_id} - {""}
+    return [pool for pool in here if pool.info.get("auth_secret") in names]
+
+
+def machines_with(secret: Secret) -> list[Domain]:
+    """The machines whose definition holds a secret's UUID, as it does for an encrypted disk, say."""
+    here = Domain.objects.filter(host=secret.host_id, forgotten_at=None).order_by("name")
+    return list(here.filter(definition__inactive_xml__contains=secret.uuid).select_related("host"))
+
+
 def used_by(names: list[str]) -> str:
     """The users in words, the first few by name."""
     shown = ", ".join(names[:NAMED])
@@ -129,11 +173,44 @@ def cards_on(network: Network) -> list[CardUse]:
     plugged = Q(type="network", source=network.name)
     if network.bridge:
         plugged |= Q(type="bridge", source=network.bridge)
-    found = CardUse.objects.filter(plugged, domain__host=network.host_id, domain__missing_since=None)
-    return list(found.select_related("domain").order_by("domain__name", "mac"))
+    return cards_of(network.host_id, plugged)
+
+
+def cards_through(given: Filter) -> list[CardUse]:
+    """The cards of machines that go through a filter, now or from their next start."""
+    return cards_of(given.host_id, Q(filter=given.name))
+
+
+def cards_of(host: int, condition: Q) -> list[CardUse]:
+    """Cards of a host's machines, each once, whether it stands in one definition or in both."""
+    found = CardUse.objects.filter(condition, domain__host=host, domain__missing_since=None)
+    cards = found.select_related("domain").order_by("domain__name", "mac")
+    return list({(card.domain_id, card.mac): card for card in cards}.values())
+
+
+def filters_with(given: Filter) -> list[Filter]:
+    """The filters that take this one in."""
+    here = Filter.objects.filter(host=given.host_id, missing_since=None).order_by("name")
+    return [row for row in here if given.name in row.references]
 
 
 def network_in_use(network: Network) -> str:
     """Why a network must not be deleted."""
     names = list(dict.fromkeys(card.domain.name for card in cards_on(network)))
     return _("%(names)s is connected to it") % {"names": used_by(names)} if names else ""
+
+
+def filter_in_use(given: Filter) -> str:
+    """Why a filter must not be deleted."""
+    if machines := list(dict.fromkeys(card.domain.name for card in cards_through(given))):
+        return _("cards of %(names)s go through it") % {"names": used_by(machines)}
+    filters = [row.name for row in filters_with(given)]
+    return _("these filters take it in: %(names)s") % {"names": used_by(filters)} if filters else ""
+
+
+def secret_in_use(secret: Secret) -> str:
+    """Why a secret must not be deleted."""
+    if pools := [pool.name for pool in pools_with(secret)]:
+        return _("%(names)s signs in with it") % {"names": used_by(pools)}
+    machines = [domain.name for domain in machines_with(secret)]
+    return _("%(names)s needs it") % {"names": used_by(machines)} if machines else ""

@@ -14,7 +14,8 @@ from webvirt.services import operations
 from webvirt.services.access import Access
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.subjects import name_of
-from webvirt.web import answers, domains, kinds, pools
+from webvirt.web import answers, domains, filters, kinds, pools, secrets
+from webvirt.web import devices as hardware
 from webvirt.web import networks as virtual
 from webvirt.web.actor import actor_of
 from webvirt.web.checks import check_label
@@ -82,8 +83,11 @@ def machines(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
 @signed_in
 def storage(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     host = find(access, pk)
-    lines = pools.lines_of(access.pools().filter(host=host))
-    return render(request, "hosts/storage.html", header(request, access, host, "storage") | {"lines": lines})
+    context = {
+        "lines": pools.lines_of(access.pools().filter(host=host)),
+        "secrets": secrets.lines_of(access.secrets().filter(host=host)),
+    }
+    return render(request, "hosts/storage.html", header(request, access, host, "storage") | context)
 
 
 @require_GET
@@ -92,8 +96,22 @@ def networks(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     host = find(access, pk)
     lines = virtual.lines_of(access.networks().filter(host=host))
     interfaces = [one | {"kind": kinds.interface(one["kind"])} for one in host.interfaces]
-    context = {"lines": lines, "interfaces": interfaces}
+    context = {
+        "lines": lines,
+        "filters": filters.lines_of(access.filters().filter(host=host)),
+        "interfaces": interfaces,
+    }
     return render(request, "hosts/networks.html", header(request, access, host, "networks") | context)
+
+
+@require_GET
+@signed_in
+def devices(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
+    host = find(access, pk)
+    lines = hardware.lines_of(host)
+    others = {kind: [line for line in lines if line.device["kind"] == kind] for kind in ("usb", "mdev", "scsi")}
+    context = {"groups": hardware.groups_of(lines), "others": others}
+    return render(request, "hosts/devices.html", header(request, access, host, "devices") | context)
 
 
 @require_GET

@@ -1,11 +1,11 @@
-"""Kinds of pools and networks in words, for lists and forms."""
+"""Kinds of pools, networks and secrets in words, for lists and forms."""
 
 from __future__ import annotations
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from webvirt.hypervisor.types import Forward, PoolType
+from webvirt.hypervisor.types import Forward, PoolType, SecretUsage
 
 NEARLY_FULL = 85
 """Per cent of a pool from which on we warn."""
@@ -32,6 +32,15 @@ FORWARDS = {
     Forward.VEPA: gettext_lazy("macvtap, VEPA"),
     Forward.PASSTHROUGH: gettext_lazy("macvtap, passthrough"),
     Forward.HOSTDEV: gettext_lazy("SR-IOV devices"),
+}
+
+SECRET_USAGES = {
+    SecretUsage.CEPH: gettext_lazy("Ceph"),
+    SecretUsage.ISCSI: gettext_lazy("iSCSI"),
+    SecretUsage.VOLUME: gettext_lazy("Encrypted volume"),
+    SecretUsage.TLS: gettext_lazy("TLS"),
+    SecretUsage.VTPM: gettext_lazy("Virtual TPM"),
+    SecretUsage.NONE: gettext_lazy("Nothing in particular"),
 }
 
 
@@ -90,3 +99,21 @@ def forward_modes() -> list[tuple[str, str, str]]:
         Forward.HOSTDEV: _("Each machine gets a virtual function of a network card."),
     }
     return [(mode.value, str(label), texts[mode]) for mode, label in FORWARDS.items()]
+
+
+def secret_usage(usage: str) -> str:
+    """What a secret is for in words."""
+    return str(SECRET_USAGES[SecretUsage(usage)]) if usage in set(SecretUsage) else usage
+
+
+def secret_usages() -> list[tuple[str, str, str]]:
+    """(value, label, what it is) of each use of a secret."""
+    texts = {
+        SecretUsage.CEPH: _("The key with which pools and disks sign in to a Ceph cluster."),
+        SecretUsage.ISCSI: _("The password with which pools and disks sign in to an iSCSI target."),
+        SecretUsage.VOLUME: _("The passphrase of a volume that is encrypted (LUKS)."),
+        SecretUsage.TLS: _("The passphrase of a private key for TLS."),
+        SecretUsage.VTPM: _("The passphrase with which a virtual TPM's state is encrypted."),
+        SecretUsage.NONE: _("What names it by its UUID."),
+    }
+    return [(usage.value, str(label), texts[usage]) for usage, label in SECRET_USAGES.items()]

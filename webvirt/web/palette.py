@@ -107,7 +107,7 @@ def host_entries(access: Access, text: str) -> list[Entry]:
 
 
 def thing_entries(access: Access, text: str) -> list[Entry]:
-    """Pools, volumes and networks by name."""
+    """Pools, volumes, networks, filters and secrets by name."""
     if not text:
         return []
     found: list[Entry] = []
@@ -115,6 +115,8 @@ def thing_entries(access: Access, text: str) -> list[Entry]:
         (_("Storage"), access.pools(), "database"),
         (_("Volumes"), access.volumes(), "disc"),
         (_("Networks"), access.networks(), "network"),
+        (_("Network filters"), access.filters(), "filter"),
+        (_("Secrets"), access.secrets(), "key"),
     ):
         for row in rows.filter(name__icontains=text).order_by("name")[:FOUND]:
             hint, url = row.host.name, address_of(name_of(row))

@@ -8,6 +8,7 @@ from django.urls import path
 from webvirt.web import (
     consoles,
     domains,
+    filters,
     health,
     hosts,
     networks,
@@ -18,6 +19,7 @@ from webvirt.web import (
     pools,
     profile,
     scripts,
+    secrets,
     setup,
 )
 
@@ -40,6 +42,7 @@ urlpatterns = [
     path("hosts/<int:pk>/machines/", hosts.machines, name="host_machines"),
     path("hosts/<int:pk>/storage/", hosts.storage, name="host_storage"),
     path("hosts/<int:pk>/networks/", hosts.networks, name="host_networks"),
+    path("hosts/<int:pk>/devices/", hosts.devices, name="host_devices"),
     path("hosts/<int:pk>/log/", hosts.log, name="host_log"),
     path("hosts/<int:pk>/<slug:name>/", hosts.verb, name="host_verb"),
     path("pools/", pools.index, name="pools"),
@@ -54,6 +57,10 @@ urlpatterns = [
     path("networks/<int:pk>/definition/", networks.definition, name="network_definition"),
     path("networks/<int:pk>/log/", networks.log, name="network_log"),
     path("networks/<int:pk>/<slug:name>/", networks.verb, name="network_verb"),
+    path("filters/<int:pk>/", filters.one, name="filter"),
+    path("filters/<int:pk>/<slug:name>/", filters.verb, name="filter_verb"),
+    path("secrets/<int:pk>/", secrets.one, name="secret"),
+    path("secrets/<int:pk>/<slug:name>/", secrets.verb, name="secret_verb"),
     path("operations/", operations.index, name="operations"),
     path("operations/<int:pk>/", operations.detail, name="operation"),
     path("operations/<int:pk>/cancel/", operations.cancel, name="operation_cancel"),

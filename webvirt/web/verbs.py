@@ -77,7 +77,8 @@ def plan(request: HttpRequest, access: Access, verb: Verb, target: Subject) -> H
         spec = operations.parse_parameters(verb, parameters_of(verb, request.POST))
     except operations.Invalid as error:
         return JsonResponse({"virsh": "", "fields": error.fields})
-    return JsonResponse({"virsh": verb.virsh(target, spec), "fields": {}})
+    more = FORMS[verb.kind].plan(target, spec) if verb.kind in FORMS else {}
+    return JsonResponse({"virsh": verb.virsh(target, spec), "fields": {}} | more)
 
 
 def form_page(

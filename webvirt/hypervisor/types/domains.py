@@ -84,6 +84,18 @@ class DeviceInfo:
 
 
 @dataclass(frozen=True)
+class HandedDevice:
+    """A device of the host that a domain is given; `kind` and `address` as in `HostDevice`.
+
+    A USB device may be named by its vendor and product instead: then `address` is empty and `ids` is `046d:c52b`.
+    """
+
+    kind: str
+    address: str = ""
+    ids: str = ""
+
+
+@dataclass(frozen=True)
 class DomainInfo:
     """A domain's definition, parsed from one XML text (live or inactive)."""
 
@@ -108,6 +120,8 @@ class DomainInfo:
     interfaces: tuple[InterfaceInfo, ...] = ()
     graphics: tuple[GraphicsInfo, ...] = ()
     devices: tuple[DeviceInfo, ...] = ()
+    handed: tuple[HandedDevice, ...] = ()
+    """The host's devices among them, and those that are its disks and network cards."""
     video: str = ""
     has_tablet: bool = False
     has_agent: bool = False

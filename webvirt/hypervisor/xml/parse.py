@@ -18,6 +18,7 @@ from webvirt.hypervisor.types import (
     GraphicsInfo,
     InterfaceInfo,
 )
+from webvirt.hypervisor.xml.handed import handed_devices
 
 T = TypeVar("T")
 Element = etree._Element
@@ -132,6 +133,7 @@ class DomainReader(Reader):
             interfaces=self.each("devices/interface", interface_of),
             graphics=self.each("devices/graphics", graphics_of),
             devices=tuple(device_of(element) for element in root.iterfind("devices/*") if is_listed(element)),
+            handed=handed_devices(root),
             video=attribute(root, "devices/video/model", "type"),
             has_tablet=root.find("devices/input[@type='tablet']") is not None,
             has_agent=agent is not None,

@@ -8,15 +8,15 @@ from __future__ import annotations
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from webvirt.models import Domain, Host, Status, Volume
-from webvirt.services.catalogue import domains, hosts, networks, storage
+from webvirt.models import Domain, Host, Network, Pool, Status
+from webvirt.services.catalogue import domains, filters, hosts, networks, secrets, storage
 from webvirt.services.catalogue.specs import NoParameters, Spec
 from webvirt.services.catalogue.verb import Group, Queue, Verb
 from webvirt.services.subjects import Subject
 
 __all__ = ["BY_KIND", "VERBS", "Group", "NoParameters", "Queue", "Spec", "Verb", "verbs_on", "why_not"]
 
-VERBS = (*domains.VERBS, *hosts.VERBS, *storage.VERBS, *networks.VERBS)
+VERBS = (*domains.VERBS, *hosts.VERBS, *storage.VERBS, *networks.VERBS, *filters.VERBS, *secrets.VERBS)
 BY_KIND = {verb.kind: verb for verb in VERBS}
 
 
@@ -35,6 +35,6 @@ def why_not(verb: Verb, target: Subject) -> Promise | str:
         return _("the host does not answer")
     if isinstance(target, Domain) and verb.kind == "domain.autostart" and not target.persistent:
         return _("a transient machine cannot start with the host")
-    if verb.states is not None and not isinstance(target, Volume) and target.status not in verb.states:
+    if verb.states is not None and isinstance(target, Domain | Pool | Network) and target.status not in verb.states:
         return _("not while it is %(state)s") % {"state": target.get_status_display()}
     return verb.forbids(target) if verb.forbids else ""

@@ -11,7 +11,7 @@ from django.utils.translation import pgettext_lazy
 from pydantic import AfterValidator, Field, StringConstraints
 
 from webvirt.hypervisor.types import METADATA_URI
-from webvirt.models import Role, Status
+from webvirt.models import Domain, Role, Status
 from webvirt.services.catalogue.specs import AutostartSpec, Spec, domain_name, one_line, printable
 from webvirt.services.catalogue.verb import Group, Queue, Verb, nothing_on_the_host, virsh, virsh_autostart
 from webvirt.services.subjects import Subject
@@ -47,6 +47,13 @@ class SendKeySpec(Spec):
     hold_ms: Annotated[int, Field(ge=0, le=2000)] = 50
 
 
+class SetFilterSpec(Spec):
+    """`mac` is that of the card; without `filter` it goes through none."""
+
+    mac: Annotated[str, StringConstraints(to_lower=True, pattern=r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$")]
+    filter: Annotated[str, StringConstraints(max_length=255), AfterValidator(one_line)] = ""
+
+
 def virsh_rename(target: Subject, spec: RenameSpec) -> str:
     return f"{virsh('domrename')(target, spec)} {shlex.quote(spec.name)}"
 
@@ -67,6 +74,15 @@ def virsh_edit(target: Subject, spec: EditSpec) -> str:
         tags = shlex.quote("<tags>" + "".join(f"<tag>{tag}</tag>" for tag in spec.tags) + "</tags>")
         lines.append(f"{virsh('metadata')(target, spec)} {METADATA_URI} --config --key webvirt --set {tags}")
     return "\n".join(lines)
+
+
+def virsh_set_filter(target: Subject, spec: SetFilterSpec) -> str:
+    """What changes is the card's `<filterref>`."""
+    assert isinstance(target, Domain)
+    flags = (
+        "--live --config" if target.is_active and target.persistent else "--live" if target.is_active else "--config"
+    )
+    return f"{virsh('update-device')(target, spec)} card-{spec.mac}.xml {flags}"
 
 
 VERBS = (
@@ -203,6 +219,15 @@ VERBS = (
         spec=EditSpec,
         group=Group.CHANGE,
         icon="edit",
+    ),
+    Verb(
+        "domain.set_filter",
+        _("Set a card's network filter"),
+        Role.ADMINISTRATOR,
+        virsh_set_filter,
+        spec=SetFilterSpec,
+        group=Group.CHANGE,
+        icon="filter",
     ),
     Verb(
         "domain.forget",

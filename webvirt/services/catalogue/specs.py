@@ -8,9 +8,12 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Spec(BaseModel):
-    """What a verb takes. Unknown fields are refused rather than ignored."""
+    """What a verb takes. Unknown fields are refused rather than ignored.
 
-    model_config = ConfigDict(extra="forbid")
+    A field that is a `SecretStr` is kept nowhere: see `services.hidden`.
+    """
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
 def printable(text: str) -> str:

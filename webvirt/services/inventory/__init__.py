@@ -1,5 +1,6 @@
 """What hosts tell us, made into rows. The only writer of what "is"; absence becomes `missing_since`, never deletion."""
 
+from webvirt.services.inventory.devices import remember_devices
 from webvirt.services.inventory.domains import (
     forget,
     rates_between,
@@ -9,6 +10,7 @@ from webvirt.services.inventory.domains import (
     remember_screen,
     remember_usage,
 )
+from webvirt.services.inventory.filters import reconcile_filters
 from webvirt.services.inventory.hosts import (
     host_is,
     remember_host,
@@ -17,6 +19,7 @@ from webvirt.services.inventory.hosts import (
     remember_trial,
 )
 from webvirt.services.inventory.networks import reconcile_networks, remember_leases, remember_network
+from webvirt.services.inventory.secrets import reconcile_secrets
 from webvirt.services.inventory.storage import (
     expect_volume,
     left_half_made,
@@ -35,11 +38,14 @@ __all__ = [
     "left_half_made",
     "rates_between",
     "reconcile",
+    "reconcile_filters",
     "reconcile_networks",
     "reconcile_pools",
+    "reconcile_secrets",
     "reconcile_volumes",
     "remember_addresses",
     "remember_definition",
+    "remember_devices",
     "remember_host",
     "remember_host_usage",
     "remember_interfaces",

@@ -18,7 +18,7 @@ from webvirt.hypervisor.types import (
     DomainUsage,
     GuestAddress,
 )
-from webvirt.models import CardUse, Definition, DiskUse, Domain, Host, Screen, Status
+from webvirt.models import CardUse, Definition, DeviceUse, DiskUse, Domain, Host, Screen, Status
 
 SUMMARY_FIELDS = (
     "name",
@@ -179,6 +179,7 @@ def remember_uses(domain: Domain, reading: DomainReading) -> None:
     """Keep what both definitions use of the host, so that it is known from the other end as well."""
     DiskUse.objects.filter(domain=domain).delete()
     CardUse.objects.filter(domain=domain).delete()
+    DeviceUse.objects.filter(domain=domain).delete()
     seen: set[tuple[str, ...]] = set()
     for info, live in ((reading.live, True), (reading.inactive, False)):
         if info is None:
@@ -186,9 +187,14 @@ def remember_uses(domain: Domain, reading: DomainReading) -> None:
         disks = [use for use in disk_uses(domain, info, live) if (use.slot, use.path, use.pool, use.volume) not in seen]
         seen |= {(use.slot, use.path, use.pool, use.volume) for use in disks}
         DiskUse.objects.bulk_create(disks)
-        cards = [use for use in card_uses(domain, info, live) if (use.mac, use.type, use.source) not in seen]
-        seen |= {(use.mac, use.type, use.source) for use in cards}
+        cards = [
+            use for use in card_uses(domain, info, live) if (use.mac, use.type, use.source, use.filter) not in seen
+        ]
+        seen |= {(use.mac, use.type, use.source, use.filter) for use in cards}
         CardUse.objects.bulk_create(cards)
+        devices = [part for part in info.handed if (part.kind, part.address, part.ids) not in seen]
+        seen |= {(part.kind, part.address, part.ids) for part in devices}
+        DeviceUse.objects.bulk_create(DeviceUse(domain=domain, live=live, **asdict(part)) for part in devices)
 
 
 def disk_uses(domain: Domain, info: DomainInfo, live: bool) -> list[DiskUse]:

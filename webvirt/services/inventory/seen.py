@@ -55,7 +55,8 @@ def bring_up(row: Seen, values: dict[str, Any]) -> bool:
 
 
 def missing(row: Seen, now: datetime) -> dict[str, Any]:
-    return {"missing_since": row.missing_since or now, "status": "missing"}
+    since = {"missing_since": row.missing_since or now}
+    return since | {"status": "missing"} if hasattr(row, "status") else since
 
 
 def announce(host: Host, noun: str, rows: Iterable[Seen]) -> None:

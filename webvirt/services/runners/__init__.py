@@ -23,7 +23,7 @@ from webvirt.hypervisor.errors import (
 )
 from webvirt.models import Operation, OperationState
 from webvirt.services import operations
-from webvirt.services.runners import domains, hosts, networks, storage, uploads
+from webvirt.services.runners import domains, filters, hosts, networks, secrets, storage, uploads
 from webvirt.services.runners.context import Context, Failed, Result, Still
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,8 @@ RUNNERS: dict[str, Callable[[Context], Result]] = {
     **hosts.RUNNERS,
     **storage.RUNNERS,
     **networks.RUNNERS,
+    **filters.RUNNERS,
+    **secrets.RUNNERS,
     **uploads.RUNNERS,
 }
 

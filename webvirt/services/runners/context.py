@@ -10,12 +10,13 @@ from functools import cached_property
 from typing import Any, cast
 
 from django.utils.translation import gettext_noop
+from redis.exceptions import RedisError
 
 from webvirt.hypervisor.connection import Connection, connect
 from webvirt.hypervisor.errors import HypervisorError
 from webvirt.hypervisor.types import HostAddress
-from webvirt.models import Domain, Network, Operation, Pool, Volume
-from webvirt.services import operations
+from webvirt.models import Domain, Filter, Network, Operation, Pool, Secret, Volume
+from webvirt.services import hidden, operations
 from webvirt.services.catalogue import BY_KIND, Spec
 from webvirt.services.subjects import Subject, found
 
@@ -64,9 +65,20 @@ class Context:
     operation: Operation
     _reported_at: float = field(default=0.0, init=False)
 
-    @property
+    @cached_property
     def spec(self) -> Spec:
-        return BY_KIND[self.operation.kind].spec.model_validate(self.operation.parameters)
+        """The parameters, with the hidden ones in their places: those can be taken once."""
+        kind = BY_KIND[self.operation.kind].spec
+        try:
+            taken = hidden.take(self.operation, kind)
+        except RedisError:
+            taken = None
+        if taken is None:
+            raise Failed(
+                gettext_noop("The value that was entered is not kept any longer."),
+                gettext_noop("Enter it again: it is kept for a minute at most."),
+            )
+        return kind.model_validate(self.operation.parameters | taken)
 
     @property
     def connection(self) -> Connection:
@@ -96,6 +108,14 @@ class Context:
     @property
     def network(self) -> Network:
         return cast(Network, self.subject)
+
+    @property
+    def filter(self) -> Filter:
+        return cast(Filter, self.subject)
+
+    @property
+    def secret(self) -> Secret:
+        return cast(Secret, self.subject)
 
     def progress(self, phase: str, done: int | None = None, total: int | None = None) -> None:
         """Report, at most twice a second; raises Cancelled when somebody asked to cancel."""

@@ -9,7 +9,7 @@ from django.utils.translation import gettext_noop
 
 from webvirt.hypervisor.domains import DomainCalls
 from webvirt.services import inventory
-from webvirt.services.catalogue.domains import EditSpec, RenameSpec, SendKeySpec
+from webvirt.services.catalogue.domains import EditSpec, RenameSpec, SendKeySpec, SetFilterSpec
 from webvirt.services.catalogue.specs import AutostartSpec
 from webvirt.services.runners.context import Context, Failed, Result
 
@@ -54,6 +54,13 @@ def edit(context: Context) -> Result:
     return None
 
 
+def set_filter(context: Context) -> Result:
+    spec = cast(SetFilterSpec, context.spec)
+    context.connection.filters.assign(context.domain.uuid, spec.mac, spec.filter)
+    look_again(context)
+    return None
+
+
 def screenshot(context: Context) -> Result:
     shot = context.connection.domains.screenshot(context.domain.uuid)
     inventory.remember_screen(context.operation.host, context.domain.uuid, shot.png)
@@ -93,6 +100,7 @@ RUNNERS: dict[str, Callable[[Context], Result]] = {
     "domain.autostart": autostart,
     "domain.rename": rename,
     "domain.edit": edit,
+    "domain.set_filter": set_filter,
     "domain.forget": forget,
     "domain.screenshot": screenshot,
     "domain.send_key": send_key,

@@ -1,7 +1,7 @@
-"""What a host has besides its domains: pools with their volumes, networks with their leases, its interfaces.
+"""What a host has besides its domains: pools, volumes, networks, leases, filters, secrets, interfaces and devices.
 
 A handle of its own, since a pool whose server is away can hold a call for minutes. Pools and networks tell of changes
-by events; volumes have none, so their list is read again every now and then, and their figures a few at a time.
+by events; the others have none, so they are read again every now and then, figures of volumes a few at a time.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from webvirt.services.watcher.usage import in_time
 log = logging.getLogger(__name__)
 
 RESYNC_SECONDS = 20.0
+DEVICES_SECONDS = 60.0
+"""Their events come for every card of a guest as well, and each of hundreds is a call: they are read now and then."""
 GATHER_SECONDS = 0.1
 DEADLINE_SECONDS = 20.0
 LEFT_OUT_SECONDS = 120.0
@@ -38,12 +40,14 @@ OPEN = (PoolStatus.RUNNING, PoolStatus.DEGRADED)
 
 @dataclass
 class Stock:
-    """Keeps a host's pools, volumes, networks and interfaces known."""
+    """Keeps known what a host has."""
 
     host: Host
     events: queue.SimpleQueue[ObjectEvent] = field(default_factory=queue.SimpleQueue)
     left_out: dict[int, float] = field(default_factory=dict)
     """Pools that did not answer, and until when (monotonic) they are not asked."""
+    devices_due: float = 0.0
+    """When (monotonic) the host's devices are read again."""
     _connection: Connection | None = None
 
     def run(self) -> None:
@@ -66,7 +70,12 @@ class Stock:
     def resync(self) -> None:
         self.pools()
         self.networks()
+        self.optional(self.filters)
+        self.optional(self.secrets)
         self.optional(self.interfaces)
+        if time.monotonic() >= self.devices_due:
+            self.optional(self.devices)
+            self.devices_due = time.monotonic() + DEVICES_SECONDS
 
     def wait(self, until: float) -> None:
         """Follow events up to `until` (monotonic), a burst of them together."""
@@ -156,10 +165,21 @@ class Stock:
         except NotFound as error:
             log.debug("%s: %s", self.host.name, error)
 
+    def secrets(self) -> None:
+        inventory.reconcile_secrets(self.host, in_time(self.connection.secrets.list, DEADLINE_SECONDS))
+
+    # --- devices
+
+    def devices(self) -> None:
+        inventory.remember_devices(self.host.pk, in_time(self.connection.devices.list, DEADLINE_SECONDS))
+
     # --- networks
 
     def interfaces(self) -> None:
         inventory.remember_interfaces(self.host.pk, self.connection.devices.interfaces())
+
+    def filters(self) -> None:
+        inventory.reconcile_filters(self.host, in_time(self.connection.filters.list, DEADLINE_SECONDS))
 
     def networks(self) -> None:
         inventory.reconcile_networks(self.host, in_time(self.connection.networks.list, DEADLINE_SECONDS))

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from webvirt.web.forms import domains, hosts, networks, storage
+from webvirt.web.forms import domains, filters, hosts, networks, secrets, storage
 from webvirt.web.forms.form import Form
 
 __all__ = ["FORMS", "Form"]
 
-FORMS: dict[str, Form] = {**domains.FORMS, **hosts.FORMS, **storage.FORMS, **networks.FORMS}
+FORMS: dict[str, Form] = {
+    **domains.FORMS,
+    **hosts.FORMS,
+    **storage.FORMS,
+    **networks.FORMS,
+    **filters.FORMS,
+    **secrets.FORMS,
+}

@@ -18,18 +18,24 @@ def nothing_more(access: Access, target: Subject | None) -> Values:
     return {}
 
 
+def nothing_to_foresee(target: Any, spec: Any) -> Values:
+    return {}
+
+
 @dataclass(frozen=True)
 class Form:
     """How a person fills in a verb.
 
     `start` gives the values that it begins with, for a target as it is now; `parameters` makes of what was typed what
-    the verb takes. `more` is what the template wants besides, such as choices.
+    the verb takes. `more` is what the template wants besides, such as choices; `plan` what the page shows of a verb's
+    parameters before it is done, besides the command.
     """
 
     template: str
     start: Callable[[Any], Values]
     parameters: Callable[[QueryDict], Values]
     more: Callable[[Access, Subject | None], Values] = nothing_more
+    plan: Callable[[Any, Any], Values] = nothing_to_foresee
 
     def typed(self, given: QueryDict, target: Subject | None) -> Values:
         """What was typed, to be shown again; a box that was not ticked sends nothing."""

@@ -1,0 +1,53 @@
+"""Filters, devices and secrets over REST."""
+
+from __future__ import annotations
+
+from tests.api.conftest import Callers
+from tests.people import Cast, make_filter, make_pool
+from webvirt.hypervisor.types import HostDevice
+from webvirt.models import CardUse, DeviceUse, Grant, Role
+from webvirt.services import inventory
+
+CARD = HostDevice("pci_0000_01_00_0", "pci", "A card", "0000:01:00.0", "8086:1572", iommu_group=1)
+KEY = HostDevice("usb_1_4", "usb", "A key", "001:004", "0529:0001")
+
+
+def test_a_filter_with_who_goes_through_it(api: Callers, cast: Cast) -> None:
+    make_filter(cast.host, "all", 2, references=["no-mail"])
+    CardUse.objects.create(domain=cast.domain, mac="52:54:00:00:00:01", type="network", filter="no-mail")
+    found = api.administrator.get(f"/filters/{cast.filter.pk}").json()
+    assert (found["name"], found["xml"], found["taken_in_by"]) == ("no-mail", cast.filter.xml, ["all"])
+    assert found["cards"] == [{"domain": cast.domain.pk, "name": "web-1", "mac": "52:54:00:00:00:01"}]
+    reasons = {verb["verb"]: verb["why_not"] for verb in found["verbs"]}
+    assert reasons == {"edit": "", "undefine": "cards of web-1 go through it"}
+
+
+def test_filters_are_listed_by_host_and_name(api: Callers, cast: Cast) -> None:
+    make_filter(cast.host, "clean-traffic", 2)
+    names = [row["name"] for row in api.administrator.get("/filters?sort=-name").json()["items"]]
+    assert names == ["no-mail", "clean-traffic"]
+    assert api.administrator.get("/filters?q=clean").json()["total"] == 1
+    assert api.administrator.get("/filters?host=999").json()["total"] == 0
+    assert api.owner.get("/filters").json()["total"] == 0
+
+
+def test_a_hosts_devices_with_their_machines(api: Callers, cast: Cast) -> None:
+    inventory.remember_devices(cast.host.pk, [KEY, CARD])
+    DeviceUse.objects.create(domain=cast.domain, kind="pci", address=CARD.address)
+    Grant.objects.create(user=cast.viewer, host=cast.host, role=Role.VIEWER)
+    found = api.viewer.get(f"/hosts/{cast.host.pk}/devices").json()
+    assert [device["name"] for device in found] == [CARD.name, KEY.name]
+    assert found[0]["users"] == [{"id": cast.domain.pk, "name": "web-1"}]
+    assert [device["name"] for device in api.viewer.get(f"/hosts/{cast.host.pk}/devices?kind=usb").json()] == [KEY.name]
+    assert api.owner.get(f"/hosts/{cast.host.pk}/devices").status_code == 404
+
+
+def test_a_secret_with_who_needs_it(api: Callers, cast: Cast) -> None:
+    pool = make_pool(cast.host, "rbd", 9, info={"auth_secret": "client.libvirt"})
+    found = api.administrator.get(f"/secrets/{cast.secret.pk}").json()
+    assert (found["usage"], found["usage_id"], found["private"]) == ("ceph", "client.libvirt", True)
+    assert (found["pools"], found["domains"]) == ([{"id": pool.pk, "name": "rbd"}], [])
+    reasons = {verb["verb"]: verb["why_not"] for verb in found["verbs"]}
+    assert reasons == {"set_value": "", "undefine": "rbd signs in with it"}
+    assert [row["id"] for row in api.administrator.get("/secrets?q=client").json()["items"]] == [cast.secret.pk]
+    assert api.owner.get(f"/secrets/{cast.secret.pk}").status_code == 404

@@ -1,0 +1,45 @@
+"""An operation carried out on a host in memory, as a worker would."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.fakes import FakeConnection
+from webvirt.models import Operation, Origin, User
+from webvirt.services import operations, runners
+from webvirt.services.catalogue import BY_KIND
+from webvirt.services.runners import context
+from webvirt.services.subjects import Subject, found, name_of
+
+
+class Worker:
+    """Asks for verbs as an administrator and carries them out on `host`."""
+
+    def __init__(self, user: User, host: FakeConnection) -> None:
+        self.actor = operations.Actor(user, Origin.PAGE)
+        self.host = host
+
+    def ask(self, kind: str, target: Subject, **parameters: Any) -> Operation:
+        fresh = found(name_of(target))
+        assert fresh is not None
+        return operations.submit(self.actor, BY_KIND[kind], fresh, parameters)
+
+    def run(self, operation: Operation) -> Operation:
+        claimed = operations.claim(operation.pk)
+        assert claimed is not None
+        # Without the thread of the heartbeat, which a test's transaction would keep waiting.
+        runners.carry_out(claimed)
+        operation.refresh_from_db()
+        return operation
+
+    def do(self, kind: str, target: Subject, **parameters: Any) -> Operation:
+        """Ask for it and carry it out."""
+        return self.run(self.ask(kind, target, **parameters))
+
+
+def worker_on(host: FakeConnection, user: User, monkeypatch: pytest.MonkeyPatch) -> Worker:
+    monkeypatch.setattr(context, "connection_to", lambda address: host)
+    monkeypatch.setattr(operations, "send", lambda operation: None)
+    return Worker(user, host)

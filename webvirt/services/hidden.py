@@ -1,0 +1,36 @@
+"""Values that nobody may read again, on their way from who entered them to the worker that hands them to a host.
+
+They are in no row, no log and no message: what an operation keeps of one is `**********`. The value itself waits in
+Redis, which keeps nothing on disk, for a minute at most, and is gone once it is taken.
+"""
+
+from __future__ import annotations
+
+import json
+
+from pydantic import SecretStr
+
+from webvirt import bus
+from webvirt.models import Operation
+from webvirt.services.catalogue import Spec
+
+KEPT_SECONDS = 60
+
+
+def key_of(operation: Operation) -> str:
+    return f"webvirt.hidden.{operation.pk}"
+
+
+def hide(operation: Operation, spec: Spec) -> None:
+    """Keep what an operation's row must not hold, for its worker. Raises RedisError."""
+    values = {name: value.get_secret_value() for name, value in spec if isinstance(value, SecretStr)}
+    if values:
+        bus.store().set(key_of(operation), json.dumps(values), ex=KEPT_SECONDS)
+
+
+def take(operation: Operation, spec: type[Spec]) -> dict[str, str] | None:
+    """The values that were hidden, once; None where there should be some and are none any more. Raises RedisError."""
+    if not any(part.annotation is SecretStr for part in spec.model_fields.values()):
+        return {}
+    found: bytes | None = bus.store().getdel(key_of(operation))  # type: ignore[assignment]
+    return None if found is None else dict(json.loads(found))
