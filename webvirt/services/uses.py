@@ -115,7 +115,7 @@ def pools_with(secret: Secret) -> list[Pool]:
 
 def machines_with(secret: Secret) -> list[Domain]:
     """The machines whose definition holds a secret's UUID, as it does for an encrypted disk, say."""
-    here = Domain.objects.filter(host=secret.host_id, forgotten_at=None).order_by("name")
+    here = Domain.objects.filter(host=secret.host_id, missing_since=None).order_by("name")
     return list(here.filter(definition__inactive_xml__contains=secret.uuid).select_related("host"))
 
 
