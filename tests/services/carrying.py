@@ -1,4 +1,4 @@
-"""An operation carried out on a host in memory, as a worker would."""
+"""Operations carried out as a worker does, on a host in memory or a real one."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from webvirt.services.subjects import Subject, found, name_of
 
 
 class Worker:
-    """Asks for verbs as an administrator and carries them out on `host`."""
+    """Asks for verbs as an administrator and carries them out."""
 
-    def __init__(self, user: User, host: FakeConnection) -> None:
+    def __init__(self, user: User) -> None:
         self.actor = operations.Actor(user, Origin.PAGE)
-        self.host = host
 
     def ask(self, kind: str, target: Subject, **parameters: Any) -> Operation:
         fresh = found(name_of(target))
@@ -39,7 +38,15 @@ class Worker:
         return self.run(self.ask(kind, target, **parameters))
 
 
-def worker_on(host: FakeConnection, user: User, monkeypatch: pytest.MonkeyPatch) -> Worker:
+class WorkerOnFake(Worker):
+    """One for whom every host is `host`."""
+
+    def __init__(self, user: User, host: FakeConnection) -> None:
+        super().__init__(user)
+        self.host = host
+
+
+def worker_on(host: FakeConnection, user: User, monkeypatch: pytest.MonkeyPatch) -> WorkerOnFake:
     monkeypatch.setattr(context, "connection_to", lambda address: host)
     monkeypatch.setattr(operations, "send", lambda operation: None)
-    return Worker(user, host)
+    return WorkerOnFake(user, host)

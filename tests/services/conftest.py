@@ -1,14 +1,19 @@
-"""A host in memory behind the rows of the cast, and operations carried out on it at once."""
+"""A host in memory behind the rows of the cast with operations carried out at once, and a Redis of the test's own."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import redis
+from django.conf import settings
 
 from tests.fakes import FakeConnection
 from tests.people import Cast
+from tests.realtime.conftest import RedisServer, redis_server
+from webvirt import bus
 from webvirt.hypervisor.types import VolumeInfo
 from webvirt.models import Operation, Origin, Pool, Volume
 from webvirt.services import inventory, operations, runners
@@ -16,6 +21,8 @@ from webvirt.services.catalogue import BY_KIND
 from webvirt.services.runners import context
 from webvirt.services.subjects import Subject
 from webvirt.services.watcher.stock import Stock
+
+__all__ = ["redis_server"]
 
 GIB = 2**30
 IMAGE = VolumeInfo(
@@ -71,3 +78,12 @@ def alpha(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
     stock.pools()
     inventory.reconcile_networks(cast.host, [])
     return FakeHost(cast, connection, stock, uuid)
+
+
+@pytest.fixture
+def store(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[redis.Redis]:
+    """The client of this process, as everything of ours uses it."""
+    monkeypatch.setattr(settings, "WEBVIRT_REDIS", redis_server.address)
+    bus.store.cache_clear()
+    yield bus.store()
+    bus.store.cache_clear()

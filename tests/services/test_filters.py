@@ -8,7 +8,7 @@ import pytest
 
 from tests.fakes import FakeConnection
 from tests.people import Cast
-from tests.services.carrying import Worker, worker_on
+from tests.services.carrying import WorkerOnFake, worker_on
 from webvirt.hypervisor.types import DomainInfo, DomainReading, DomainState, DomainSummary, InterfaceInfo
 from webvirt.hypervisor.xml.filters import parse_filter
 from webvirt.models import CardUse, Definition, Domain, Filter, Operation, OperationState
@@ -27,7 +27,7 @@ def host() -> FakeConnection:
 
 
 @pytest.fixture
-def worker(cast: Cast, host: FakeConnection, monkeypatch: pytest.MonkeyPatch) -> Worker:
+def worker(cast: Cast, host: FakeConnection, monkeypatch: pytest.MonkeyPatch) -> WorkerOnFake:
     # As the host has it, the row of the cast.
     host.filters.known[cast.filter.uuid] = parse_filter(cast.filter.xml)
     return worker_on(host, cast.administrator, monkeypatch)
@@ -89,7 +89,7 @@ def test_a_card_counts_with_both_its_filters(cast: Cast) -> None:
 # --- made, changed and deleted
 
 
-def test_one_is_made_and_known_at_once(cast: Cast, worker: Worker) -> None:
+def test_one_is_made_and_known_at_once(cast: Cast, worker: WorkerOnFake) -> None:
     operation = worker.do("filter.create", cast.host, xml=XML)
     assert (operation.state, operation.result) == (OperationState.SUCCEEDED, {"filter": "no-web"})
     assert Filter.objects.get(name="no-web").chain == "ipv4"
@@ -99,7 +99,7 @@ def test_one_is_made_and_known_at_once(cast: Cast, worker: Worker) -> None:
     "xml",
     [LAUGHS, REACHES_OUT, "<domain/>", "<filter name='../../etc/passwd'/>", "<filter/>", "<filter", "", "x" * 65_537],
 )
-def test_hostile_xml_never_becomes_an_operation(cast: Cast, worker: Worker, xml: str) -> None:
+def test_hostile_xml_never_becomes_an_operation(cast: Cast, worker: WorkerOnFake, xml: str) -> None:
     for kind, target in (("filter.create", cast.host), ("filter.edit", cast.filter)):
         if kind == "filter.edit" and xml.startswith("<filter") and xml.endswith("/>"):
             # The name is compared with the one it takes the place of, when its turn comes.
@@ -112,14 +112,14 @@ def test_hostile_xml_never_becomes_an_operation(cast: Cast, worker: Worker, xml:
     assert [*worker.host.filters.known] == [cast.filter.uuid]
 
 
-def test_an_edit_takes_its_place_under_the_same_uuid(cast: Cast, worker: Worker) -> None:
+def test_an_edit_takes_its_place_under_the_same_uuid(cast: Cast, worker: WorkerOnFake) -> None:
     xml = "<filter name='no-mail' chain='root'><rule action='drop' direction='in'/></filter>"
     assert worker.do("filter.edit", cast.filter, xml=xml).state == OperationState.SUCCEEDED
     cast.filter.refresh_from_db()
     assert (cast.filter.rules, cast.filter.missing_since) == (1, None)
 
 
-def test_an_edit_made_from_an_older_definition_is_refused(cast: Cast, worker: Worker) -> None:
+def test_an_edit_made_from_an_older_definition_is_refused(cast: Cast, worker: WorkerOnFake) -> None:
     xml = "<filter name='no-mail'><rule action='drop' direction='in'/></filter>"
     operation = worker.do("filter.edit", cast.filter, xml=xml, seen="another")
     assert operation.state == OperationState.FAILED
@@ -127,7 +127,7 @@ def test_an_edit_made_from_an_older_definition_is_refused(cast: Cast, worker: Wo
     assert worker.host.filters.known[cast.filter.uuid].rules == 0
 
 
-def test_an_edit_is_of_this_filter_and_no_other(cast: Cast, worker: Worker) -> None:
+def test_an_edit_is_of_this_filter_and_no_other(cast: Cast, worker: WorkerOnFake) -> None:
     other = worker.host.filters.define(XML)
     seen = worker.host.filters.known[other].version
     operation = worker.do("filter.edit", cast.filter, xml=XML, seen=seen)
@@ -135,13 +135,13 @@ def test_an_edit_is_of_this_filter_and_no_other(cast: Cast, worker: Worker) -> N
     assert "keeps its name" in operation.error
 
 
-def test_one_is_deleted(cast: Cast, worker: Worker) -> None:
+def test_one_is_deleted(cast: Cast, worker: WorkerOnFake) -> None:
     assert worker.do("filter.undefine", cast.filter).state == OperationState.SUCCEEDED
     cast.filter.refresh_from_db()
     assert cast.filter.missing_since
 
 
-def test_one_in_use_is_not_deleted_and_the_users_are_named(cast: Cast, worker: Worker) -> None:
+def test_one_in_use_is_not_deleted_and_the_users_are_named(cast: Cast, worker: WorkerOnFake) -> None:
     plug(cast.domain, "no-mail")
     with pytest.raises(operations.NotNow, match=cast.domain.name):
         worker.ask("filter.undefine", cast.filter)
@@ -153,7 +153,7 @@ def test_one_in_use_is_not_deleted_and_the_users_are_named(cast: Cast, worker: W
         worker.ask("filter.undefine", cast.filter)
 
 
-def test_one_that_came_into_use_while_it_waited_is_not_deleted(cast: Cast, worker: Worker) -> None:
+def test_one_that_came_into_use_while_it_waited_is_not_deleted(cast: Cast, worker: WorkerOnFake) -> None:
     operation = worker.ask("filter.undefine", cast.filter)
     plug(cast.domain, "no-mail")
     assert worker.run(operation).state == OperationState.FAILED
@@ -164,7 +164,7 @@ def test_one_that_came_into_use_while_it_waited_is_not_deleted(cast: Cast, worke
 # --- a machine's card
 
 
-def test_a_card_is_put_behind_a_filter_and_taken_out_again(cast: Cast, worker: Worker) -> None:
+def test_a_card_is_put_behind_a_filter_and_taken_out_again(cast: Cast, worker: WorkerOnFake) -> None:
     known = worker.host.define(cast.domain.name, uuid=cast.domain.uuid)
     worker.host.filters.cards[known.uuid] = {MAC: ""}
     for name in ("no-mail", ""):
@@ -174,7 +174,7 @@ def test_a_card_is_put_behind_a_filter_and_taken_out_again(cast: Cast, worker: W
     assert operation.virsh == f"virsh -c test:///default update-device web-1 card-{MAC}.xml --config"
 
 
-def test_a_filter_that_is_not_there_changes_nothing(cast: Cast, worker: Worker) -> None:
+def test_a_filter_that_is_not_there_changes_nothing(cast: Cast, worker: WorkerOnFake) -> None:
     known = worker.host.define(cast.domain.name, uuid=cast.domain.uuid)
     worker.host.filters.cards[known.uuid] = {MAC: "no-mail"}
     assert worker.do("domain.set_filter", cast.domain, mac=MAC, filter="gone").state == OperationState.FAILED

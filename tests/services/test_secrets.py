@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 import pytest
 import redis
-from django.conf import settings
 from django.db import connection
 
 from tests.api.conftest import Caller
 from tests.fakes import FakeConnection
 from tests.people import Cast, make_pool
-from tests.realtime.conftest import RedisServer, redis_server
-from tests.services.carrying import Worker, worker_on
-from webvirt import bus
+from tests.realtime.conftest import RedisServer
+from tests.services.carrying import WorkerOnFake, worker_on
 from webvirt.hypervisor.types import SecretInfo, SecretUsage
 from webvirt.models import Definition, Operation, OperationState, Secret
 from webvirt.services import hidden, operations
 from webvirt.services.watcher.stock import Stock
-
-__all__ = ["redis_server"]
 
 VALUE = "c0rrect-h0rse"
 MASK = "**********"
@@ -39,20 +34,11 @@ def host(cast: Cast) -> FakeConnection:
 
 
 @pytest.fixture
-def store(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[redis.Redis]:
-    monkeypatch.setattr(settings, "WEBVIRT_REDIS", redis_server.address)
-    bus.store.cache_clear()
-    bus.store().flushall()
-    yield bus.store()
-    bus.store.cache_clear()
-
-
-@pytest.fixture
-def worker(cast: Cast, host: FakeConnection, store: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Worker:
+def worker(cast: Cast, host: FakeConnection, store: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> WorkerOnFake:
     return worker_on(host, cast.administrator, monkeypatch)
 
 
-def new(worker: Worker, cast: Cast, **more: Any) -> Operation:
+def new(worker: WorkerOnFake, cast: Cast, **more: Any) -> Operation:
     given = {"usage": "ceph", "usage_id": "client.backup", "value": VALUE} | more
     return worker.ask("secret.create", cast.host, **given)
 
@@ -67,7 +53,7 @@ def whole_database() -> str:
 
 @pytest.mark.parametrize("kind", ["secret.create", "secret.set_value"])
 def test_a_value_is_handed_on_and_then_nowhere(
-    cast: Cast, worker: Worker, store: redis.Redis, caplog: pytest.LogCaptureFixture, kind: str
+    cast: Cast, worker: WorkerOnFake, store: redis.Redis, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     caplog.set_level("DEBUG")
     target = cast.host if kind == "secret.create" else cast.secret
@@ -88,14 +74,14 @@ def test_a_value_is_handed_on_and_then_nowhere(
     assert store.dbsize() == 0
 
 
-def test_a_value_in_base64_is_handed_on_as_bytes(cast: Cast, worker: Worker) -> None:
+def test_a_value_in_base64_is_handed_on_as_bytes(cast: Cast, worker: WorkerOnFake) -> None:
     data = bytes(range(256))
     operation = worker.run(new(worker, cast, value=base64.b64encode(data).decode(), base64=True))
     assert operation.state == OperationState.SUCCEEDED, operation.error
     assert data in worker.host.secrets.values.values()
 
 
-def test_a_value_that_is_kept_no_longer_fails_and_says_so(cast: Cast, worker: Worker, store: redis.Redis) -> None:
+def test_a_value_that_is_kept_no_longer_fails_and_says_so(cast: Cast, worker: WorkerOnFake, store: redis.Redis) -> None:
     operation = new(worker, cast)
     store.flushall()
     worker.run(operation)
@@ -105,14 +91,16 @@ def test_a_value_that_is_kept_no_longer_fails_and_says_so(cast: Cast, worker: Wo
     assert len(worker.host.secrets.known) == 1
 
 
-def test_without_redis_it_is_not_accepted(cast: Cast, worker: Worker, redis_server: RedisServer) -> None:
+def test_without_redis_it_is_not_accepted(cast: Cast, worker: WorkerOnFake, redis_server: RedisServer) -> None:
     redis_server.end()
     with pytest.raises(operations.NotNow, match="try again"):
         new(worker, cast)
     assert not Operation.objects.exists()
 
 
-def test_the_same_request_key_asks_once_and_keeps_no_value(cast: Cast, worker: Worker, store: redis.Redis) -> None:
+def test_the_same_request_key_asks_once_and_keeps_no_value(
+    cast: Cast, worker: WorkerOnFake, store: redis.Redis
+) -> None:
     caller, body = Caller(cast.administrator), {"value": VALUE}
     path = f"/secrets/{cast.secret.pk}/set_value"
     ids = {caller.post(path, body, Idempotency_Key="k").json()["id"] for _ in range(2)}
@@ -134,7 +122,7 @@ def test_the_same_request_key_asks_once_and_keeps_no_value(cast: Cast, worker: W
     ],
 )
 def test_what_cannot_be_is_refused_without_repeating_the_value(
-    cast: Cast, worker: Worker, given: dict[str, Any]
+    cast: Cast, worker: WorkerOnFake, given: dict[str, Any]
 ) -> None:
     with pytest.raises(operations.Invalid) as refused:
         new(worker, cast, **given)
@@ -145,7 +133,7 @@ def test_what_cannot_be_is_refused_without_repeating_the_value(
 # --- the rest
 
 
-def test_one_that_is_made_is_known_at_once(cast: Cast, worker: Worker) -> None:
+def test_one_that_is_made_is_known_at_once(cast: Cast, worker: WorkerOnFake) -> None:
     operation = worker.run(new(worker, cast, description="of the backup"))
     assert operation.result == {"secret": "client.backup"}
     made = Secret.objects.get(name="client.backup")
@@ -165,7 +153,7 @@ def test_it_is_called_by_what_it_belongs_to_or_its_description_or_uuid(cast: Cas
     assert names == {cast.secret.uuid: "client.libvirt", "u2": "for later", "u3": "u3"}
 
 
-def test_one_is_deleted_unless_something_needs_it(cast: Cast, worker: Worker) -> None:
+def test_one_is_deleted_unless_something_needs_it(cast: Cast, worker: WorkerOnFake) -> None:
     pool = make_pool(cast.host, "rbd", 9, info={"auth_secret": cast.secret.usage_id})
     with pytest.raises(operations.NotNow, match="rbd signs in with it"):
         worker.ask("secret.undefine", cast.secret)

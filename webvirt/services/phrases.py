@@ -403,6 +403,7 @@ NAMES = (
     _("waiting"),
     _("filter"),
     _("xml"),
+    _("seen"),
     _("secret"),
     _("usage"),
     _("usage_id"),

@@ -32,8 +32,11 @@ def value(given: QueryDict) -> Values:
 
 
 def create(given: QueryDict) -> Values:
-    found = {"usage": text(given, "usage"), "ephemeral": "ephemeral" in given}
-    return found | filled(given, "usage_id", "description") | value(given)
+    found = {"usage": text(given, "usage"), "ephemeral": "ephemeral" in given} | value(given)
+    if found["usage"] != SecretUsage.CEPH:
+        # The box is ticked from the start, for Ceph's keys: nobody's password is to be taken for Base64.
+        found["base64"] = False
+    return found | filled(given, "usage_id", "description")
 
 
 def kinds(access: Access, target: Subject | None) -> Values:

@@ -1,0 +1,116 @@
+"""Filters, secrets and devices on a real libvirt: asked for, carried out, and found again as the host tells them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import libvirt
+import pytest
+import redis
+
+from tests.people import Cast, make_domain, make_host
+from tests.services.carrying import Worker
+from webvirt.hypervisor.types import Transport
+from webvirt.models import CardUse, DeviceList, Filter, Host, OperationState, Secret
+from webvirt.services import operations
+from webvirt.services.watcher.stock import Stock
+
+NAME = "wvh-things"
+MAC = "52:54:00:77:00:01"
+FILTER = (
+    f"<filter name='{NAME}' chain='root'><rule action='drop' direction='out'><tcp dstportstart='25'/></rule></filter>"
+)
+DOMAIN = f"""
+<domain type='qemu'>
+  <name>{NAME}</name><uuid>00000000-0000-4000-8000-000000000077</uuid><memory>65536</memory>
+  <os><type arch='x86_64'>hvm</type></os>
+  <devices><interface type='network'><mac address='{MAC}'/><source network='default'/></interface></devices>
+</domain>
+"""
+
+
+def clear(raw: libvirt.virConnect) -> None:
+    for domain in raw.listAllDomains():
+        if domain.name() == NAME:
+            domain.undefine()
+    for rules in raw.listAllNWFilters():
+        if rules.name() == NAME:
+            rules.undefine()
+    for secret in raw.listAllSecrets():
+        if secret.usageID() == NAME:
+            secret.undefine()
+
+
+@pytest.fixture
+def raw() -> Iterator[libvirt.virConnect]:
+    raw = libvirt.open("qemu:///system")
+    clear(raw)
+    yield raw
+    clear(raw)
+    raw.close()
+
+
+@pytest.fixture
+def here(db: None) -> Host:
+    return make_host("here", transport=Transport.LOCAL)
+
+
+@pytest.fixture
+def worker(cast: Cast, raw: libvirt.virConnect, monkeypatch: pytest.MonkeyPatch) -> Worker:
+    monkeypatch.setattr(operations, "send", lambda operation: None)
+    return Worker(cast.administrator)
+
+
+def test_a_filter_is_made_changed_put_before_a_card_and_deleted(
+    worker: Worker, here: Host, raw: libvirt.virConnect
+) -> None:
+    assert worker.do("filter.create", here, xml=FILTER).state == OperationState.SUCCEEDED
+    row = Filter.objects.get(host=here, name=NAME)
+    assert (row.rules, row.chain) == (1, "root")
+    # libvirt's own are there as well.
+    assert Filter.objects.filter(host=here, name="clean-traffic").exists()
+    raw.defineXML(DOMAIN)
+    domain = make_domain(here, NAME, 77)
+    operation = worker.do("domain.set_filter", domain, mac=MAC, filter=NAME)
+    assert operation.state == OperationState.SUCCEEDED, operation.error
+    assert CardUse.objects.get(domain=domain).filter == NAME
+    assert f"<filterref filter='{NAME}'/>" in raw.lookupByName(NAME).XMLDesc()
+    edit = worker.do("filter.edit", row, xml=row.xml.replace("25", "26"))
+    assert edit.state == OperationState.SUCCEEDED, edit.error
+    row.refresh_from_db()
+    assert "26" in row.xml
+    with pytest.raises(operations.NotNow):
+        worker.ask("filter.undefine", row)
+    assert worker.do("domain.set_filter", domain, mac=MAC).state == OperationState.SUCCEEDED
+    assert worker.do("filter.undefine", row).state == OperationState.SUCCEEDED
+    row.refresh_from_db()
+    assert row.missing_since
+
+
+def test_a_secret_is_made_changed_and_deleted(
+    worker: Worker, here: Host, raw: libvirt.virConnect, store: redis.Redis
+) -> None:
+    operation = worker.do("secret.create", here, usage="ceph", usage_id=NAME, value="one")
+    assert operation.state == OperationState.SUCCEEDED, operation.error
+    row = Secret.objects.get(host=here, usage_id=NAME)
+    assert (row.usage, row.private) == ("ceph", True)
+    assert worker.do("secret.set_value", row, value="two").state == OperationState.SUCCEEDED
+    with pytest.raises(libvirt.libvirtError, match="private"):
+        raw.secretLookupByUUIDString(row.uuid).value()
+    assert worker.do("secret.undefine", row).state == OperationState.SUCCEEDED
+    row.refresh_from_db()
+    assert row.missing_since
+
+
+def test_the_watcher_finds_all_of_them(here: Host, raw: libvirt.virConnect) -> None:
+    raw.nwfilterDefineXML(FILTER)
+    raw.secretDefineXML(f"<secret><usage type='ceph'><name>{NAME}</name></usage></secret>")
+    stock = Stock(here)
+    for step in (stock.filters, stock.secrets, stock.devices):
+        stock.optional(step)
+    stock.connection.close()
+    assert Filter.objects.get(host=here, name=NAME).references == []
+    assert Secret.objects.get(host=here, name=NAME).usage == "ceph"
+    listed = {device["name"] for device in DeviceList.objects.get(host=here).devices}
+    pci = raw.listAllDevices(libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_PCI_DEV)
+    assert {device.name() for device in pci} <= listed
