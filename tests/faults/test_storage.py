@@ -1,0 +1,151 @@
+"""Storage while things die under it: nothing half made stays, nothing is lost, and an upload goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import pytest
+import requests
+
+from tests.api_client import Api
+from tests.guests import virsh
+from tests.stack import Stack
+from tests.until import until
+
+MIB = 2**20
+PIECE = 4 * MIB
+TMPFS_MIB = 24
+
+
+@pytest.fixture(scope="module")
+def api(stack: Stack) -> Api:
+    stack.manage("addlocalhost")
+    return Api(stack.url, stack.administrator_token())
+
+
+@dataclass
+class SmallPool:
+    """A pool on a file system of its own, with room for 24 MiB."""
+
+    api: Api
+    id: int
+    name: str
+    folder: Path
+
+    def volumes(self) -> list[str]:
+        return sorted(row["name"] for row in self.api.get(f"/pools/{self.id}/volumes")["items"])
+
+    def on_the_host(self) -> list[str]:
+        virsh("pool-refresh", self.name)
+        return [line.split()[0] for line in virsh("vol-list", self.name).splitlines() if line.strip()]
+
+    def begin(self, name: str, data: bytes) -> int:
+        answer = self.api.call(
+            "POST",
+            f"/pools/{self.id}/upload-volume",
+            json={"name": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()},
+        )
+        assert answer.status_code == 202, answer.text
+        return int(answer.json()["id"])
+
+    def send(self, pk: int, data: bytes, offset: int) -> requests.Response:
+        piece = data[offset : offset + PIECE]
+        digest = hashlib.sha256(piece).hexdigest()
+        return self.api.call("PUT", f"/uploads/{pk}", params={"offset": offset, "sha256": digest}, data=piece)
+
+    def send_on(self, pk: int, data: bytes) -> None:
+        """Go on until all is sent, as a browser does: whatever the answer, ask again where we are."""
+        deadline = time.monotonic() + 60
+        while (at := self.received(pk)) < len(data):
+            assert time.monotonic() < deadline, f"{at} of {len(data)} bytes are sent"
+            try:
+                self.send(pk, data, at)
+            except requests.RequestException:
+                time.sleep(0.1)
+
+    def received(self, pk: int) -> int:
+        try:
+            answer = self.api.call("GET", f"/uploads/{pk}")
+            return int(answer.json()["received"]) if answer.status_code == 200 else 0
+        except requests.RequestException:
+            return 0
+
+
+@pytest.fixture
+def small(api: Api) -> Iterator[SmallPool]:
+    name = f"wvf-pool-{token_hex(2)}"
+    folder = Path(f"/var/tmp/{name}")
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={TMPFS_MIB}m", name, str(folder)], check=True)
+    virsh("pool-define-as", name, "dir", "--target", str(folder))
+    virsh("pool-start", name)
+
+    def known() -> list[dict[str, Any]]:
+        return [row for row in api.get("/pools", q=name)["items"] if row["status"] == "running"]
+
+    (row,) = until(known, 30, what=f"{name} known") or [{}]
+    yield SmallPool(api, row["id"], name, folder)
+    virsh("pool-destroy", name, check=False)
+    virsh("pool-undefine", name, check=False)
+    subprocess.run(["umount", str(folder)], check=False)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_an_upload_outlives_its_worker_and_the_web(stack: Stack, api: Api, small: SmallPool) -> None:
+    data = os.urandom(3 * PIECE + 5)
+    pk = small.begin("system.img", data)
+    assert small.send(pk, data, 0).status_code == 200
+    until(lambda: api.get(f"/uploads/{pk}")["carried"] == PIECE, 30, what="the host has the first piece")
+    stack.kill("worker-slow")
+    for web in ("web-1", "web-2"):
+        stack.kill(web)
+    small.send_on(pk, data)
+    # Its worker is taken for dead after half a minute; another one goes on where it was.
+    assert api.ends(pk, 90)["state"] == "succeeded"
+    assert (small.folder / "system.img").read_bytes() == data
+    stack.wait_until_well()
+
+
+def test_a_pool_that_fills_up_under_an_upload_keeps_nothing_of_it(api: Api, small: SmallPool) -> None:
+    data = os.urandom(4 * PIECE)
+    pk = small.begin("system.img", data)
+    assert small.send(pk, data, 0).status_code == 200
+    until(lambda: api.get(f"/uploads/{pk}")["carried"] == PIECE, 30, what="the host has the first piece")
+    (small.folder / "somebody-elses").write_bytes(bytes((TMPFS_MIB - 6) * MIB))
+    for offset in range(PIECE, len(data), PIECE):
+        small.send(pk, data, offset)
+    ended = api.ends(pk, 60)
+    assert ended["state"] == "failed"
+    assert "No space left on device" in ended["error"]
+    until(lambda: "system.img" not in small.on_the_host(), 40, what="nothing of it on the host")
+    until(lambda: "system.img" not in small.volumes(), 40, what="nothing of it on the pages")
+
+
+def test_what_has_no_room_is_refused_before_anything_is_made(api: Api, small: SmallPool) -> None:
+    data = os.urandom(PIECE)
+    answer = api.call("POST", f"/pools/{small.id}/upload-volume", json={"name": "big.img", "size": 30 * MIB})
+    ended = api.ends(int(answer.json()["id"]), 30)
+    assert ended["state"] == "failed"
+    assert ended["error"].startswith("The pool has not enough room")
+    first, second = small.begin("one.img", data * 4), small.begin("two.img", data * 4)
+    states = {pk: until(partial(settled, api, pk), 30, what="both have settled") for pk in (first, second)}
+    assert sorted(state or "" for state in states.values()) == ["failed", "running"]
+    small.send_on(first if states[first] == "running" else second, data * 4)
+    assert len(small.on_the_host()) == 1
+
+
+def settled(api: Api, pk: int) -> str:
+    """Whether an upload has been refused, or has its room: a volume that is being made."""
+    operation = api.operation(pk)
+    placed = operation["phase"] == "writing to the host"
+    return str(operation["state"]) if operation["state"] == "failed" or placed else ""
