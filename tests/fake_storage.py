@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from lxml import etree
 
 from webvirt.hypervisor.errors import HypervisorError, InvalidSpec, NotFound, WrongState
+from webvirt.hypervisor.images import HEAD, check_image
 from webvirt.hypervisor.storage import CHUNK, demand_growth
 from webvirt.hypervisor.types import (
     DomainState,
@@ -198,6 +200,11 @@ class FakeStorageCalls:
         found = self._in(uuid, True).volumes
         yield from (found[name].info for name in names if name in found)
 
+    def inspect(self, uuid: str, name: str) -> VolumeInfo:
+        volume = self._volume(uuid, name)
+        check_image(volume.info, bytes(volume.data[:HEAD]))
+        return volume.info
+
     # --- volumes
 
     def create_volume(self, uuid: str, spec: VolumeSpec) -> None:
@@ -221,7 +228,7 @@ class FakeStorageCalls:
             backing_path=spec.backing_path,
             backing_format=spec.backing_format,
             encrypted=bool(spec.secret),
-            modified_at=1.7e9,
+            modified_at=time.time(),
         )
         self._demand_space(pool, info.allocation)
         pool.volumes[spec.name] = FakeVolume(info)

@@ -65,6 +65,7 @@ class FakeDomain:
     description: str = ""
     tags: tuple[str, ...] = ()
     addresses: tuple[GuestAddress, ...] = ()
+    files: tuple[str, ...] = ()
     keys: builtins.list[tuple[tuple[int, ...], int]] = field(default_factory=list)
     disks: dict[str, int] = field(default_factory=dict)
     """Sizes in bytes by target."""
@@ -255,6 +256,10 @@ class FakeDomainCalls:
                 domain.cpu_ns += 10**7
                 found.append(DomainUsage(domain.uuid, domain.cpu_ns, 1, MEMORY_KIB, MEMORY_KIB))
         return found
+
+    def users_of(self, path: str, pool: str, volume: str) -> builtins.list[str]:
+        self._connection.check()
+        return [domain.uuid for domain in self.known.values() if path and path in domain.files]
 
     def addresses(self, uuid: str) -> tuple[GuestAddress, ...]:
         return self._in(uuid, S.RUNNING, S.PAUSED).addresses

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,15 @@ from jinja2 import Environment
 from jinja2.ext import extract_from_ast
 
 from tests.home import HOME
-from tests.people import Cast, make_host
+from tests.people import Cast, make_host, make_network, make_pool, make_volume
 from tests.seed import FAILURE, seed
+from webvirt.hypervisor.devices import GUESTS_OWN, IS_PORT, IS_WIRELESS, LOOPBACK
 from webvirt.hypervisor.pool_rules import PARTS as PARTS_OF_POOLS
-from webvirt.hypervisor.types import Transport
+from webvirt.hypervisor.types import NetworkInfo, Transport
 from webvirt.models import (
     TRANSPORT_LABELS,
     ApiToken,
+    CardUse,
     ConsoleMode,
     ConsoleSession,
     Definition,
@@ -40,13 +42,18 @@ from webvirt.models import (
     Grant,
     Host,
     HostState,
+    Network,
+    NetworkStatus,
     Operation,
     OperationState,
     Origin,
+    Pool,
+    PoolStatus,
     Role,
     Status,
     Theme,
     User,
+    Volume,
 )
 from webvirt.realtime.console import language_of
 from webvirt.services import people
@@ -55,7 +62,10 @@ from webvirt.services.operations import Invalid, parse_parameters
 from webvirt.services.phrases import (
     CHECKS,
     ERRORS,
+    FAILURES,
     FIELDS,
+    FORBIDDEN,
+    INTERFACES,
     NAMES,
     PHRASES,
     POOL_PARTS,
@@ -63,15 +73,16 @@ from webvirt.services.phrases import (
     TRIAL,
     said,
 )
-from webvirt.services.subjects import name_of
+from webvirt.services.subjects import Subject, name_of
 from webvirt.web.checks import LABELS
+from webvirt.web.kinds import FORWARDS, POOL_TYPES
 
 ROOT = Path(settings.BASE_DIR)
 CATALOGUES = Path("webvirt/locale/zh_Hans/LC_MESSAGES")
 DOMAINS = ("django", "djangojs")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 HOLE = re.compile(r"%(?:\(\w+\))?[a-z]")
-SAME = {"SSH", "TLS", "API", "TPM", "IOMMU", "CD/DVD", "libvirt", "libvirt %(version)s", "%(n)s vCPU"}
+SAME = {"SSH", "TLS", "API", "TPM", "IOMMU", "CD/DVD", "NAT", "libvirt", "libvirt %(version)s", "%(n)s vCPU"}
 """What is the same in both languages."""
 
 
@@ -241,6 +252,19 @@ def holes_alike(phrases: Iterable[str]) -> set[str]:
     return {re.sub(r"%\(\w+\)s", "%s", phrase) for phrase in phrases}
 
 
+def marked(path: Path) -> set[str]:
+    """The phrases of a module that go through gettext."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    return {string_of(call.args[0]) for call in calls if ast.unparse(call.func) == "_"}
+
+
+def filled_before_kept(*paths: Path) -> set[str]:
+    """The phrases of `gettext_noop("...") % ...`."""
+    nodes = [node for path in paths for node in ast.walk(ast.parse(path.read_text()))]
+    filled = [node.left for node in nodes if isinstance(node, ast.BinOp) and isinstance(node.left, ast.Call)]
+    return {string_of(call.args[0]) for call in filled if ast.unparse(call.func) == "gettext_noop"}
+
+
 JOINED = {
     ", not open to us",
     "%s and %s more",
@@ -259,9 +283,20 @@ def test_the_phrases_are_those_of_the_code() -> None:
     table = next(node for node in ast.walk(states) if isinstance(node, ast.Assign) and "REASONS" in ast.unparse(node))
     assert set(strings_of(table)) == set(REASONS)
     assert raised(*cellar.rglob("*.py")) == holes_alike(ERRORS)
+    assert {GUESTS_OWN, IS_PORT, IS_WIRELESS, LOOPBACK} == set(INTERFACES)
     assert set(PARTS_OF_POOLS.values()) == set(POOL_PARTS)
-    assert raised(*(ROOT / "webvirt" / "services" / "catalogue").rglob("*.py")) <= holes_alike(FIELDS)
-    assert {name for verb in VERBS for name in verb.spec.model_fields} <= set(NAMES)
+    services = ROOT / "webvirt" / "services"
+    assert marked(services / "uses.py") - {"%(names)s and %(n)s more"} == set(FORBIDDEN)
+    assert filled_before_kept(*services.rglob("*.py")) == set(FAILURES)
+    assert raised(*(services / "catalogue").rglob("*.py")) <= holes_alike(FIELDS)
+
+
+def test_what_operations_took_and_brought_has_names() -> None:
+    schemas = [verb.spec.model_json_schema() for verb in VERBS]
+    parts = [part for schema in schemas for part in (schema, *schema.get("$defs", {}).values())]
+    assert {name for part in parts for name in part.get("properties", ())} <= set(NAMES)
+    # What of a network waits for its next start is told by these.
+    assert {field.name for field in fields(NetworkInfo)} - {"uuid", "unparsed"} <= set(NAMES)
 
 
 def test_a_kept_sentence_is_said_in_the_readers_language() -> None:
@@ -271,6 +306,11 @@ def test_a_kept_sentence_is_said_in_the_readers_language() -> None:
             "在该主机上：usermod -aG libvirt ada，然后重新启动其进程"
         )
         assert said("The worker that ran this was lost.") == "执行此操作的工作进程已丢失。"
+        assert said("A pool of type netfs needs this part: source format.") == "netfs 类型的存储池需要填写：来源格式。"
+        assert said("Not a domain: the XML begins with <pool>.") == "不是 <domain> 定义：XML 以 <pool> 开头。"
+        assert said("It cannot be done any more: it is a disk of a, b and 3 more.") == (
+            "现已无法执行：它是以下虚拟机的磁盘：a, b 等，另有 3 个。"
+        )
         assert said(FAILURE) == FAILURE
         assert said("") == ""
     with translation.override("en"):
@@ -284,9 +324,21 @@ def labels() -> Iterator[object]:
     for verb in VERBS:
         yield verb.label
         yield verb.danger
-    for choices in (Status, HostState, OperationState, Origin, Role, Theme, ConsoleMode, EndReason):
+    for choices in (
+        Status,
+        HostState,
+        PoolStatus,
+        NetworkStatus,
+        OperationState,
+        Origin,
+        Role,
+        Theme,
+        ConsoleMode,
+        EndReason,
+    ):
         yield from (choice.label for choice in choices)
-    yield from TRANSPORT_LABELS.values()
+    for table in (TRANSPORT_LABELS, POOL_TYPES, FORWARDS):
+        yield from table.values()
     yield from LABELS.values()
 
 
@@ -320,6 +372,25 @@ def test_every_label_is_translated() -> None:
         ("host.add", {"name": "a", "transport": "local", "port": 7}),
         ("host.add", {"name": "a", "transport": "ssh", "hostname": "a", "user": "A"}),
         ("host.add", {"name": "a", "transport": "tls", "hostname": "a", "user": "a"}),
+        ("pool.create", {"name": "a", "type": "barn"}),
+        ("pool.create", {"name": "a", "type": "dir"}),
+        ("pool.create", {"name": "a", "type": "dir", "target_path": "/a", "source_host": "b"}),
+        ("pool.create", {"name": "a", "type": "dir", "target_path": "/etc"}),
+        ("pool.create", {"name": "a", "type": "iscsi", "source_host": "b", "target_path": "/dev"}),
+        ("pool.create", {"name": "a", "type": "dir", "target_path": "/a", "source_port": 0}),
+        ("volume.create", {"name": "-a"}),
+        ("volume.create", {"name": "a", "capacity": 2**70}),
+        ("volume.create", {"name": "a", "format": "vmdk"}),
+        ("volume.upload", {"name": "a", "size": 7, "sha256": "x"}),
+        ("volume.upload", {"name": "a", "size": "much"}),
+        ("network.create", {"name": "a", "mtu": 7}),
+        ("network.create", {"name": "a", "vlans": [0]}),
+        ("network.create", {"name": "a", "forward": "bridge"}),
+        ("network.create", {"name": "a", "inbound": 7}),
+        ("network.create", {"name": "a", "inbound": {"peak": 7}}),
+        ("network.create", {"name": "a", "addresses": [{"address": "a", "prefix": 24}]}),
+        ("network.create", {"name": "a", "addresses": [{"address": "192.0.2.1", "prefix": 24, "ranges": [{}]}]}),
+        ("network.create", {"name": "a", "dns_hosts": [{"address": "192.0.2.1", "names": []}]}),
     ],
 )
 def test_what_is_wrong_with_a_field_is_said_in_the_readers_language(kind: str, given: dict[str, Any]) -> None:
@@ -333,8 +404,10 @@ def test_what_is_wrong_with_a_field_is_said_in_the_readers_language(kind: str, g
 
 TERMS = """
     webvirt libvirt libvirtd virsh QEMU KVM Linux Redis Windows WEBVIRT_PUBLIC_URL known_hosts
-    CPU vCPU VNC UUID IP MAC SSH TLS TCP DNS DHCP ARP XML API PCI Express UEFI EFI BIOS TPM IOMMU USB ISO UTC
-    CD DVD VT AMD Vi SVM svm vmx Intel KiB MiB GiB TiB PiB
+    CPU vCPU VNC UUID IP IPv MAC SSH TLS TCP DNS DHCP DUID ARP XML API PCI Express UEFI EFI BIOS TPM IOMMU USB ISO UTC
+    CD DVD VT AMD Vi SVM svm vmx Intel KiB MiB GiB TiB PiB SHA JavaScript
+    NFS CIFS LVM iSCSI iqn Ceph RBD ZFS Gluster ext nfs gpt srv dev sdb fd qcow raw qemu img convert
+    NAT MTU VLAN VEPA SR IOV VF macvtap Open vSwitch openvswitch
     Ctrl Alt Del Tab Esc Enter Backspace SysRq Shift Super
     English
 """
@@ -382,11 +455,17 @@ def data() -> list[str]:
     """The longest first, so that no part of a name is left over."""
     found = data_of(
         list(Host.objects.values_list("name", "hostname", "user", "info")),
+        [one | {"why_not": ""} for host in Host.objects.all() for one in host.interfaces],
+        list(Pool.objects.values_list("name", "info")),
+        list(Volume.objects.values_list("name", "path", "format", "backing_path")),
+        [path.rpartition("/")[2] for path in Volume.objects.values_list("backing_path", flat=True)],
+        list(Network.objects.values_list("name", "bridge", "info", "live", "leases")),
+        list(CardUse.objects.values_list("mac", "source")),
         list(Domain.objects.values_list("name", "title", "description")),
         [tag for domain in Domain.objects.all() for tag in domain.tags],
         list(Definition.objects.values_list("inactive", "live", "addresses")),
         list(User.objects.values_list("username", "first_name")),
-        list(Operation.objects.values_list("actor", "target", "worker", "token_name", "virsh")),
+        list(Operation.objects.values_list("actor", "target", "worker", "token_name", "virsh", "parameters")),
         list(ApiToken.objects.values_list("name", "digest")),
         [transport.value for transport in Transport],
         VERBATIM,
@@ -489,7 +568,121 @@ def place(cast: Cast) -> Cast:
         result={"bytes": 7},
         finished_at=now,
     )
+    furnish(cast)
     return cast
+
+
+def furnish(cast: Cast) -> None:
+    """Storage and networks of every kind for the cast's host, and what was done to them."""
+    reasons = ("", *INTERFACES)
+    Host.objects.filter(pk=cast.host.pk).update(
+        interfaces=[
+            {"name": f"eth{at}", "kind": "ethernet", "mac": "", "up": at > 0, "parent": "br0", "why_not": reason}
+            for at, reason in enumerate(reasons)
+        ]
+    )
+    for number, status in enumerate(PoolStatus, 2):
+        make_pool(cast.host, f"pool-{status}", number, status=status, available=2**30, xml="<pool/>")
+    for number, forward in enumerate(FORWARDS, 2):
+        make_network(cast.host, f"net-{forward}", number, forward=forward, status=NetworkStatus.INACTIVE)
+    make_volume(cast.pool, "alone.qcow2", read_at=None)
+    make_volume(cast.pool, "top.qcow2", backing_path=cast.volume.path, encrypted=True)
+    make_volume(cast.pool, "middle.qcow2", backing_path="/elsewhere/base.qcow2")
+    CardUse.objects.create(domain=cast.domain, mac="52:54:00:00:00:07", type="network", source=cast.network.name)
+    CardUse.objects.create(domain=cast.other, mac="52:54:00:00:00:08", type="network", source=cast.network.name)
+    lease = {"mac": "52:54:00:00:00:07", "address": "192.168.122.7", "name": "git"}
+    address = cast.network.info["addresses"][0] | {"leases": [lease]}
+    more = {"port_isolated": True, "mtu": 1400, "vlans": [7], "virtualport": "openvswitch", "domain": "example.org"}
+    taken = [
+        {"mac": mac, "address": "192.168.122.7", "prefix": 24, "hostname": "", "expires_at": None}
+        for mac in ("52:54:00:00:00:07", "52:54:00:00:00:08")
+    ]
+    Network.objects.filter(pk=cast.network.pk).update(
+        info=cast.network.info | {"addresses": [address]} | more, live=cast.network.info | more, leases=taken
+    )
+    add_operations(cast)
+
+
+def add_operations(cast: Cast) -> None:
+    """Operations on pools, volumes and networks: with all that they take, and with all that can go wrong."""
+    limits = {"average": 1000, "peak": 2000, "burst": 4000}
+    range_of = {"start": "192.168.100.2", "end": "192.168.100.254"}
+    lease = {"mac": "52:54:00:12:34:56", "address": "192.168.100.7", "name": "git", "duid": ""}
+    network = {
+        "name": "lab",
+        "forward": "nat",
+        "mtu": 1400,
+        "port_isolated": True,
+        "addresses": [{"address": "192.168.100.1", "prefix": 24, "ranges": [range_of], "leases": [lease]}],
+        "dns_hosts": [{"address": "192.168.100.7", "names": ["git"]}],
+        "inbound": limits,
+        "outbound": limits,
+    }
+    pool = {
+        "name": "isos",
+        "type": "netfs",
+        "source_host": "nas",
+        "source_path": "/srv",
+        "source_format": "nfs",
+        "target_path": "/isos",
+        "build": True,
+    }
+    upload = {"name": "debian.iso", "size": 7, "sha256": "a" * 64}
+    done, failed, running = OperationState.SUCCEEDED, OperationState.FAILED, OperationState.RUNNING
+    rows: list[tuple[str, Subject, str, dict[str, Any]]] = [
+        ("network.create", cast.host, done, {"parameters": network, "result": {"network": "lab"}}),
+        ("network.edit", cast.network, done, {"result": {"waiting": "mtu, addresses, portgroups, inbound"}}),
+        ("pool.create", cast.host, done, {"parameters": pool, "result": {"pool": "isos"}}),
+        ("volume.upload", cast.pool, done, {"parameters": upload, "result": {"volume": "debian.iso", "bytes": 7}}),
+        *(
+            ("volume.upload", cast.pool, running, {"parameters": upload, "phase": phase, "exclusive": False})
+            for phase in ("building", "copying", "checking", "writing to the host")
+        ),
+        *(("volume.upload", cast.pool, failed, {"error": error, "remedy": remedy}) for error, remedy in REFUSED),
+    ]
+    for kind, target, state, more in rows:
+        Operation.objects.create(
+            kind=kind,
+            state=state,
+            queue="slow",
+            actor="ada",
+            origin=Origin.PAGE,
+            subject=name_of(target),
+            host=cast.host,
+            target=target.name,
+            finished_at=None if state == running else timezone.now(),
+            **more,
+        )
+    Volume.objects.filter(name="alone.qcow2").update(making=Operation.objects.filter(phase="copying").first())
+
+
+REFUSED = (
+    ("It cannot be done any more: it is a disk of web-1 and 3 more.", ""),
+    ("It cannot be done any more: there are 7 volumes in it: delete them first.", ""),
+    ("There is a volume of this name already.", "Choose another name."),
+    ("The volume that it is to be based on is not on this host (any more).", ""),
+    ("The pool that the copy is to go to is not on this host (any more).", ""),
+    (
+        "A volume cannot be made smaller: the end of what it holds would be cut off.",
+        "Make a smaller one and copy what it holds, inside a machine.",
+    ),
+    (
+        "The pool has not enough room: 7.0 GiB are missing.",
+        "Delete what is not needed, or choose another pool.",
+    ),
+    (
+        f"The file is not what it should be: its SHA-256 is {'0' * 64}.",
+        "Upload it again, or correct the checksum.",
+    ),
+    (
+        "The image is based on another file, and that is refused in an upload.",
+        "Make it stand alone (qemu-img convert), and upload that.",
+    ),
+    ("The image says that it is larger than any disk.", ""),
+    ("Nothing more came for a day.", ""),
+    ("The network was changed meanwhile: look at it again, then change it.", ""),
+)
+"""Errors of operations on storage and networks, each with its remedy."""
 
 
 def enter(user: User) -> Client:
@@ -515,11 +708,14 @@ def addresses(place: Cast) -> list[str]:
         *(
             f"/hosts/{host}/{tab}"
             for host in Host.objects.values_list("pk", flat=True)
-            for tab in ("", "machines/", "log/", "edit/")
+            for tab in ("", "machines/", "storage/", "networks/", "log/", "edit/")
         ),
+        *(f"/hosts/{place.host.pk}/{tab}/" for tab in ("create-pool", "create-network")),
+        *storage_and_networks(place),
         "/operations/",
         "/operations/?q=nothing",
         *(f"/operations/{pk}/" for pk in one_of_each_state()),
+        *(f"/operations/{pk}/" for pk in Operation.objects.filter(domain=None).values_list("pk", flat=True)),
         "/people/",
         "/people/add/",
         f"/people/{place.owner.pk}/",
@@ -529,6 +725,19 @@ def addresses(place: Cast) -> list[str]:
         "/logout/",
         "/nowhere/",
     ]
+
+
+def storage_and_networks(place: Cast) -> Iterator[str]:
+    yield from (f"/{kind}/{query}" for kind in ("pools", "networks") for query in ("", "?q=nothing"))
+    yield f"/pools/{place.pool.pk}/?q=nothing"
+    pools = Pool.objects.filter(name__in=("pool-inactive", "pool-missing", "isos")).values_list("pk", flat=True)
+    for pool in (place.pool.pk, *pools):
+        yield from (f"/pools/{pool}/{tab}" for tab in ("", "definition/", "log/", "create-volume/", "upload-volume/"))
+    for volume in place.pool.volumes.values_list("pk", flat=True):
+        yield from (f"/volumes/{volume}/{tab}" for tab in ("", "resize/", "clone/"))
+    tabs = ("", "definition/", "log/", "edit/", "keep_address/")
+    yield from (f"/networks/{place.network.pk}/{tab}" for tab in tabs)
+    yield from (f"/networks/{pk}/" for pk in Network.objects.filter(host=place.host).values_list("pk", flat=True))
 
 
 def one_of_each_state() -> Iterator[int]:
@@ -554,8 +763,14 @@ def test_no_page_shows_english(place: Cast, who: str) -> None:
 
 def test_no_answer_to_a_form_shows_english(place: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     client, known = enter(place.administrator), data()
-    machine = f"/vms/{place.domain.pk}/"
+    machine, pool, network = f"/vms/{place.domain.pk}/", f"/pools/{place.pool.pk}/", f"/networks/{place.network.pk}/"
     answers = [
+        *(client.post(f"{pool}{verb}/", follow=True) for verb in ("stop", "delete", "upload-volume", "refresh")),
+        *(client.post(f"/volumes/{place.volume.pk}/{verb}/", follow=True) for verb in ("wipe", "resize", "clone")),
+        *(client.post(f"{network}{verb}/", follow=True) for verb in ("stop", "undefine", "start", "edit")),
+        client.post(f"{pool}create-volume/", {"name": "/", "capacity": "x", "format": "vmdk", "backing": "y"}),
+        client.post(f"/hosts/{place.host.pk}/create-pool/", {"name": "a", "type": "dir"}),
+        client.post(f"/hosts/{place.host.pk}/create-network/", {"name": "a", "ipv4_address": "b", "vlans": "c"}),
         client.post(f"{machine}destroy/"),
         client.post(f"{machine}suspend/", follow=True),
         client.post(f"{machine}start/", follow=True),
@@ -605,6 +820,9 @@ def test_no_answer_to_a_script_shows_english(place: Cast) -> None:
         "/palette/?q=web",
         f"/palette/?on=domain:{place.domain.pk}",
         f"/palette/?on=host:{place.host.pk}",
+        *(f"/palette/?on=pool:{pk}" for pk in Pool.objects.values_list("pk", flat=True)[:10]),
+        f"/palette/?on=volume:{place.volume.pk}",
+        f"/palette/?on=network:{place.network.pk}",
     ]
     paths += [f"/operations/{pk}/" for pk in one_of_each_state()]
     texts = {text for path in paths for text in words_of_json(client.get(path, headers=asked).json())}

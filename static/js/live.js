@@ -133,6 +133,8 @@ async function bring() {
     const address = location.href;
     const asking = performance.now();
     const answer = await fetch(address, { headers: { Accept: "text/html" }, redirect: "manual" });
+    // What is gone has nothing to show any more: its page names a better place, or says that it is gone.
+    if (answer.status === 404 && document.body.dataset.gone) return location.replace(document.body.dataset.gone);
     if (answer.type === "opaqueredirect" || answer.status === 404) return location.reload();
     if (answer.ok && address === location.href) {
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");

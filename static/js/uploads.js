@@ -154,9 +154,11 @@ async function findInterrupted() {
 function takeForm(form) {
   const file = form.querySelector('[type="file"]');
   const name = form.querySelector('[name="name"]');
-  file.addEventListener("change", () => {
+  const chosen = () => {
     if (file.files.length) name.value ||= volumeName(file.files[0].name);
-  });
+  };
+  file.addEventListener("change", chosen);
+  chosen();
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     if (file.files.length) begin(file.files[0], name.value.trim(), form.querySelector('[name="sha256"]').value.trim());

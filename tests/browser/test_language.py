@@ -33,6 +33,7 @@ TERMS = set(
         """
         webvirt libvirt virsh QEMU KVM kvm qemu Xen LXC CPU vCPU KiB MiB GiB TiB API XML UUID SSH TLS TCP VNC EFI BIOS
         IOMMU AMD svm VT UTC DHCP MAC root host passthrough virtio pc hd network vda sda cpu cpuset io memory EPYC Rome
+        NAT NFS RBD ZFS LVM iSCSI Ceph Gluster IPv MTU VLAN Open vSwitch SHA qcow raw bridge ethernet virbr TiB
         cgroups Ctrl Alt Del Shift Super Esc Tab Enter Backspace PrtSc SysRq
         """
     )
@@ -40,6 +41,7 @@ TERMS = set(
 """Words that Chinese administrators read in Latin letters, too, and values that libvirt gives."""
 DATA = re.compile(
     r"\b(?:And a title.*|customer-42-a.*|Ask Ada[\s\S]*|Cannot recv data.*|internal error.*|[\w@.]+\.example\.org|"
+    r"default|backend|office|images|isos|fast|git|[\w.-]+\.qcow2|"
     r"Application|Front of the shop|Nightly builds|ada|north|east|south|west|app-server|mail-relay|"
     r"(web|db|mail|build|cache|proxy|queue|backup)-\d+|customer-42|eu-central|needs-patching|prod|web|test)(?!\w)"
 )

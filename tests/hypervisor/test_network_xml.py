@@ -197,9 +197,13 @@ def shape(xml: str) -> set[str]:
     return {f"{path}/@{name}" for path, each in paths.items() for name in ("", *each.attrib)}
 
 
+ALLOWED = set().union(*(shape(golden(name)) for name in ("nat", "hostdev-pci", "bridge-openvswitch")))
+
+
 @pytest.mark.parametrize("field", TEXT_FIELDS)
 @given(text=HOSTILE)
 @example(text="lab</name><forward mode='nat'/><name>x")
+@example(text="lab<a b='c'>x<a>")
 @example(text="192.168.233.77")
 @example(text="fd00:233::aaa")
 @example(text="52:54:00:00:33:FF")
@@ -210,9 +214,7 @@ def test_hostile_text_is_refused_or_stays_text(field: str, text: str) -> None:
     except InvalidSpec:
         return
     assert spec_of(parse_network(xml)) == check_network(spec)
-    assert (
-        shape(xml) <= shape(golden("nat")) | shape(golden(spec.name.removeprefix("wvh-"))) if field != "name" else True
-    )
+    assert shape(xml) <= ALLOWED
 
 
 @pytest.mark.parametrize("field", TEXT_FIELDS)

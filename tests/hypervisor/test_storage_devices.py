@@ -112,7 +112,10 @@ def test_a_filesystem_is_mounted_and_formatted_only_when_built(
 
 def test_a_volume_group_comes_and_goes(device: str, calls: StorageCalls, define: Callable[[PoolSpec], str]) -> None:
     uuid = define(group(device))
-    calls.build(uuid)
+    calls.start(uuid, build=True)
+    calls.stop(uuid)
+    with pytest.raises(WrongState):
+        calls.start(uuid, build=True)
     calls.start(uuid)
     assert calls.read(uuid).info.target_path == f"/dev/{PREFIX}vg"
     assert PREFIX in run("vgs", "--noheadings", "-o", "vg_name")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.people import Cast, make_domain
 from tests.seed import seed
+from tests.seed_things import add_things
 from tests.web.conftest import Enter
 from webvirt.models import Domain, Grant, Host, Role, Status
 from webvirt.web import domains
@@ -104,6 +106,13 @@ def addresses(cast: Cast) -> dict[str, str]:
         "hosts": "/hosts/",
         "host": host,
         "host machines": f"{host}machines/",
+        "host storage": f"{host}storage/",
+        "host networks": f"{host}networks/",
+        "pools": "/pools/",
+        "pool": f"/pools/{cast.pool.pk}/",
+        "volume": f"/volumes/{cast.volume.pk}/",
+        "networks": "/networks/",
+        "network": f"/networks/{cast.network.pk}/",
         "operations": "/operations/",
     }
 
@@ -119,7 +128,7 @@ def test_query_counts_are_pinned_and_do_not_grow(cast: Cast, enter: Enter, who: 
     counted: dict[str, list[int]] = {}
     for size in (0, 300):
         if size:
-            seed(3, size)
+            add_things(seed(3, size), list(Domain.objects.all()), random.Random(7))
         for name, address in addresses(cast).items():
             client.get(address)
             with CaptureQueriesContext(

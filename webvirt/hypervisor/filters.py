@@ -12,7 +12,7 @@ import libvirt
 from webvirt.hypervisor.calls import Handle, told, translating
 from webvirt.hypervisor.errors import NotFound, WrongState
 from webvirt.hypervisor.types import FilterInfo
-from webvirt.hypervisor.xml.filters import checked_filter, interface_with_filter, parse_filter
+from webvirt.hypervisor.xml.filters import CardChange, card_with_filter, checked_filter, parse_filter
 
 
 class FilterCalls:
@@ -54,24 +54,41 @@ class FilterCalls:
     def assign(self, domain_uuid: str, mac: str, filter_name: str) -> None:
         """Send what a guest's card sends and gets through a filter, "" for none; at once and for good.
 
-        Raises NotFound for a filter or a card that is not there; then nothing has changed.
+        Raises NotFound for a filter or a card that is not there; then nothing has changed. A running guest is never
+        without the old or the new filter: its cable is out for the second between them.
         """
         with self._handle.call() as raw:
             domain = raw.lookupByUUIDString(domain_uuid)
             if filter_name:
                 raw.nwfilterLookupByName(filter_name)
-            # The running guest first: that is where it may be refused. The two may differ, so each is changed as it is.
-            sides = []
-            if domain.isActive():
-                sides.append((libvirt.VIR_DOMAIN_AFFECT_LIVE, 0))
+            # What is in force and what is kept may differ, so each is changed as it is. The running guest comes first:
+            # that is where the change may be refused.
+            live = change_at(domain, 0, mac, filter_name) if domain.isActive() else None
+            kept = None
             if domain.isPersistent():
-                sides.append((libvirt.VIR_DOMAIN_AFFECT_CONFIG, libvirt.VIR_DOMAIN_XML_INACTIVE))
-            changes = [
-                (interface_with_filter(domain.XMLDesc(which | libvirt.VIR_DOMAIN_XML_SECURE), mac, filter_name), flag)
-                for flag, which in sides
-            ]
-            for interface, flag in changes:
-                domain.updateDeviceFlags(interface, flag)
+                kept = change_at(domain, libvirt.VIR_DOMAIN_XML_INACTIVE, mac, filter_name)
+            if live:
+                change_live(domain, live)
+            if kept:
+                domain.updateDeviceFlags(kept.after, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+
+
+def change_at(domain: Any, which: int, mac: str, filter_name: str) -> CardChange:
+    return card_with_filter(domain.XMLDesc(which | libvirt.VIR_DOMAIN_XML_SECURE), mac, filter_name)
+
+
+def change_live(domain: Any, change: CardChange) -> None:
+    """libvirt takes the old filter's rules away before it sets the new one's, which takes it a second."""
+    if not change.swaps:
+        domain.updateDeviceFlags(change.after, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        return
+    domain.updateDeviceFlags(change.unplugged, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    try:
+        # It plugs the cable in after it has set the rules.
+        domain.updateDeviceFlags(change.after, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    except libvirt.libvirtError:
+        domain.updateDeviceFlags(change.before, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        raise
 
 
 def found(look_up: Callable[[str], Any], key: str) -> FilterInfo | None:

@@ -118,7 +118,10 @@ class StorageCalls:
             pool.build(flags)
 
     def start(self, uuid: str, *, build: bool = False) -> None:
-        """Start it: mount or sign in, and list its volumes. With `build` the folder for it is made before."""
+        """Start it: mount or sign in, and list its volumes.
+
+        With `build` its folder is made before, and a volume group or partition table: WrongState if the device has one.
+        """
         with self._handle.pool(uuid) as pool:
             pool.create(libvirt.VIR_STORAGE_POOL_CREATE_WITH_BUILD if build else libvirt.VIR_STORAGE_POOL_CREATE_NORMAL)
 
@@ -203,9 +206,9 @@ class StorageCalls:
             volume.delete(0)
 
     def resize_volume(self, uuid: str, name: str, size: int) -> None:
-        """Grow a volume to `size` bytes. Never one that a running guest uses: that is `resize_disk`.
+        """Grow a volume to `size` bytes. WrongState when it would become smaller.
 
-        WrongState when it would become smaller.
+        Never one that a running guest uses, which QEMU refuses of some formats only: that is `resize_disk`.
         """
         with self._handle.call() as raw:
             volume = raw.storagePoolLookupByUUIDString(uuid).storageVolLookupByName(name)
@@ -243,8 +246,9 @@ class StorageCalls:
     ) -> None:
         """Copy a volume of any pool into a new one, of another format if `spec` says so; a capacity of 0 is its own.
 
-        Whatever the source builds on is copied along, so all of it must be volumes of running pools. A failure leaves
-        nothing behind. `progress(done, total)` gets bytes about twice a second: libvirt does not tell, so they are what
+        Whatever the source builds on is copied along, so all of it must be volumes of running pools. One that a running
+        guest writes is not for copying: QEMU refuses it, but from raw to raw it would be torn. A failure leaves nothing
+        behind. `progress(done, total)` gets bytes about twice a second: libvirt does not tell, so they are what
         the new volume takes up and what the old one does.
 
         Nor can libvirt stop a copy, or delete a volume before it is whole. What `progress` raises is raised here only

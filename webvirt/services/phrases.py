@@ -226,7 +226,6 @@ ERRORS = (
     _("A secret's description and name are each one line, without spaces around it."),
     _("Say what the secret belongs to; one for nothing in particular belongs to nothing."),
     _("A volume's secret is named by the volume's path: begin it with '/'."),
-    _("Not a %(noun)s: the XML begins with <%(tag)s>."),
     _("Not a size in %(unit)s: %(size)s"),
     _("A pool of type %(type)s needs this part: %(part)s."),
     _("A pool of type %(type)s has no such part: %(part)s."),
@@ -294,14 +293,21 @@ FORBIDDEN = (
     _("%(names)s signs in with it"),
     _("%(names)s needs it"),
     _("these filters take it in: %(names)s"),
-    _("It cannot be done any more: %(reason)s."),
 )
-"""The reasons of `uses`, and the sentence of an operation that finds one in its way when its turn comes."""
+"""Why a pool, a volume or a network must be left alone: the reasons of `uses`."""
+
+FAILURES = (
+    _("It cannot be done any more: %(reason)s."),
+    _("The pool has not enough room: %(gib)s GiB are missing."),
+    _("The file is not what it should be: its SHA-256 is %(digest)s."),
+)
+"""What runners fill in before it is kept: why an operation failed."""
 
 FIELDS = (
     _("holds characters that cannot be kept (control characters)"),
     _("must be one line"),
     _("is 64 hexadecimal digits"),
+    _("an address needs the card, the name or the DUID that it is kept for"),
     _("must not start with '.' or '-', nor hold '/', nor begin or end with a space"),
     _("a tag is 1 to 40 letters, digits, '.', '_' or '-', unlike %(tag)s"),
     _("is 1 to 120 letters, digits, '.', '_' or '-', and begins with a letter or digit"),
@@ -346,6 +352,8 @@ NAMES = (
     _("user"),
     _("bytes"),
     _("steps"),
+    _("size"),
+    _("sha256"),
     _("type"),
     _("target_path"),
     _("source_host"),
@@ -370,13 +378,25 @@ NAMES = (
     _("vlans"),
     _("virtualport"),
     _("port_isolated"),
+    _("portgroups"),
     _("addresses"),
+    _("prefix"),
+    _("ranges"),
+    _("start"),
+    _("end"),
+    _("leases"),
     _("dns"),
     _("dns_hosts"),
+    _("names"),
     _("inbound"),
     _("outbound"),
+    _("average"),
+    _("peak"),
+    _("burst"),
     _("mac"),
     _("address"),
+    _("duid"),
+    _("seen"),
     _("pool"),
     _("volume"),
     _("network"),
@@ -391,7 +411,7 @@ NAMES = (
     _("value"),
     _("base64"),
 )
-"""The parameters and results of operations."""
+"""The parameters and results of operations, down to the parts of a network's addresses."""
 
 PACKAGES = (
     ngettext_lazy(
@@ -401,12 +421,12 @@ PACKAGES = (
 )
 """Sentences of Django that its own catalogue does not have in every language of ours; ours is looked into first."""
 
-PHRASES = (*CHECKS, *TRIAL, *REASONS, *ERRORS, *INTERFACES, *POOL_PARTS, *FORBIDDEN, *FIELDS, *NAMES)
+PHRASES = (*CHECKS, *TRIAL, *REASONS, *ERRORS, *INTERFACES, *POOL_PARTS, *FORBIDDEN, *FAILURES, *FIELDS, *NAMES)
 WHOLE = frozenset(phrase for phrase in PHRASES if "%(" not in phrase)
 
 
-NESTED = ("reason", "names")
-"""Holes that hold phrases which are filled themselves."""
+NESTED = ("reason", "names", "rights", "there", "before", "keys", "part", "setting")
+"""Holes that hold phrases; what is in the others was called so by somebody, if only by libvirt, and stays."""
 
 
 def hole(name: str) -> str:
@@ -434,7 +454,6 @@ def said(text: str) -> str:
         for phrase, pattern in PATTERNS:
             if found := pattern.fullmatch(text):
                 parts = found.groupdict().items()
-                filled = {name: said(value) if value in WHOLE or name in NESTED else value for name, value in parts}
-                return gettext(phrase) % filled
+                return gettext(phrase) % {name: said(value) if name in NESTED else value for name, value in parts}
     # Those of `services` are marked where they are written.
     return gettext(text)

@@ -60,7 +60,7 @@ def disk_uses(volumes: list[Volume]) -> Q:
 def uses_of(volume: Volume) -> list[Use]:
     """Everything that needs a volume: machines by name, then the images that are based on it."""
     same = same_volume(volume)
-    disks = DiskUse.objects.filter(disk_uses(same), domain__forgotten_at=None).select_related("domain")
+    disks = DiskUse.objects.filter(disk_uses(same), domain__missing_since=None).select_related("domain")
     users = [
         Use("domain", use.domain_id, use.domain.name, use.slot, use.live and use.domain.status in ACTIVE)
         for use in disks.order_by("domain__name", "slot")
@@ -93,7 +93,7 @@ def devices_with_users(host: Host) -> list[tuple[dict[str, Any], list[Domain]]]:
     """The devices of a host by kind and address, each with the machines that are given it."""
     known: list[dict[str, Any]] = DeviceList.objects.filter(host=host).values_list("devices", flat=True).first() or []
     given: dict[tuple[str, str], list[Domain]] = {}
-    here = DeviceUse.objects.filter(domain__host=host, domain__forgotten_at=None).select_related("domain")
+    here = DeviceUse.objects.filter(domain__host=host, domain__missing_since=None).select_related("domain")
     for use in here.order_by("domain__name", "pk"):
         given.setdefault((use.kind, use.address or use.ids), []).append(use.domain)
 
@@ -115,7 +115,7 @@ def pools_with(secret: Secret) -> list[Pool]:
 
 def machines_with(secret: Secret) -> list[Domain]:
     """The machines whose definition holds a secret's UUID, as it does for an encrypted disk, say."""
-    here = Domain.objects.filter(host=secret.host_id, forgotten_at=None).order_by("name")
+    here = Domain.objects.filter(host=secret.host_id, missing_since=None).order_by("name")
     return list(here.filter(definition__inactive_xml__contains=secret.uuid).select_related("host"))
 
 
@@ -183,7 +183,7 @@ def cards_through(given: Filter) -> list[CardUse]:
 
 def cards_of(host: int, condition: Q) -> list[CardUse]:
     """Cards of a host's machines, each once, whether it stands in one definition or in both."""
-    found = CardUse.objects.filter(condition, domain__host=host, domain__forgotten_at=None)
+    found = CardUse.objects.filter(condition, domain__host=host, domain__missing_since=None)
     cards = found.select_related("domain").order_by("domain__name", "mac")
     return list({(card.domain_id, card.mac): card for card in cards}.values())
 

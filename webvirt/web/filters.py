@@ -27,7 +27,7 @@ class FilterLine:
 
 def lines_of(found: QuerySet[Filter]) -> list[FilterLine]:
     filters = list(found.order_by("host__name", "name"))
-    through = CardUse.objects.filter(domain__forgotten_at=None).exclude(filter="").order_by()
+    through = CardUse.objects.filter(domain__missing_since=None).exclude(filter="").order_by()
     counted = through.values_list("domain__host", "filter").annotate(n=Count("mac", distinct=True))
     cards = {(host, name): number for host, name, number in counted}
     return [FilterLine(row, cards.get((row.host_id, row.name), 0)) for row in filters]
@@ -42,7 +42,7 @@ def find(access: Access, pk: int) -> Filter:
 def one(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     found = find(access, pk)
     others = dict(access.filters().filter(host=found.host_id).values_list("name", "pk"))
-    context = header(request, access, found, "overview") | {
+    context = header(request, access, found, "overview", f"/hosts/{found.host_id}/networks/") | {
         "filter": found,
         "references": [(name, others.get(name)) for name in dict.fromkeys(found.references)],
         "cards": uses.cards_through(found),

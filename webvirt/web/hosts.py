@@ -14,7 +14,7 @@ from webvirt.services import operations
 from webvirt.services.access import Access
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.subjects import name_of
-from webvirt.web import answers, domains, filters, pools, secrets
+from webvirt.web import answers, domains, filters, kinds, pools, secrets
 from webvirt.web import devices as hardware
 from webvirt.web import networks as virtual
 from webvirt.web.actor import actor_of
@@ -95,10 +95,11 @@ def storage(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
 def networks(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     host = find(access, pk)
     lines = virtual.lines_of(access.networks().filter(host=host))
+    interfaces = [one | {"kind": kinds.interface(one["kind"])} for one in host.interfaces]
     context = {
         "lines": lines,
         "filters": filters.lines_of(access.filters().filter(host=host)),
-        "interfaces": host.interfaces,
+        "interfaces": interfaces,
     }
     return render(request, "hosts/networks.html", header(request, access, host, "networks") | context)
 

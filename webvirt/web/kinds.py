@@ -7,6 +7,9 @@ from django.utils.translation import gettext_lazy
 
 from webvirt.hypervisor.types import Forward, PoolType, SecretUsage
 
+NEARLY_FULL = 85
+"""Per cent of a pool from which on we warn."""
+
 POOL_TYPES = {
     PoolType.DIR: gettext_lazy("Folder"),
     PoolType.FS: gettext_lazy("File system"),
@@ -41,6 +44,16 @@ SECRET_USAGES = {
 }
 
 
+INTERFACES = {
+    "ethernet": gettext_lazy("Ethernet"),
+    "bridge": gettext_lazy("Bridge"),
+    "bond": gettext_lazy("Bond"),
+    "vlan": gettext_lazy("VLAN"),
+    "tap": gettext_lazy("a machine's own"),
+    "other": gettext_lazy("other"),
+}
+
+
 def pool_type(kind: str) -> str:
     """A type in words; one that we cannot make keeps libvirt's name."""
     return str(POOL_TYPES[PoolType(kind)]) if kind in set(PoolType) else kind
@@ -60,6 +73,11 @@ def pool_types() -> list[tuple[str, str, str]]:
         PoolType.GLUSTER: _("Each volume is a file on a Gluster volume."),
     }
     return [(kind.value, str(label), texts[kind]) for kind, label in POOL_TYPES.items()]
+
+
+def interface(kind: str) -> str:
+    """A kind of the host's own interfaces in words."""
+    return str(INTERFACES.get(kind, kind))
 
 
 def forward(mode: str) -> str:

@@ -41,7 +41,7 @@ class NetworkLine:
 
 def lines_of(found: QuerySet[Network]) -> list[NetworkLine]:
     networks = list(found.order_by("host__name", "name"))
-    plugged = CardUse.objects.filter(type="network", domain__forgotten_at=None).order_by()
+    plugged = CardUse.objects.filter(type="network", domain__missing_since=None).order_by()
     counted = plugged.values_list("domain__host", "source").annotate(n=Count("mac", distinct=True))
     cards = {(host, name): number for host, name, number in counted}
     return [NetworkLine(network, cards.get((network.host_id, network.name), 0)) for network in networks]
@@ -75,7 +75,7 @@ def network(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     found = find(access, pk)
     cards = uses.cards_on(found)
     known = {row.pk for row in access.domains().filter(host=found.host_id).only("pk", "host")}
-    context = header(request, access, found, "overview") | {
+    context = header(request, access, found, "overview", "/networks/") | {
         "network": found,
         "kind": forward(found.forward),
         "info": found.live or found.info,
@@ -104,7 +104,10 @@ def kept_addresses(network: Network) -> list[dict[str, Any]]:
 def definition(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     found = find(access, pk)
     which = "live" if request.GET.get("which") == "live" and found.live_xml else "inactive"
-    context = header(request, access, found, "definition") | {"network": found, "kind": forward(found.forward)}
+    context = header(request, access, found, "definition", "/networks/") | {
+        "network": found,
+        "kind": forward(found.forward),
+    }
     return render(request, "networks/definition.html", context | {"which": which})
 
 
@@ -112,7 +115,7 @@ def definition(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
 @signed_in
 def log(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     found = find(access, pk)
-    context = header(request, access, found, "log") | {"network": found, "kind": forward(found.forward)}
+    context = header(request, access, found, "log", "/networks/") | {"network": found, "kind": forward(found.forward)}
     return render(request, "networks/log.html", context | operations_page(request, found))
 
 

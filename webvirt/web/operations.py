@@ -113,13 +113,14 @@ def may_repeat(access: Access, operation: Operation, verb: Verb | None) -> bool:
     """Whether "try again" makes sense: it failed, needs nothing typed, and is still allowed."""
     if verb is None or operation.state not in (OperationState.FAILED, OperationState.CANCELLED):
         return False
-    if operation.parameters or not verb.on or operation.host.removed_at:
+    if operation.parameters or not verb.on or verb.by_name or not knows_target(access, operation):
         return False
     return access.may(verb, operation.domain or operation.host)
 
 
 def knows_target(access: Access, operation: Operation) -> bool:
-    return access.role_on(operation.domain or operation.host) is not None and operation.host.removed_at is None
+    noun, _colon, pk = operation.subject.partition(":")
+    return access.one(noun, int(pk)) is not None
 
 
 @require_POST

@@ -7,17 +7,18 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count, Sum
+from django.db.models import Count, F, Sum
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from webvirt.models import ACTIVE, Domain, Host, HostState, Operation, OperationState, Status
+from webvirt.models import ACTIVE, Domain, Host, HostState, Operation, OperationState, Pool, PoolStatus, Status
 from webvirt.services.access import Access
 from webvirt.services.disclosure import error_for
 from webvirt.web.domains import STATES
 from webvirt.web.guards import signed_in
+from webvirt.web.kinds import NEARLY_FULL
 
 ATTENTION = timedelta(days=1)
 BUSIEST = 8
@@ -131,9 +132,18 @@ def attention(access: Access, cards: list[HostCard]) -> dict[str, list[Any]]:
         "hosts": [card.host for card in cards if card.host.state in (HostState.DOWN, HostState.REFUSED)],
         "domains": list(access.domains().filter(STATES["trouble"]).order_by("name")[:SHOWN]),
         "silent": list(access.domains().filter(not_responding_since__isnull=False).order_by("name")[:SHOWN]),
+        "pools": nearly_full(access),
         "failed": failures[:FAILURES],
         "more": failures[FAILURES:],
     }
+
+
+def nearly_full(access: Access) -> list[Pool]:
+    """Pools that run out of room, the fullest first: machines on them pause when their disks can grow no more."""
+    taken = F("capacity") - F("available")
+    found = access.pools().filter(capacity__gt=0).exclude(status=PoolStatus.INACTIVE)
+    full = found.annotate(taken=100 * taken / F("capacity")).filter(taken__gte=NEARLY_FULL)
+    return list(full.order_by("-taken", "name")[:SHOWN])
 
 
 def latest_failures(failed: list[Operation]) -> list[Operation]:

@@ -17,13 +17,11 @@ from webvirt.services.catalogue import BY_KIND
 from webvirt.services.subjects import Subject, name_of
 from webvirt.web.context import hosts_for, under_way_for
 from webvirt.web.guards import signed_in
-from webvirt.web.kinds import pool_type
+from webvirt.web.kinds import NEARLY_FULL, pool_type
 from webvirt.web.lists import Query, query_of, slice_of
 from webvirt.web.offers import offers
 from webvirt.web.verbs import perform
 
-NEARLY_FULL = 85
-"""Per cent of a pool from which on we warn."""
 VOLUME_ORDERS = {
     "name": ("name", "pk"),
     "-name": ("-name", "-pk"),
@@ -85,11 +83,12 @@ def filtered(found: QuerySet[Pool], query: Query) -> QuerySet[Pool]:
     return found
 
 
-def header(request: HttpRequest, access: Access, subject: Subject, tab: str) -> dict[str, Any]:
-    """What every tab of a pool, a volume or a network shows above itself."""
+def header(request: HttpRequest, access: Access, subject: Subject, tab: str, above: str) -> dict[str, Any]:
+    """What every tab of a pool, a volume or a network shows above itself; `above` is where to go when it is gone."""
     name = name_of(subject)
     busy = next((one for one in under_way_for(request, access) if one.subject == name and one.exclusive), None)
-    return {"subject": subject, "name": name, "tab": tab, "busy": busy, "offers": offers(access, subject, busy)}
+    found = offers(access, subject, busy)
+    return {"subject": subject, "name": name, "tab": tab, "above": above, "busy": busy, "offers": found}
 
 
 def find_pool(access: Access, pk: int) -> Pool:
@@ -107,7 +106,7 @@ def pool(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
         volumes = volumes.filter(name__icontains=text)
     part = slice_of(query, volumes.count())
     rows = list(volumes.order_by(*VOLUME_ORDERS.get(query.get("sort"), ("name", "pk")))[part.start :][: part.size])
-    context = header(request, access, found, "volumes") | {
+    context = header(request, access, found, "volumes", "/pools/") | {
         "pool": found,
         "kind": pool_type(found.type),
         "query": query,
@@ -125,7 +124,7 @@ def users_of(pool: Pool, volumes: list[Volume]) -> dict[int, list[str]]:
     by_name = {volume.name: volume.pk for volume in volumes}
     found: dict[int, list[str]] = {volume.pk: [] for volume in volumes}
     # Both are looked up, since a disk may be named either way.
-    here = DiskUse.objects.filter(domain__host=pool.host_id, domain__forgotten_at=None)
+    here = DiskUse.objects.filter(domain__host=pool.host_id, domain__missing_since=None)
     at_path = here.filter(path__in=list(by_path)).values_list("path", "domain__name")
     named = here.filter(pool=pool.name, volume__in=list(by_name)).values_list("volume", "domain__name")
     based = Volume.objects.filter(pool__host=pool.host_id, backing_path__in=list(by_path), missing_since=None)
@@ -141,7 +140,7 @@ def users_of(pool: Pool, volumes: list[Volume]) -> dict[int, list[str]]:
 @signed_in
 def definition(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     found = find_pool(access, pk)
-    context = header(request, access, found, "definition") | {"pool": found, "kind": pool_type(found.type)}
+    context = header(request, access, found, "definition", "/pools/") | {"pool": found, "kind": pool_type(found.type)}
     return render(request, "pools/definition.html", context)
 
 
@@ -149,7 +148,7 @@ def definition(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
 @signed_in
 def log(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     found = find_pool(access, pk)
-    context = header(request, access, found, "log") | {"pool": found, "kind": pool_type(found.type)}
+    context = header(request, access, found, "log", "/pools/") | {"pool": found, "kind": pool_type(found.type)}
     return render(request, "pools/log.html", context | operations_page(request, found))
 
 
@@ -181,7 +180,7 @@ def find_volume(access: Access, pk: int) -> Volume:
 @signed_in
 def volume(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     found = find_volume(access, pk)
-    context = header(request, access, found, "overview") | {
+    context = header(request, access, found, "overview", f"/pools/{found.pool_id}/") | {
         "volume": found,
         "uses": uses.uses_of(found),
         "chain": uses.chain_of(found),

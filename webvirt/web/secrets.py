@@ -41,7 +41,7 @@ def find(access: Access, pk: int) -> Secret:
 @signed_in
 def one(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     found = find(access, pk)
-    context = header(request, access, found, "overview") | {
+    context = header(request, access, found, "overview", f"/hosts/{found.host_id}/storage/") | {
         "secret": found,
         "kind": secret_usage(found.usage),
         "pools": uses.pools_with(found),

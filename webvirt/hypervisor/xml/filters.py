@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from copy import deepcopy
+from dataclasses import dataclass
 
 from lxml import etree
 
@@ -50,23 +52,47 @@ def checked_filter(xml: str, before: FilterInfo | None) -> str:
     return as_text(root)
 
 
-def interface_with_filter(domain_xml: str, mac: str, name: str) -> str:
-    """A guest's card with that filter, "" for none, as XML of its own; the rest of it stays. Raises NotFound."""
+@dataclass(frozen=True)
+class CardChange:
+    """A guest's network card as it is, the same with its cable out, and as it shall be; each is XML of its own.
+
+    `swaps` says that one filter takes the place of another while the card has its cable in.
+    """
+
+    before: str
+    unplugged: str
+    after: str
+    swaps: bool
+
+
+def card_with_filter(domain_xml: str, mac: str, name: str) -> CardChange:
+    """What gives a guest's card that filter, "" for none; the rest of it stays. Raises NotFound."""
     root = root_of(domain_xml, "domain")
-    for interface in root.iterfind("devices/interface"):
-        if attribute(interface, "mac", "address").lower() == mac.lower():
-            set_filter(interface, name)
-            return as_text(interface)
+    for card in root.iterfind("devices/interface"):
+        if attribute(card, "mac", "address").lower() == mac.lower():
+            return change_of(card, name)
     raise NotFound("The machine has no network card of that MAC address.")
 
 
-def set_filter(interface: Element, name: str) -> None:
+def change_of(card: Element, name: str) -> CardChange:
+    is_in = attribute(card, "link", "state") != "down"
+    swaps = is_in and bool(name) and attribute(card, "filterref", "filter") not in ("", name)
+    unplugged, after = deepcopy(card), deepcopy(card)
+    link = unplugged.find("link")
+    if link is None:
+        link = etree.SubElement(unplugged, "link")
+    link.set("state", "down")
+    set_filter(after, name)
+    return CardChange(as_text(card), as_text(unplugged), as_text(after), swaps)
+
+
+def set_filter(card: Element, name: str) -> None:
     """What a filter is told of the card, such as its addresses, is kept for the next filter."""
-    reference = interface.find("filterref")
+    reference = card.find("filterref")
     if not name:
         if reference is not None:
-            interface.remove(reference)
+            card.remove(reference)
         return
     if reference is None:
-        reference = etree.SubElement(interface, "filterref")
+        reference = etree.SubElement(card, "filterref")
     reference.set("filter", name)

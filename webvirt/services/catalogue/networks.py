@@ -45,6 +45,12 @@ class LeaseSpec(Spec):
     name: Text = ""
     duid: Text = ""
 
+    @model_validator(mode="after")
+    def possible(self) -> Self:
+        if not self.address or not (self.mac or self.name or self.duid):
+            raise ValueError("an address needs the card, the name or the DUID that it is kept for")
+        return self
+
     @property
     def lease(self) -> StaticLease:
         return StaticLease(self.mac, self.address, self.name, self.duid)

@@ -327,7 +327,6 @@ ON_VOLUMES = (
         danger=_("What it holds is lost."),
         forbids=uses.volume_in_use,
         by_name=True,
-        bulk=True,
     ),
 )
 

@@ -27,6 +27,7 @@ from webvirt.services.inventory.storage import (
     reconcile_volumes,
     remember_pool,
     remember_volumes,
+    volume_is_removed,
     volume_is_whole,
 )
 
@@ -55,5 +56,6 @@ __all__ = [
     "remember_trial",
     "remember_usage",
     "remember_volumes",
+    "volume_is_removed",
     "volume_is_whole",
 ]

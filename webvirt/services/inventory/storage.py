@@ -96,6 +96,13 @@ def volume_is_whole(pool: Pool, name: str, operation: Operation) -> None:
             bus.announce([f"pool:{pool.pk}", f"volume:{row.pk}"])
 
 
+def volume_is_removed(volume: Volume) -> None:
+    """What was left half made is gone from its host."""
+    with transaction.atomic():
+        Volume.objects.filter(pk=volume.pk).update(making=None, missing_since=timezone.now())
+        bus.announce([f"pool:{volume.pool_id}", f"volume:{volume.pk}", "pools"])
+
+
 def left_half_made(pool: Pool) -> list[Volume]:
     """The volumes whose making ended badly, and that nobody has removed yet."""
     ended = [state for state in OperationState if state not in (*ACTIVE_STATES, OperationState.SUCCEEDED)]

@@ -86,8 +86,8 @@ def undefine(context: Context) -> Result:
 
 RUNNERS: dict[str, Callable[[Context], Result]] = {
     "network.create": create,
-    "network.start": on_network(NetworkCalls.start),
-    "network.stop": on_network(NetworkCalls.stop),
+    "network.start": on_network(lambda networks, uuid: networks.start(uuid)),
+    "network.stop": on_network(lambda networks, uuid: networks.stop(uuid)),
     "network.autostart": autostart,
     "network.edit": edit,
     "network.keep_address": keep_address,

@@ -34,8 +34,9 @@ def on_pool(call: Callable[[StorageCalls, str], None]) -> Callable[[Context], Re
 def look_at_pools(context: Context) -> None:
     """Read the host's pools once more, and the volumes of the one that this is about."""
     calls, host = context.connection.storage, context.operation.host
-    changed = inventory.reconcile_pools(host, calls.list())
-    for uuid in changed:
+    lines = calls.list()
+    changed = inventory.reconcile_pools(host, lines)
+    for uuid in changed & {line.uuid for line in lines}:
         inventory.remember_pool(host, calls.read(uuid))
     if context.operation.subject.startswith(("pool:", "volume:")):
         look_at_volumes(context, context.pool)
@@ -221,12 +222,12 @@ def delete_volume(context: Context) -> Result:
 
 RUNNERS: dict[str, Callable[[Context], Result]] = {
     "pool.create": create_pool,
-    "pool.start": on_pool(StorageCalls.start),
-    "pool.refresh": on_pool(StorageCalls.refresh),
-    "pool.build": on_pool(StorageCalls.build),
+    "pool.start": on_pool(lambda storage, uuid: storage.start(uuid)),
+    "pool.refresh": on_pool(lambda storage, uuid: storage.refresh(uuid)),
+    "pool.build": on_pool(lambda storage, uuid: storage.build(uuid)),
     "pool.stop": stop_pool,
     "pool.autostart": autostart_pool,
-    "pool.undefine": on_pool(StorageCalls.undefine),
+    "pool.undefine": on_pool(lambda storage, uuid: storage.undefine(uuid)),
     "pool.delete": delete_pool,
     "volume.create": create_volume,
     "volume.clone": clone_volume,

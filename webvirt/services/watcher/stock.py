@@ -103,7 +103,8 @@ class Stock:
 
     def pools(self) -> None:
         calls = self.connection.storage
-        changed = inventory.reconcile_pools(self.host, in_time(calls.list, DEADLINE_SECONDS))
+        lines = in_time(calls.list, DEADLINE_SECONDS)
+        changed = inventory.reconcile_pools(self.host, lines) & {line.uuid for line in lines}
         unread = Pool.objects.filter(host=self.host, missing_since=None, xml="").values_list("uuid", flat=True)
         for uuid in {*changed, *unread}:
             self.while_it_is_there(partial(self.definition, uuid))
@@ -141,19 +142,21 @@ class Stock:
         """
         for volume in inventory.left_half_made(pool):
             assert volume.making is not None
+            begun = (volume.making.started_at or volume.making.created_at).timestamp()
             try:
-                info = self.connection.storage.volume(pool.uuid, volume.name)
-                begun = (volume.making.started_at or volume.making.created_at).timestamp()
-                if info.modified_at is None or info.modified_at >= begun - CLOCKS_APART_SECONDS:
-                    log.info("%s: removing %s, left half made", self.host.name, volume.name)
-                    self.connection.storage.delete_volume(pool.uuid, volume.name)
-            except NotFound:
-                pass
+                changed = self.connection.storage.volume(pool.uuid, volume.name).modified_at
+                if changed is not None and changed < begun - CLOCKS_APART_SECONDS:
+                    inventory.volume_is_whole(pool, volume.name, volume.making)
+                    continue
+                log.info("%s: removing %s, left half made", self.host.name, volume.name)
+                self.connection.storage.delete_volume(pool.uuid, volume.name)
             except WrongState as error:
                 # libvirt still makes it: the next look finds it whole, and removes it.
                 log.debug("%s: %s", self.host.name, error)
                 continue
-            inventory.volume_is_whole(pool, volume.name, volume.making)
+            except NotFound:
+                pass
+            inventory.volume_is_removed(volume)
 
     def while_it_is_there(self, step: Callable[[], None]) -> None:
         """Do something with one object; that it went meanwhile, the list says."""
@@ -179,10 +182,10 @@ class Stock:
         inventory.reconcile_filters(self.host, in_time(self.connection.filters.list, DEADLINE_SECONDS))
 
     def networks(self) -> None:
-        changed = inventory.reconcile_networks(self.host, in_time(self.connection.networks.list, DEADLINE_SECONDS))
+        inventory.reconcile_networks(self.host, in_time(self.connection.networks.list, DEADLINE_SECONDS))
         here = Network.objects.filter(host=self.host, missing_since=None)
         # What is edited in place sends no event before libvirt 9.8, so each is read again: there are few.
-        for uuid in {*changed, *here.values_list("uuid", flat=True)}:
+        for uuid in here.values_list("uuid", flat=True):
             self.while_it_is_there(partial(self.network, uuid))
         for uuid in here.filter(status=NetworkStatus.ACTIVE).values_list("uuid", flat=True):
             self.while_it_is_there(partial(self.optional, partial(self.leases, uuid)))
