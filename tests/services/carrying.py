@@ -25,7 +25,7 @@ class Worker:
         assert fresh is not None
         return operations.submit(self.actor, BY_KIND[kind], fresh, parameters)
 
-    def run(self, operation: Operation) -> Operation:
+    def carry_out(self, operation: Operation) -> Operation:
         claimed = operations.claim(operation.pk)
         assert claimed is not None
         # Without the thread of the heartbeat, which a test's transaction would keep waiting.
@@ -35,7 +35,7 @@ class Worker:
 
     def do(self, kind: str, target: Subject, **parameters: Any) -> Operation:
         """Ask for it and carry it out."""
-        return self.run(self.ask(kind, target, **parameters))
+        return self.carry_out(self.ask(kind, target, **parameters))
 
 
 class WorkerOnFake(Worker):

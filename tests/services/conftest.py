@@ -1,10 +1,9 @@
-"""A host in memory behind the rows of the cast with operations carried out at once, and a Redis of the test's own."""
+"""A host in memory behind the rows of the cast, with operations carried out on it at once, and a Redis of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 import redis
@@ -13,13 +12,12 @@ from django.conf import settings
 from tests.fakes import FakeConnection
 from tests.people import Cast
 from tests.realtime.conftest import RedisServer, redis_server
+from tests.services.carrying import Worker
 from webvirt import bus
 from webvirt.hypervisor.types import VolumeInfo
-from webvirt.models import Operation, Origin, Pool, Volume
-from webvirt.services import inventory, operations, runners
-from webvirt.services.catalogue import BY_KIND
+from webvirt.models import Pool, Volume
+from webvirt.services import inventory, operations
 from webvirt.services.runners import context
-from webvirt.services.subjects import Subject
 from webvirt.services.watcher.stock import Stock
 
 __all__ = ["redis_server"]
@@ -31,13 +29,16 @@ IMAGE = VolumeInfo(
 
 
 @dataclass
-class FakeHost:
+class FakeHost(Worker):
     """The cast's host as it really is, so to speak; `stock` is the watcher's look at it."""
 
     cast: Cast
     connection: FakeConnection
     stock: Stock
     uuid: str = ""
+
+    def __post_init__(self) -> None:
+        super().__init__(self.cast.administrator)
 
     @property
     def pool(self) -> Pool:
@@ -49,19 +50,6 @@ class FakeHost:
     def names(self) -> list[str]:
         """The volumes that pages show."""
         return list(Volume.objects.filter(pool=self.pool, missing_since=None).values_list("name", flat=True))
-
-    def ask(self, kind: str, subject: Subject, **parameters: Any) -> Operation:
-        actor = operations.Actor(self.cast.administrator, Origin.PAGE)
-        return operations.submit(actor, BY_KIND[kind], subject, parameters)
-
-    def do(self, kind: str, subject: Subject, **parameters: Any) -> Operation:
-        """Ask, and carry it out."""
-        return self.carry_out(self.ask(kind, subject, **parameters))
-
-    def carry_out(self, operation: Operation) -> Operation:
-        runners.run(operation.pk)
-        operation.refresh_from_db()
-        return operation
 
 
 @pytest.fixture

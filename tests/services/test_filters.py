@@ -156,7 +156,7 @@ def test_one_in_use_is_not_deleted_and_the_users_are_named(cast: Cast, worker: W
 def test_one_that_came_into_use_while_it_waited_is_not_deleted(cast: Cast, worker: WorkerOnFake) -> None:
     operation = worker.ask("filter.undefine", cast.filter)
     plug(cast.domain, "no-mail")
-    assert worker.run(operation).state == OperationState.FAILED
+    assert worker.carry_out(operation).state == OperationState.FAILED
     assert cast.domain.name in operation.error
     assert cast.filter.uuid in worker.host.filters.known
 

@@ -63,7 +63,7 @@ def test_a_value_is_handed_on_and_then_nowhere(
     (key,) = store.keys()
     assert VALUE in str(store.get(key))
     assert 0 < store.ttl(key) <= hidden.KEPT_SECONDS
-    worker.run(operation)
+    worker.carry_out(operation)
     assert operation.state == OperationState.SUCCEEDED, operation.error
     assert VALUE.encode() in worker.host.secrets.values.values()
     told = Caller(cast.administrator).get(f"/operations/{operation.pk}").content.decode()
@@ -76,7 +76,7 @@ def test_a_value_is_handed_on_and_then_nowhere(
 
 def test_a_value_in_base64_is_handed_on_as_bytes(cast: Cast, worker: WorkerOnFake) -> None:
     data = bytes(range(256))
-    operation = worker.run(new(worker, cast, value=base64.b64encode(data).decode(), base64=True))
+    operation = worker.carry_out(new(worker, cast, value=base64.b64encode(data).decode(), base64=True))
     assert operation.state == OperationState.SUCCEEDED, operation.error
     assert data in worker.host.secrets.values.values()
 
@@ -84,7 +84,7 @@ def test_a_value_in_base64_is_handed_on_as_bytes(cast: Cast, worker: WorkerOnFak
 def test_a_value_that_is_kept_no_longer_fails_and_says_so(cast: Cast, worker: WorkerOnFake, store: redis.Redis) -> None:
     operation = new(worker, cast)
     store.flushall()
-    worker.run(operation)
+    worker.carry_out(operation)
     assert operation.state == OperationState.FAILED
     assert "not kept any longer" in operation.error
     assert "again" in operation.remedy
@@ -134,7 +134,7 @@ def test_what_cannot_be_is_refused_without_repeating_the_value(
 
 
 def test_one_that_is_made_is_known_at_once(cast: Cast, worker: WorkerOnFake) -> None:
-    operation = worker.run(new(worker, cast, description="of the backup"))
+    operation = worker.carry_out(new(worker, cast, description="of the backup"))
     assert operation.result == {"secret": "client.backup"}
     made = Secret.objects.get(name="client.backup")
     assert (made.usage, made.description, made.private) == ("ceph", "of the backup", True)

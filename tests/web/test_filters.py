@@ -36,3 +36,9 @@ def test_deleting_leads_to_the_hosts_networks(cast: Cast, enter: Enter) -> None:
     form = {"confirm": cast.filter.name, "sure": "1"}
     answer = enter("administrator").post(f"/filters/{cast.filter.pk}/undefine/", form)
     assert answer.headers["Location"] == f"/hosts/{cast.host.pk}/networks/"
+
+
+def test_what_is_too_long_is_not_compared(cast: Cast, enter: Enter) -> None:
+    form = {"xml": "<filter name='no-mail'>" + "\n" * 2000 + "</filter>", "plan": "1"}
+    answer = enter("administrator").post(f"/filters/{cast.filter.pk}/edit/", form, headers=JSON)
+    assert answer.json()["diff"] == ["@ Too long to be compared."]
