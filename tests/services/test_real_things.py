@@ -75,10 +75,10 @@ def test_a_filter_is_made_changed_put_before_a_card_and_deleted(
     assert operation.state == OperationState.SUCCEEDED, operation.error
     assert CardUse.objects.get(domain=domain).filter == NAME
     assert f"<filterref filter='{NAME}'/>" in raw.lookupByName(NAME).XMLDesc()
-    edit = worker.do("filter.edit", row, xml=row.xml.replace("25", "26"))
+    edit = worker.do("filter.edit", row, xml=row.xml.replace("='25'", "='26'"))
     assert edit.state == OperationState.SUCCEEDED, edit.error
     row.refresh_from_db()
-    assert "26" in row.xml
+    assert "='26'" in row.xml
     with pytest.raises(operations.NotNow):
         worker.ask("filter.undefine", row)
     assert worker.do("domain.set_filter", domain, mac=MAC).state == OperationState.SUCCEEDED
