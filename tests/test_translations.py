@@ -25,11 +25,11 @@ from jinja2 import Environment
 from jinja2.ext import extract_from_ast
 
 from tests.home import HOME
-from tests.people import Cast, make_host, make_network, make_pool, make_volume
+from tests.people import Cast, make_filter, make_host, make_network, make_pool, make_secret, make_volume
 from tests.seed import FAILURE, seed
 from webvirt.hypervisor.devices import GUESTS_OWN, IS_PORT, IS_WIRELESS, LOOPBACK
 from webvirt.hypervisor.pool_rules import PARTS as PARTS_OF_POOLS
-from webvirt.hypervisor.types import NetworkInfo, Transport
+from webvirt.hypervisor.types import NetworkInfo, SecretUsage, Transport
 from webvirt.models import (
     TRANSPORT_LABELS,
     ApiToken,
@@ -37,8 +37,10 @@ from webvirt.models import (
     ConsoleMode,
     ConsoleSession,
     Definition,
+    DeviceList,
     Domain,
     EndReason,
+    Filter,
     Grant,
     Host,
     HostState,
@@ -50,6 +52,7 @@ from webvirt.models import (
     Pool,
     PoolStatus,
     Role,
+    Secret,
     Status,
     Theme,
     User,
@@ -75,14 +78,28 @@ from webvirt.services.phrases import (
 )
 from webvirt.services.subjects import Subject, name_of
 from webvirt.web.checks import LABELS
-from webvirt.web.kinds import FORWARDS, POOL_TYPES
+from webvirt.web.forms.filters import EXAMPLE
+from webvirt.web.kinds import FORWARDS, POOL_TYPES, SECRET_USAGES
 
 ROOT = Path(settings.BASE_DIR)
 CATALOGUES = Path("webvirt/locale/zh_Hans/LC_MESSAGES")
 DOMAINS = ("django", "djangojs")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 HOLE = re.compile(r"%(?:\(\w+\))?[a-z]")
-SAME = {"SSH", "TLS", "API", "TPM", "IOMMU", "CD/DVD", "NAT", "libvirt", "libvirt %(version)s", "%(n)s vCPU"}
+SAME = {
+    "SSH",
+    "TLS",
+    "API",
+    "TPM",
+    "IOMMU",
+    "CD/DVD",
+    "NAT",
+    "Ceph",
+    "iSCSI",
+    "libvirt",
+    "libvirt %(version)s",
+    "%(n)s vCPU",
+}
 """What is the same in both languages."""
 
 
@@ -311,6 +328,12 @@ def test_a_kept_sentence_is_said_in_the_readers_language() -> None:
         assert said("It cannot be done any more: it is a disk of a, b and 3 more.") == (
             "现已无法执行：它是以下虚拟机的磁盘：a, b 等，另有 3 个。"
         )
+        assert said("It cannot be done any more: cards of a, b and 3 more go through it.") == (
+            "现已无法执行：有虚拟机的网卡使用它：a, b 等，另有 3 个。"
+        )
+        assert said("It cannot be done any more: fast signs in with it.") == "现已无法执行：有存储池用它登录：fast。"
+        assert said("The value that was entered is not kept any longer.") == "所输入的值已不再保留。"
+        assert said("Not a filter: the XML begins with <pool>.") == "不是 <filter> 定义：XML 以 <pool> 开头。"
         assert said(FAILURE) == FAILURE
         assert said("") == ""
     with translation.override("en"):
@@ -337,7 +360,7 @@ def labels() -> Iterator[object]:
         EndReason,
     ):
         yield from (choice.label for choice in choices)
-    for table in (TRANSPORT_LABELS, POOL_TYPES, FORWARDS):
+    for table in (TRANSPORT_LABELS, POOL_TYPES, FORWARDS, SECRET_USAGES):
         yield from table.values()
     yield from LABELS.values()
 
@@ -391,6 +414,25 @@ def test_every_label_is_translated() -> None:
         ("network.create", {"name": "a", "addresses": [{"address": "a", "prefix": 24}]}),
         ("network.create", {"name": "a", "addresses": [{"address": "192.0.2.1", "prefix": 24, "ranges": [{}]}]}),
         ("network.create", {"name": "a", "dns_hosts": [{"address": "192.0.2.1", "names": []}]}),
+        ("filter.create", {"xml": ""}),
+        ("filter.create", {"xml": "x" * 65_537}),
+        ("filter.create", {"xml": "<filter"}),
+        ("filter.create", {"xml": "<pool/>"}),
+        ("filter.create", {"xml": "<!DOCTYPE a><filter name='a'/>"}),
+        ("filter.create", {"xml": "<filter/>"}),
+        ("filter.edit", {"xml": "<filter name='a'/>\x01"}),
+        ("filter.edit", {"xml": "<filter name='a'/>", "seen": "a\nb"}),
+        ("domain.set_filter", {"mac": "x"}),
+        ("domain.set_filter", {"mac": "52:54:00:00:00:07", "filter": "x" * 256}),
+        ("secret.create", {"usage": "pigeon", "value": "a"}),
+        ("secret.create", {"usage": "ceph", "value": "a"}),
+        ("secret.create", {"usage": "none", "usage_id": "a", "value": "a"}),
+        ("secret.create", {"usage": "volume", "usage_id": "a", "value": "a"}),
+        ("secret.create", {"usage": "ceph", "usage_id": "a ", "value": "a"}),
+        ("secret.create", {"usage": "ceph", "usage_id": "a", "value": "a", "ephemeral": "perhaps"}),
+        ("secret.set_value", {"value": ""}),
+        ("secret.set_value", {"value": "x" * 8193}),
+        ("secret.set_value", {"value": "a", "base64": True}),
     ],
 )
 def test_what_is_wrong_with_a_field_is_said_in_the_readers_language(kind: str, given: dict[str, Any]) -> None:
@@ -404,9 +446,9 @@ def test_what_is_wrong_with_a_field_is_said_in_the_readers_language(kind: str, g
 
 TERMS = """
     webvirt libvirt libvirtd virsh QEMU KVM Linux Redis Windows WEBVIRT_PUBLIC_URL known_hosts
-    CPU vCPU VNC UUID IP IPv MAC SSH TLS TCP DNS DHCP DUID ARP XML API PCI Express UEFI EFI BIOS TPM IOMMU USB ISO UTC
-    CD DVD VT AMD Vi SVM svm vmx Intel KiB MiB GiB TiB PiB SHA JavaScript
-    NFS CIFS LVM iSCSI iqn Ceph RBD ZFS Gluster ext nfs gpt srv dev sdb fd qcow raw qemu img convert
+    CPU vCPU VNC ID UUID IP IPv MAC SSH TLS TCP DNS DHCP DUID ARP XML API PCI Express UEFI EFI BIOS TPM IOMMU USB ISO
+    UTC CD DVD VT AMD Vi SVM svm vmx Intel KiB MiB GiB TiB PiB SHA Base JavaScript
+    NFS CIFS LVM LUKS SCSI iSCSI iqn Ceph RBD ZFS Gluster ext nfs gpt srv dev sdb fd qcow raw qemu img convert
     NAT MTU VLAN VEPA SR IOV VF macvtap Open vSwitch openvswitch
     Ctrl Alt Del Tab Esc Enter Backspace SysRq Shift Super
     English
@@ -424,8 +466,9 @@ VERBATIM = (
     "systemctl start ssh",
     "/dev/kvm",
     "vm1.example.org",
+    EXAMPLE.strip(),
 )
-"""libvirt's own sentences, and commands."""
+"""libvirt's own sentences, commands and XML."""
 SEARCH = re.compile(r"-?\b(tag|state|host):\w*")
 """How one searches, in any language."""
 SHOWN = ("placeholder", "title", "aria-label", "alt", "data-verb", "data-danger", "data-bulk-verb")
@@ -461,6 +504,9 @@ def data() -> list[str]:
         [path.rpartition("/")[2] for path in Volume.objects.values_list("backing_path", flat=True)],
         list(Network.objects.values_list("name", "bridge", "info", "live", "leases")),
         list(CardUse.objects.values_list("mac", "source")),
+        list(Filter.objects.values_list("name", "chain", "references", "xml")),
+        list(Secret.objects.values_list("name", "usage_id", "description")),
+        list(DeviceList.objects.values_list("devices", flat=True)),
         list(Domain.objects.values_list("name", "title", "description")),
         [tag for domain in Domain.objects.all() for tag in domain.tags],
         list(Definition.objects.values_list("inactive", "live", "addresses")),
@@ -600,11 +646,51 @@ def furnish(cast: Cast) -> None:
     Network.objects.filter(pk=cast.network.pk).update(
         info=cast.network.info | {"addresses": [address]} | more, live=cast.network.info | more, leases=taken
     )
+    furnish_with_filters_and_secrets(cast)
     add_operations(cast)
 
 
+def furnish_with_filters_and_secrets(cast: Cast) -> None:
+    """A filter that is used in both ways, one that takes in what is not there, and secrets of each kind."""
+    CardUse.objects.filter(domain=cast.domain).update(filter=cast.filter.name)
+    make_filter(cast.host, "careful", 2, chain="ipv4", priority=-700, rules=3, references=[cast.filter.name, "gone"])
+    make_filter(cast.host, "base", 3)
+    make_filter(cast.host, "strict", 4, references=["base"])
+    Pool.objects.filter(pk=cast.pool.pk).update(info=cast.pool.info | {"auth_secret": cast.secret.usage_id})
+    for number, usage in enumerate(SecretUsage, 2):
+        make_secret(cast.host, f"of-{usage}", number, usage=usage, private=False, ephemeral=True, description="night")
+    needed = Secret.objects.get(host=cast.host, usage=SecretUsage.VOLUME)
+    Definition.objects.create(domain=cast.other, inactive_xml=needed.uuid, read_at=timezone.now())
+
+
 def add_operations(cast: Cast) -> None:
-    """Operations on pools, volumes and networks: with all that they take, and with all that can go wrong."""
+    """Operations on all of these: with all that they take, and with all that can go wrong."""
+    record(cast, operations_on_storage_and_networks(cast))
+    record(cast, operations_on_filters_and_secrets(cast))
+    Volume.objects.filter(name="alone.qcow2").update(making=Operation.objects.filter(phase="copying").first())
+
+
+Asked = tuple[str, Subject, str, dict[str, Any]]
+"""The kind, the target and the state of an operation, and what else is known of it."""
+
+
+def record(cast: Cast, asked: Iterable[Asked]) -> None:
+    for kind, target, state, more in asked:
+        Operation.objects.create(
+            kind=kind,
+            state=state,
+            queue="slow",
+            actor="ada",
+            origin=Origin.PAGE,
+            subject=name_of(target),
+            host=cast.host,
+            target=target.name,
+            finished_at=None if state == OperationState.RUNNING else timezone.now(),
+            **more,
+        )
+
+
+def operations_on_storage_and_networks(cast: Cast) -> Iterator[Asked]:
     limits = {"average": 1000, "peak": 2000, "burst": 4000}
     range_of = {"start": "192.168.100.2", "end": "192.168.100.254"}
     lease = {"mac": "52:54:00:12:34:56", "address": "192.168.100.7", "name": "git", "duid": ""}
@@ -629,31 +715,45 @@ def add_operations(cast: Cast) -> None:
     }
     upload = {"name": "debian.iso", "size": 7, "sha256": "a" * 64}
     done, failed, running = OperationState.SUCCEEDED, OperationState.FAILED, OperationState.RUNNING
-    rows: list[tuple[str, Subject, str, dict[str, Any]]] = [
-        ("network.create", cast.host, done, {"parameters": network, "result": {"network": "lab"}}),
-        ("network.edit", cast.network, done, {"result": {"waiting": "mtu, addresses, portgroups, inbound"}}),
-        ("pool.create", cast.host, done, {"parameters": pool, "result": {"pool": "isos"}}),
-        ("volume.upload", cast.pool, done, {"parameters": upload, "result": {"volume": "debian.iso", "bytes": 7}}),
-        *(
-            ("volume.upload", cast.pool, running, {"parameters": upload, "phase": phase, "exclusive": False})
-            for phase in ("building", "copying", "checking", "writing to the host")
+    yield "network.create", cast.host, done, {"parameters": network, "result": {"network": "lab"}}
+    yield "network.edit", cast.network, done, {"result": {"waiting": "mtu, addresses, portgroups, inbound"}}
+    yield "pool.create", cast.host, done, {"parameters": pool, "result": {"pool": "isos"}}
+    yield "volume.upload", cast.pool, done, {"parameters": upload, "result": {"volume": "debian.iso", "bytes": 7}}
+    for phase in ("building", "copying", "checking", "writing to the host"):
+        yield "volume.upload", cast.pool, running, {"parameters": upload, "phase": phase, "exclusive": False}
+    for error, remedy in REFUSED:
+        yield "volume.upload", cast.pool, failed, {"error": error, "remedy": remedy}
+
+
+def operations_on_filters_and_secrets(cast: Cast) -> Iterator[Asked]:
+    value = {"value": "**********", "base64": True}
+    secret = {"usage": "ceph", "usage_id": "client.night", "description": "night", "ephemeral": True} | value
+    done, failed = OperationState.SUCCEEDED, OperationState.FAILED
+    assigned = {"mac": "52:54:00:00:00:07", "filter": "no-mail"}
+    yield "filter.create", cast.host, done, {"parameters": {"xml": EXAMPLE}, "result": {"filter": "no-outgoing-mail"}}
+    yield "filter.edit", cast.filter, done, {"parameters": {"xml": EXAMPLE, "seen": "0123abcd"}}
+    yield "domain.set_filter", cast.domain, done, {"parameters": assigned}
+    yield "secret.create", cast.host, done, {"parameters": secret, "result": {"secret": "client.night"}}
+    yield "secret.set_value", cast.secret, done, {"parameters": value}
+    for kind, target, error in (
+        ("filter.create", cast.host, "There is a filter of that name or uuid already: edit that one."),
+        ("filter.edit", cast.filter, "A filter keeps its name and its uuid: make a new one to have others."),
+        (
+            "filter.edit",
+            cast.filter,
+            "The filter was changed or taken away meanwhile: look at it again, then change it.",
         ),
-        *(("volume.upload", cast.pool, failed, {"error": error, "remedy": remedy}) for error, remedy in REFUSED),
-    ]
-    for kind, target, state, more in rows:
-        Operation.objects.create(
-            kind=kind,
-            state=state,
-            queue="slow",
-            actor="ada",
-            origin=Origin.PAGE,
-            subject=name_of(target),
-            host=cast.host,
-            target=target.name,
-            finished_at=None if state == running else timezone.now(),
-            **more,
-        )
-    Volume.objects.filter(name="alone.qcow2").update(making=Operation.objects.filter(phase="copying").first())
+        ("filter.undefine", cast.filter, "It cannot be done any more: cards of web-1 go through it."),
+        ("filter.undefine", cast.filter, "It cannot be done any more: these filters take it in: a, b and 3 more."),
+        ("domain.set_filter", cast.domain, "The machine has no network card of that MAC address."),
+        ("secret.undefine", cast.secret, "It cannot be done any more: images signs in with it."),
+        ("secret.undefine", cast.secret, "It cannot be done any more: web-1 and 3 more needs it."),
+        ("secret.undefine", cast.secret, "It is not there any more."),
+    ):
+        yield kind, target, failed, {"error": error}
+    lost = "The value that was entered is not kept any longer."
+    remedy = "Enter it again: it is kept for a minute at most."
+    yield "secret.set_value", cast.secret, failed, {"parameters": value, "error": lost, "remedy": remedy}
 
 
 REFUSED = (
@@ -696,22 +796,24 @@ def addresses(place: Cast) -> list[str]:
         place.domain.pk,
         *Domain.objects.filter(name__in=("app-server", "mail-relay")).values_list("pk", flat=True),
     ]
-    tabs = ("", "hardware/", "history/", "xml/", "console/", "console/window/", "edit/", "rename/", "send_key/")
+    tabs = ("", "hardware/", "history/", "xml/", "console/", "console/window/")
+    forms = ("edit/", "rename/", "set_filter/", "send_key/")
     return [
         "/",
         "/vms/",
         "/vms/?q=nothing",
         "/vms/?state=trouble",
-        *(f"/vms/{machine}/{tab}" for machine in machines for tab in tabs),
+        *(f"/vms/{machine}/{tab}" for machine in machines for tab in (*tabs, *forms)),
         "/hosts/",
         "/hosts/add/",
         *(
             f"/hosts/{host}/{tab}"
             for host in Host.objects.values_list("pk", flat=True)
-            for tab in ("", "machines/", "storage/", "networks/", "log/", "edit/")
+            for tab in ("", "machines/", "storage/", "networks/", "devices/", "log/", "edit/")
         ),
-        *(f"/hosts/{place.host.pk}/{tab}/" for tab in ("create-pool", "create-network")),
+        *(f"/hosts/{place.host.pk}/create-{kind}/" for kind in ("pool", "network", "filter", "secret")),
         *storage_and_networks(place),
+        *filters_and_secrets(place),
         "/operations/",
         "/operations/?q=nothing",
         *(f"/operations/{pk}/" for pk in one_of_each_state()),
@@ -738,6 +840,13 @@ def storage_and_networks(place: Cast) -> Iterator[str]:
     tabs = ("", "definition/", "log/", "edit/", "keep_address/")
     yield from (f"/networks/{place.network.pk}/{tab}" for tab in tabs)
     yield from (f"/networks/{pk}/" for pk in Network.objects.filter(host=place.host).values_list("pk", flat=True))
+
+
+def filters_and_secrets(place: Cast) -> Iterator[str]:
+    for found in Filter.objects.filter(host=place.host).values_list("pk", flat=True):
+        yield from (f"/filters/{found}/{tab}" for tab in ("", "edit/"))
+    for secret in Secret.objects.filter(host=place.host).values_list("pk", flat=True):
+        yield from (f"/secrets/{secret}/{tab}" for tab in ("", "set_value/"))
 
 
 def one_of_each_state() -> Iterator[int]:
@@ -795,6 +904,31 @@ def test_no_answer_to_a_form_shows_english(place: Cast, monkeypatch: pytest.Monk
     assert english(texts, [*known, "ad a", "nowhere", "king", "a/b"]) == set()
 
 
+def test_no_answer_to_a_form_of_filters_and_secrets_shows_english(place: Cast) -> None:
+    client, known = enter(place.administrator), data()
+    of_host = f"/hosts/{place.host.pk}/"
+    filters = {row.name: f"/filters/{row.pk}/" for row in Filter.objects.filter(host=place.host)}
+    secrets = {row.name: f"/secrets/{row.pk}/" for row in Secret.objects.filter(host=place.host)}
+    # Each is asked for with and without its name typed: the question, and why it cannot be.
+    gone = [(f"{at}undefine/", name) for name, at in (filters | secrets).items()]
+    own = filters[place.filter.name]
+    forms: list[tuple[str, dict[str, str]]] = [
+        *((address, {}) for address, _name in gone),
+        *((address, {"confirm": name, "sure": "1"}) for address, name in gone),
+        *((f"{own}edit/", {"xml": xml}) for xml in ("", "<pool/>", "<filter/>")),
+        *((f"{of_host}create-filter/", {"xml": xml}) for xml in ("", "<pool/>", "<filter/>", EXAMPLE)),
+        (f"{of_host}create-secret/", {"usage": "pigeon", "value": ""}),
+        (f"{of_host}create-secret/", {"usage": "ceph", "value": "a"}),
+        (f"{of_host}create-secret/", {"usage": "volume", "usage_id": "nowhere", "value": "a"}),
+        *((f"{secrets['of-none']}set_value/", {"value": value, "base64": "on"}) for value in ("", "a", "YWRh")),
+        (f"/vms/{place.domain.pk}/set_filter/", {"mac": "x", "filter": "nowhere"}),
+        (f"/vms/{place.domain.pk}/set_filter/", {"mac": "52:54:00:00:00:07", "filter": ""}),
+    ]
+    answers = [client.post(address, form, follow=True) for address, form in forms]
+    texts = {text for answer in answers for text in texts_of(answer.content.decode())}
+    assert english(texts, [*known, *SecretUsage, "pool", "filter", "pigeon", "nowhere"]) == set()
+
+
 def test_nobody_who_is_signed_out_reads_english(place: Cast) -> None:
     client = Client(headers={"accept-language": "zh-CN,zh;q=0.9"})
     answers = [
@@ -823,6 +957,10 @@ def test_no_answer_to_a_script_shows_english(place: Cast) -> None:
         *(f"/palette/?on=pool:{pk}" for pk in Pool.objects.values_list("pk", flat=True)[:10]),
         f"/palette/?on=volume:{place.volume.pk}",
         f"/palette/?on=network:{place.network.pk}",
+        "/palette/?q=no-mail",
+        "/palette/?q=client",
+        *(f"/palette/?on=filter:{pk}" for pk in Filter.objects.filter(host=place.host).values_list("pk", flat=True)),
+        *(f"/palette/?on=secret:{pk}" for pk in Secret.objects.filter(host=place.host).values_list("pk", flat=True)),
     ]
     paths += [f"/operations/{pk}/" for pk in one_of_each_state()]
     texts = {text for path in paths for text in words_of_json(client.get(path, headers=asked).json())}

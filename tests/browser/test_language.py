@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Opener
 from tests.browser.seeded import ADMINISTRATOR, PAGES
+from tests.seed_things import CLEAN_TRAFFIC, DEVICES
 from tests.stack import Stack
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack]
@@ -34,18 +35,21 @@ TERMS = set(
         webvirt libvirt virsh QEMU KVM kvm qemu Xen LXC CPU vCPU KiB MiB GiB TiB API XML UUID SSH TLS TCP VNC EFI BIOS
         IOMMU AMD svm VT UTC DHCP MAC root host passthrough virtio pc hd network vda sda cpu cpuset io memory EPYC Rome
         NAT NFS RBD ZFS LVM iSCSI Ceph Gluster IPv MTU VLAN Open vSwitch SHA qcow raw bridge ethernet virbr TiB
-        cgroups Ctrl Alt Del Shift Super Esc Tab Enter Backspace PrtSc SysRq
+        PCI USB SCSI mac ipv cgroups Ctrl Alt Del Shift Super Esc Tab Enter Backspace PrtSc SysRq
         """
     )
 )
 """Words that Chinese administrators read in Latin letters, too, and values that libvirt gives."""
+HARDWARE = "|".join(re.escape(device.description) for device in DEVICES)
+FILTERS = "|".join((*CLEAN_TRAFFIC, "clean-traffic", "no-outgoing-mail", "allow-…"))
 DATA = re.compile(
+    rf"(?:(?<!\w)/[\w./…-]+|\b(?:{HARDWARE}|{FILTERS}|client\.libvirt|of the office's Ceph))(?!\w)|"
     r"\b(?:And a title.*|customer-42-a.*|Ask Ada[\s\S]*|Cannot recv data.*|internal error.*|[\w@.]+\.example\.org|"
     r"default|backend|office|images|isos|fast|git|[\w.-]+\.qcow2|"
     r"Application|Front of the shop|Nightly builds|ada|north|east|south|west|app-server|mail-relay|"
     r"(web|db|mail|build|cache|proxy|queue|backup)-\d+|customer-42|eu-central|needs-patching|prod|web|test)(?!\w)"
 )
-"""What people and hosts are called in tests/seed.py, and what libvirt said there."""
+"""What people, hosts and their things are called in tests/seed.py, and what libvirt said there."""
 
 
 def leftovers(page: Page) -> set[str]:

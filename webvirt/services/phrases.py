@@ -294,7 +294,7 @@ FORBIDDEN = (
     _("%(names)s needs it"),
     _("these filters take it in: %(names)s"),
 )
-"""Why a pool, a volume or a network must be left alone: the reasons of `uses`."""
+"""Why a pool, a volume, a network, a filter or a secret must be left alone: the reasons of `uses`."""
 
 FAILURES = (
     _("It cannot be done any more: %(reason)s."),
@@ -333,6 +333,9 @@ FIELDS = (
     _("String should match pattern '%(pattern)s'"),
     _("String should have at least %(n)s character"),
     _("String should have at most %(n)s characters"),
+    # Of hidden values, whose items are characters.
+    _("Value should have at least %(n)s item after validation, not %(m)s"),
+    _("Value should have at most %(n)s items after validation, not %(m)s"),
     _("List should have at least %(n)s item after validation, not %(m)s"),
     _("List should have at most %(n)s items after validation, not %(m)s"),
 )
