@@ -8,11 +8,14 @@ from __future__ import annotations
 import celery.apps.worker
 import celery.bin.celery
 import celery.concurrency.prefork  # noqa: F401
-import daphne.http_protocol  # noqa: F401
+import daphne.http_protocol
+import daphne.ws_protocol  # noqa: F401
 import django
 import kombu.transport.redis  # noqa: F401
 import lxml.etree  # noqa: F401
 import PIL.Image  # noqa: F401
+import twisted.internet.asyncioreactor
+import twisted.internet.endpoints  # noqa: F401
 
 django.setup()
 
