@@ -24,7 +24,8 @@ ARGUMENTS = [
 WIDE = (1440, 900)
 PHONE = (390, 844)
 INLINE = ("data:", "blob:", "about:")
-EVENT_MS = 5000
+# Long enough for the list that is read again every 10 s: on a busy machine that may come before the event.
+EVENT_MS = 20_000
 """The longest that something libvirt announces may take to the screen; the usual is a tenth of a second."""
 
 
