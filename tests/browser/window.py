@@ -24,8 +24,7 @@ ARGUMENTS = [
 WIDE = (1440, 900)
 PHONE = (390, 844)
 INLINE = ("data:", "blob:", "about:")
-# Long enough for the list that is read again every 10 s: on a busy machine that may come before the event.
-EVENT_MS = 20_000
+EVENT_MS = 5_000
 """The longest that something libvirt announces may take to the screen; the usual is a tenth of a second."""
 
 

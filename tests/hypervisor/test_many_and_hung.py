@@ -50,9 +50,6 @@ def test_a_list_takes_five_calls_however_long_it_is(crowd: set[str], count: Coun
         assert {summary.uuid for summary in listed} >= crowd
         assert sum(summary.autostart for summary in listed) == 1
         count.clear()
-        assert {summary.uuid for summary in connection.domains.summaries(crowd)} == crowd
-        assert sum(count.values()) <= 5, count
-        count.clear()
         connection.domains.summaries([next(iter(crowd))])
         assert sum(count.values()) <= 5, count
 

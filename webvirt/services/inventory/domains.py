@@ -54,19 +54,24 @@ def status_of(summary: DomainSummary) -> Status:
 
 
 def reconcile(
-    host: Host, seen: Sequence[DomainSummary], *, asked: Collection[str] | None = None, watched: bool = True
+    host: Host,
+    seen: Sequence[DomainSummary],
+    *,
+    asked: Collection[str] | None = None,
+    passed_over: Collection[str] = (),
+    watched: bool = True,
 ) -> set[int]:
     """Write what a host said of its domains; returns the ids of the rows that changed.
 
-    `asked` are the uuids that were asked for (None: all of the host's), so that those not `seen` are missing.
-    `watched` is False at the first look after a gap, when we cannot say since when a state holds.
+    `asked` are the uuids that were asked for (None: all of the host's but those `passed_over`), so that those not
+    `seen` are missing. `watched` is False at the first look after a gap, when we cannot say since when a state holds.
     """
     now = timezone.now()
     with transaction.atomic():
         rows = Domain.objects.filter(host=host).defer("description")
         if asked is not None:
             rows = rows.filter(uuid__in=asked)
-        known = {row.uuid: row for row in rows}
+        known = {row.uuid: row for row in rows if row.uuid not in passed_over}
         news = [s for s in seen if s.uuid not in known]
         changed = [
             row

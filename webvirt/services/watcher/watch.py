@@ -13,12 +13,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from webvirt.hypervisor.connection import Connection, connect
-from webvirt.hypervisor.errors import HostRefused, HostUnreachable, HypervisorError, NotFound
+from webvirt.hypervisor.errors import HostRefused, HostUnreachable, HypervisorError
 from webvirt.hypervisor.types import DomainEvent, DomainState, DomainSummary, ObjectEvent, Touch
 from webvirt.models import Definition, Domain, Host, HostState
 from webvirt.services import inventory
+from webvirt.services.watcher.reader import Listing, Reader
 from webvirt.services.watcher.stock import Stock
 from webvirt.services.watcher.usage import UsageReader
 from webvirt.services.watcher.vignettes import Vignettes
@@ -26,17 +28,15 @@ from webvirt.services.watcher.vignettes import Vignettes
 log = logging.getLogger(__name__)
 
 PULSE_SECONDS = 2.0
-RESYNC_SECONDS = 10.0
-"""Events get lost; the whole list costs five calls however long it is."""
 REREAD_PER_RESYNC = 10
-"""Definitions read again at each resync, the oldest first, for the changes that send no event."""
+"""Definitions read again with each list, the oldest first, for the changes that send no event."""
 HOLD_STOPPED_SECONDS = 0.2
 """A reboot can look like STOPPED + STARTED: a stop is believed after so long."""
 GATHER_SECONDS = 0.1
 """The first event is looked at at once, those of a burst together."""
-FEW = 40
+FEW = 5
 """Up to so many domains are looked at one by one; beyond, the whole list is cheaper."""
-READ_PER_TURN = 10
+IDLE_SECONDS = 60.0
 
 INACTIVE = (DomainState.SHUTOFF, DomainState.CRASHED)
 
@@ -47,19 +47,21 @@ class HostWatch:
 
     host: Host
     pulse: Callable[[], None]
-    events: queue.SimpleQueue[DomainEvent | ObjectEvent | str] = field(default_factory=queue.SimpleQueue)
+    events: queue.SimpleQueue[DomainEvent | ObjectEvent | Listing | str] = field(default_factory=queue.SimpleQueue)
     due: dict[str, float] = field(default_factory=dict)
     """When (monotonic) to look at a domain that something happened to."""
-    unread: dict[str, None] = field(default_factory=dict)
-    """Domains whose definition waits to be read, in order."""
+    touched: dict[str, float] = field(default_factory=dict)
+    """When (monotonic) something last happened to a domain: a list begun before that is too old for it."""
     active: set[str] = field(default_factory=set)
     """uuids of the domains that run; read by the threads that measure."""
     stock: Stock = field(init=False)
+    reader: Reader = field(init=False)
     not_before: float = 0.0
     """Until when (monotonic) what follows in a burst is gathered."""
 
     def __post_init__(self) -> None:
         self.stock = Stock(self.host)
+        self.reader = Reader(self.host, self.events.put)
 
     def run(self) -> None:
         """Watch until the host fails; the failure is written to its row and raised."""
@@ -77,19 +79,15 @@ class HostWatch:
         # Listen first, then read: what happens in between waits in the queue, so there is no gap.
         connection.listen(self.events.put, self.events.put)
         threading.Thread(target=self._keep_pulse, args=[connection], name="pulse", daemon=True).start()
-        self.resync(connection, watched=False)
+        self.take_in(Listing(time.monotonic(), connection.domains.list()), watched=False)
         inventory.host_is(self.host.pk, HostState.UP)
         inventory.remember_host(self.host.pk, connection.host.info(), connection.host.capability_checks())
-        for helper in (UsageReader(self.host, self.active), Vignettes(self.host, self.active), self.stock):
-            threading.Thread(target=self._lend, args=[helper.run], daemon=True).start()
-        next_resync = time.monotonic() + RESYNC_SECONDS
+        helpers = (UsageReader(self.host, self.active), Vignettes(self.host, self.active), self.stock)
+        for run in (*(helper.run for helper in helpers), partial(self.reader.run, connection)):
+            threading.Thread(target=self._lend, args=[run], daemon=True).start()
         while True:
-            self.wait(min(next_resync, self._next_due()))
+            self.wait(self._next_due())
             self.look(connection)
-            self.read_some(connection)
-            if time.monotonic() >= next_resync:
-                self.resync(connection)
-                next_resync = time.monotonic() + RESYNC_SECONDS
 
     def _lend(self, run: Callable[[], None]) -> None:
         """Run a measuring thread; if the host fails under it, the whole watch ends and is started afresh."""
@@ -112,9 +110,7 @@ class HostWatch:
     # --- events
 
     def _next_due(self) -> float:
-        if self.unread:
-            return 0.0
-        return max(self.not_before, min(self.due.values(), default=float("inf")))
+        return max(self.not_before, min(self.due.values(), default=time.monotonic() + IDLE_SECONDS))
 
     def wait(self, until: float) -> None:
         """Take what has happened, waiting for it up to `until` (monotonic). Raises when the connection is gone."""
@@ -125,16 +121,20 @@ class HostWatch:
         except queue.Empty:
             return
 
-    def note(self, event: DomainEvent | ObjectEvent | str) -> None:
+    def note(self, event: DomainEvent | ObjectEvent | Listing | str) -> None:
         if isinstance(event, str):
             raise HostUnreachable(event)
         if isinstance(event, ObjectEvent):
             self.stock.events.put(event)
-            return
-        hold = HOLD_STOPPED_SECONDS if event.what.startswith("stopped") else 0.0
-        self.due[event.uuid] = time.monotonic() + hold
-        if event.touch == Touch.DEFINITION:
-            self.unread[event.uuid] = None
+        elif isinstance(event, Listing):
+            self.take_in(event)
+        else:
+            hold = HOLD_STOPPED_SECONDS if event.what.startswith("stopped") else 0.0
+            now = time.monotonic()
+            self.touched[event.uuid] = now
+            self.due[event.uuid] = now + hold
+            if event.touch == Touch.DEFINITION:
+                self.reader.want_definitions([event.uuid])
 
     def look(self, connection: Connection) -> None:
         """Look again at the domains that are due and write what they are now."""
@@ -143,7 +143,7 @@ class HostWatch:
         if not asked or now < self.not_before:
             return
         if len(asked) > FEW:
-            self.resync(connection)
+            self.reader.want_list()
         else:
             seen = connection.domains.summaries(asked)
             self.digest(seen, inventory.reconcile(self.host, seen, asked=asked))
@@ -151,15 +151,20 @@ class HostWatch:
             self.due.pop(uuid, None)
         self.not_before = time.monotonic() + GATHER_SECONDS
 
-    def resync(self, connection: Connection, *, watched: bool = True) -> None:
-        """Read the whole list and write it: five calls."""
-        seen = connection.domains.list()
-        changed = inventory.reconcile(self.host, seen, watched=watched)
-        self.active.intersection_update(summary.uuid for summary in seen)
+    def take_in(self, listing: Listing, *, watched: bool = True) -> None:
+        """Write what a whole list says, but of the domains that something happened to since it was begun."""
+        newer = {uuid for uuid, when in self.touched.items() if when >= listing.begun}
+        self.touched = {uuid: self.touched[uuid] for uuid in newer}
+        seen = [summary for summary in listing.seen if summary.uuid not in newer]
+        changed = inventory.reconcile(self.host, seen, passed_over=newer, watched=watched)
+        self.active.intersection_update({*newer, *(summary.uuid for summary in seen)})
         self.digest(seen, changed)
         if changed and watched:
-            log.info("%s: resync found %d changed", self.host.name, len(changed))
-        self._queue_definitions()
+            log.info("%s: the list had %d changed", self.host.name, len(changed))
+        here = Domain.objects.filter(host=self.host, missing_since=None)
+        self.reader.want_definitions(here.filter(definition=None).values_list("uuid", flat=True))
+        oldest = Definition.objects.filter(domain__in=here).order_by("read_at")
+        self.reader.want_definitions(oldest.values_list("domain__uuid", flat=True)[:REREAD_PER_RESYNC])
 
     def digest(self, seen: list[DomainSummary], changed: set[int]) -> None:
         """Keep track of who runs; the definition of whatever changed waits to be read (it holds ports and the like)."""
@@ -170,21 +175,4 @@ class HostWatch:
                 self.active.add(summary.uuid)
         if changed:
             rows = Domain.objects.filter(pk__in=changed, missing_since=None).values_list("uuid", flat=True)
-            self.unread.update(dict.fromkeys(rows))
-
-    def _queue_definitions(self) -> None:
-        here = Domain.objects.filter(host=self.host, missing_since=None)
-        self.unread.update(dict.fromkeys(here.filter(definition=None).values_list("uuid", flat=True)))
-        oldest = Definition.objects.filter(domain__in=here).order_by("read_at")
-        self.unread.update(dict.fromkeys(oldest.values_list("domain__uuid", flat=True)[:REREAD_PER_RESYNC]))
-
-    def read_some(self, connection: Connection) -> None:
-        """Read some of the definitions that wait, leaving time for events in between."""
-        for uuid in list(self.unread)[:READ_PER_TURN]:
-            del self.unread[uuid]
-            try:
-                reading = connection.domains.read(uuid)
-            except NotFound:
-                # It went meanwhile; the list says so.
-                continue
-            inventory.remember_definition(self.host, reading)
+            self.reader.want_definitions(rows)
