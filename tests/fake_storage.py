@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -13,9 +13,10 @@ from lxml import etree
 
 from webvirt.hypervisor.errors import HypervisorError, InvalidSpec, NotFound, WrongState
 from webvirt.hypervisor.images import HEAD, check_image
-from webvirt.hypervisor.storage import CHUNK, demand_growth
+from webvirt.hypervisor.storage import CHUNK, demand_growth, length_of, written_out
 from webvirt.hypervisor.types import (
     DomainState,
+    Extent,
     PoolInfo,
     PoolReading,
     PoolSpec,
@@ -302,26 +303,39 @@ class FakeStorageCalls:
 
     # --- their bytes
 
-    def upload(self, uuid: str, name: str, offset: int, length: int, read: Callable[[int], bytes]) -> None:
+    def upload(self, uuid: str, name: str, offset: int, length: int, extents: Iterable[Extent]) -> None:
         pool, volume = self._get(uuid), self._volume(uuid, name)
         sent = 0
-        while sent < length:
-            data = read(min(CHUNK, length - sent))
-            if not data:
-                raise InvalidSpec(f"The data ended after {sent} of {length} bytes.")
-            start = offset + sent
-            self._demand_space(pool, max(0, start + len(data) - volume.info.allocation))
-            volume.data.extend(bytes(max(0, start - len(volume.data))))
-            volume.data[start : start + len(data)] = data
-            sent += len(data)
-            size = len(volume.data)
-            volume.info = replace(
-                volume.info, capacity=max(size, volume.info.capacity), allocation=max(size, volume.info.allocation)
-            )
+        for extent in extents:
+            if sent + length_of(extent) > length:
+                raise InvalidSpec(f"More than {length} bytes came.")
+            self._write(pool, volume, offset + sent, extent)
+            sent += length_of(extent)
+        if sent < length:
+            raise InvalidSpec(f"The data ended after {sent} of {length} bytes.")
 
-    def download(self, uuid: str, name: str, offset: int, length: int, write: Callable[[bytes], object]) -> None:
+    def _write(self, pool: FakePool, volume: FakeVolume, start: int, extent: Extent) -> None:
+        volume.data.extend(bytes(max(0, start - len(volume.data))))
+        if isinstance(extent, int):
+            volume.data[start:] = bytes(extent)
+            extent = b""
+        for at in range(0, len(extent), CHUNK):
+            piece = extent[at : at + CHUNK]
+            self._demand_space(pool, max(0, start + at + len(piece) - volume.info.allocation))
+            volume.data[start + at : start + at + len(piece)] = piece
+            volume.info = replace(volume.info, allocation=max(len(volume.data), volume.info.allocation))
+        size = max(len(volume.data), volume.info.capacity)
+        volume.info = replace(volume.info, capacity=size, physical=size)
+
+    def extents(self, uuid: str, name: str, offset: int = 0, length: int = 0) -> Generator[Extent, None, None]:
         volume = self._volume(uuid, name)
         padded = volume.data if volume.info.format != "raw" else volume.data.ljust(volume.info.capacity, b"\0")
         end = offset + length if length else len(padded)
         for start in range(offset, end, CHUNK):
-            write(bytes(padded[start : min(start + CHUNK, end)]))
+            data = bytes(padded[start : min(start + CHUNK, end)])
+            yield data if any(data) else len(data)
+
+    def download(self, uuid: str, name: str, offset: int, length: int, write: Callable[[bytes], object]) -> None:
+        for extent in self.extents(uuid, name, offset, length):
+            for piece in written_out(extent):
+                write(piece)

@@ -66,6 +66,8 @@ PARAMETERS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "pool.autostart": ({"enabled": True}, {"enabled": "on"}),
     "volume.create": ({"name": "v", "capacity": 2**30}, {"name": "v", "capacity": "1", "capacity_unit": "GiB"}),
     "volume.upload": ({"name": "u", "size": 7}, {"name": "u", "size": "7"}),
+    "volume.fetch": ({"url": "https://example.org/a.iso"},) * 2,
+    "volume.copy": ({"name": "copy", "pool": 1}, {"name": "copy", "pool": "1"}),
     "volume.resize": ({"capacity": 2**40}, {"capacity": "1", "capacity_unit": "TiB"}),
     "volume.clone": ({"name": "copy"},) * 2,
     "network.create": (NAT | {"name": "n"}, NAT_FORM | {"name": "n"}),
@@ -284,6 +286,7 @@ ROUTES = {
     "secrets/<int:pk>/<slug:name>/": Row("administrator", "secret", methods=GET_POST, sample={"name": "set_value"}),
     "operations/": Row(SIGNED_IN),
     "operations/<int:pk>/": Row("viewer", "operation"),
+    "operations/<int:pk>/file/": Row(SIGNED_IN),
     "operations/<int:pk>/cancel/": Row("operator", "operation", methods=POST),
     "people/": Row(ADMINISTRATOR),
     "people/add/": Row(ADMINISTRATOR, methods=GET_POST),
@@ -332,6 +335,7 @@ ROUTES = {
     "api/v1/secrets/<int:pk>": Row("viewer", "secret"),
     "api/v1/operations": Row(SIGNED_IN),
     "api/v1/operations/<int:pk>": Row("viewer", "operation"),
+    "api/v1/operations/<int:pk>/file": Row(SIGNED_IN),
     "api/v1/operations/<int:pk>/cancel": Row("operator", "operation", methods=POST),
     "api/v1/me": Row(SIGNED_IN),
     "api/v1/me/tokens": Row(SIGNED_IN, methods=GET_POST),
@@ -428,6 +432,9 @@ OBJECTLESS = (
     "api/v1/",
     # Each only its own asker's: tests/api/test_uploads.py.
     "api/v1/uploads/<int:pk>",
+    # The same: tests/web/test_downloads.py.
+    "operations/<int:pk>/file/",
+    "api/v1/operations/<int:pk>/file",
 )
 """Open to all, and nothing there for a token or a version that is none."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -27,6 +28,14 @@ def whole_number(name: str, default: int) -> int:
     if not re.fullmatch(r"\d{1,9}", value):
         raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}.")
     return int(value)
+
+
+def networks(name: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """The networks (or single addresses) that `name` lists, with spaces between."""
+    try:
+        return tuple(ip_network(word) for word in setting(name, "").split())
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must be addresses or networks: {error}.") from None
 
 
 def secret_key(home: Path) -> str:
@@ -79,6 +88,7 @@ WEBVIRT_PORT = whole_number("WEBVIRT_PORT", 8000)
 WEBVIRT_PUBLIC_URL = setting("WEBVIRT_PUBLIC_URL", f"http://{WEBVIRT_BIND}:{WEBVIRT_PORT}").rstrip("/")
 WEBVIRT_REDIS = setting("WEBVIRT_REDIS", f"unix://{WEBVIRT_HOME}/run/redis.sock")
 WEBVIRT_OPERATION_SECONDS = whole_number("WEBVIRT_OPERATION_SECONDS", 24 * 3600)
+WEBVIRT_FETCH_FROM = networks("WEBVIRT_FETCH_FROM")
 WEBVIRT_CONSOLES_PER_USER = whole_number("WEBVIRT_CONSOLES_PER_USER", 10)
 
 _public = urlsplit(WEBVIRT_PUBLIC_URL)

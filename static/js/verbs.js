@@ -1,6 +1,6 @@
 // Verbs without leaving the page: the button turns at once, and a note follows the operation.
 
-import { icon, post, sure } from "./dom.js";
+import { icon, make, post, sure } from "./dom.js";
 import { refresh } from "./live.js";
 import { complain, follow, followAll } from "./toasts.js";
 
@@ -9,8 +9,10 @@ export async function perform({ url, label, target, danger, byName = "", fields 
   if (danger && !(await sure(label, danger, [target], byName))) return false;
   const restore = turn(button, label);
   const answer = await post(url, byName ? { ...fields, confirm: byName } : fields);
-  if (answer.status === 202) follow(answer.data);
-  else complain(answer.data.error || gettext("It was not accepted."));
+  if (answer.status === 202) {
+    follow(answer.data);
+    if (answer.data.file) make("a", { href: answer.data.file, download: "" }).click();
+  } else complain(answer.data.error || gettext("It was not accepted."));
   restore();
   refresh();
   return answer.ok;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -142,6 +143,101 @@ def test_what_has_no_room_is_refused_before_anything_is_made(api: Api, small: Sm
     assert sorted(state or "" for state in states.values()) == ["failed", "running"]
     small.send_on(first if states[first] == "running" else second, data * 4)
     assert len(small.on_the_host()) == 1
+
+
+# --- what leaves a host, and what goes to another place on one
+
+
+def put(small: SmallPool, name: str, data: bytes) -> int:
+    """A volume with something in it that is really there; its id."""
+    (small.folder / name).write_bytes(data)
+    asked = small.api.call("POST", f"/pools/{small.id}/refresh", json={}).json()["id"]
+    assert small.api.ends(asked)["state"] == "succeeded"
+
+    def known() -> list[int]:
+        rows = small.api.get(f"/pools/{small.id}/volumes")["items"]
+        return [row["id"] for row in rows if row["name"] == name and row["read_at"]]
+
+    return (until(known, 30, what=f"{name} known") or [0])[0]
+
+
+def ask_for(api: Api, volume: int) -> int:
+    answer = api.call("POST", f"/volumes/{volume}/download")
+    assert answer.status_code == 202, answer.text
+    return int(answer.json()["id"])
+
+
+def test_a_download_is_the_volume_and_is_there_once(stack: Stack, api: Api, small: SmallPool) -> None:
+    data = os.urandom(3 * MIB) + bytes(5 * MIB) + os.urandom(MIB + 3)
+    pk = ask_for(api, put(small, "disk.img", data))
+    stranger = Api(stack.url, stack.administrator_token("another"))
+    assert stranger.call("GET", f"/operations/{pk}/file").status_code == 404
+    assert requests.get(f"{stack.url}/bytes/{pk}", timeout=10).status_code == 404
+    assert api.operation(pk)["state"] == "queued"
+    answer = api.call("GET", f"/operations/{pk}/file")
+    assert answer.content == data
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="disk.img"'
+    assert api.ends(pk)["state"] == "succeeded"
+    assert api.call("GET", f"/operations/{pk}/file").status_code == 409
+
+
+def test_a_download_that_nobody_takes_further_ends_and_holds_nothing(api: Api, small: SmallPool) -> None:
+    pk = ask_for(api, put(small, "disk.img", os.urandom(20 * MIB)))
+    with api.call("GET", f"/operations/{pk}/file", stream=True) as answer:
+        assert len(answer.raw.read(MIB)) == MIB
+        assert api.operation(pk)["state"] == "running"
+    assert api.ends(pk)["state"] == "cancelled"
+
+
+def children(pid: int) -> set[int]:
+    return {int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+def test_a_proxy_that_dies_ends_its_downloads(stack: Stack, api: Api, small: SmallPool) -> None:
+    pk = ask_for(api, put(small, "disk.img", os.urandom(20 * MIB)))
+    before = children(stack.process("consoleproxy"))
+    with api.call("GET", f"/operations/{pk}/file", stream=True) as answer:
+        assert len(answer.raw.read(MIB)) == MIB
+        (carrier,) = children(stack.process("consoleproxy")) - before
+        os.kill(carrier, signal.SIGKILL)
+        with pytest.raises(requests.RequestException):
+            assert len(answer.content) == 19 * MIB
+    assert api.ends(pk, 60)["error"] == "The worker that ran this was lost."
+    stack.wait_until_well()
+
+
+def test_a_download_that_is_cancelled_is_not_taken_for_whole(api: Api, small: SmallPool) -> None:
+    pk = ask_for(api, put(small, "disk.img", os.urandom(20 * MIB)))
+    with api.call("GET", f"/operations/{pk}/file", stream=True) as answer:
+        assert len(answer.raw.read(MIB)) == MIB
+        assert api.call("POST", f"/operations/{pk}/cancel").status_code == 202
+        # Though nobody takes a byte of it.
+        assert api.ends(pk)["state"] == "cancelled"
+        with pytest.raises(requests.RequestException):
+            assert len(answer.content) == 19 * MIB
+
+
+def test_a_copy_to_another_pool_keeps_its_holes(api: Api, small: SmallPool, tmp_path: Path) -> None:
+    volume = put(small, "disk.img", b"")
+    with (small.folder / "disk.img").open("wb") as file:
+        file.seek(500 * MIB)
+        file.write(os.urandom(MIB))
+    name, folder = f"{small.name}-2", Path(f"/var/tmp/{small.name}-2")
+    folder.mkdir()
+    try:
+        virsh("pool-define-as", name, "dir", "--target", str(folder))
+        virsh("pool-start", name)
+        (row,) = until(lambda: api.get("/pools", q=name)["items"], 30, what=f"{name} known") or [{}]
+        until(lambda: api.get(f"/pools/{row['id']}")["status"] == "running", 30, what=f"{name} running")
+        answer = api.call("POST", f"/volumes/{volume}/copy", json={"name": "copy.img", "pool": row["id"]})
+        assert api.ends(answer.json()["id"])["state"] == "succeeded"
+        assert (folder / "copy.img").read_bytes() == (small.folder / "disk.img").read_bytes()
+        assert (folder / "copy.img").stat().st_blocks * 512 < 3 * MIB
+        assert [each["name"] for each in api.get(f"/pools/{row['id']}/volumes")["items"]] == ["copy.img"]
+    finally:
+        virsh("pool-destroy", name, check=False)
+        virsh("pool-undefine", name, check=False)
+        shutil.rmtree(folder)
 
 
 def settled(api: Api, pk: int) -> str:

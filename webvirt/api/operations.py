@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from ninja import Query, Router, Schema, Status
 
-from webvirt.api.auth import access_for
+from webvirt.api.auth import access_for, caller_of
 from webvirt.api.lists import Page, one, page_of
 from webvirt.api.shapes import OperationOut, Operations, operation_out
+from webvirt.models import OperationState
 from webvirt.services import operations
 
 router = Router(tags=["operations"])
@@ -45,6 +46,21 @@ def operation(request: HttpRequest, pk: int) -> OperationOut:
     """Ask again until `finished_at` is set, or watch `operation:ID` on /ws/events/."""
     access = access_for(request)
     return operation_out(access, one(access.operations(), pk))
+
+
+@router.get(
+    "/{int:pk}/file",
+    summary="Fetch what was asked for",
+    openapi_extra={"responses": {200: {"description": "The bytes.", "content": {"application/octet-stream": {}}}}},
+)
+def file(request: HttpRequest, pk: int) -> HttpResponse:
+    """The file of a download that you asked for and that still waits; once. How it went, the operation tells."""
+    operation = operations.file_to_fetch(caller_of(request).user, pk)
+    if operation is None:
+        raise Http404
+    if operation.state != OperationState.QUEUED:
+        raise operations.NotNow(_("It was fetched before, or is not wanted any more: ask for the download again."))
+    return HttpResponse(headers={"X-Accel-Redirect": operations.carrier_of(operation)})
 
 
 @router.post("/{int:pk}/cancel", response={202: OperationOut}, summary="Cancel an operation")

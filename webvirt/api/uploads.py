@@ -57,7 +57,8 @@ def own(request: HttpRequest, pk: int) -> Upload:
 @router.get("", response=list[UploadOut], summary="Your uploads under way")
 def mine(request: HttpRequest, pool: int | None = None) -> list[UploadOut]:
     """Those that have not come to an end."""
-    found = Upload.objects.filter(operation__user=caller_of(request).user, operation__state__in=("queued", "running"))
+    own = Operation.objects.active().filter(kind="volume.upload", user=caller_of(request).user)
+    found = Upload.objects.filter(operation__in=own)
     if pool is not None:
         found = found.filter(pool__in=access_for(request).pools().filter(pk=pool))
     return [upload_out(upload) for upload in found.select_related("operation").order_by("pk")[:100]]

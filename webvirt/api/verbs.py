@@ -29,7 +29,7 @@ from webvirt.api.shapes import (
 from webvirt.models import Operation
 from webvirt.services import bulk, operations
 from webvirt.services.access import Access
-from webvirt.services.catalogue import BY_KIND, VERBS, NoParameters, Verb, verbs_on
+from webvirt.services.catalogue import BY_KIND, VERBS, NoParameters, Queue, Verb, verbs_on
 from webvirt.services.subjects import Subject
 
 router = Router(tags=["verbs"])
@@ -78,6 +78,8 @@ def described(verb: Verb) -> str:
         lines.append(f"In these states: {', '.join(sorted(verb.states))}.")
     if verb.danger:
         lines.append(str(verb.danger))
+    if verb.queue == Queue.BYTES:
+        lines.append("Then fetch the file, once, at /operations/{id}/file.")
     if not verb.exclusive:
         lines.append("Waits for no other operation.")
     return " ".join(lines)

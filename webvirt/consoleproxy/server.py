@@ -1,4 +1,4 @@
-"""Listens for consoles on a unix socket behind nginx, and gives each visitor a process of its own.
+"""Listens for consoles, and for who fetches a file, on a unix socket behind nginx; each visitor has an own process.
 
 The listener touches neither database nor Redis nor libvirt, so that what it forks starts clean.
 """
@@ -24,6 +24,7 @@ from django.conf import settings
 from django.http import parse_cookie
 from websockify.websocketserver import HttpWebSocket, WebSocketRequestHandler
 
+from webvirt.consoleproxy.downloads import carry
 from webvirt.consoleproxy.frames import close_frame
 from webvirt.consoleproxy.keeper import Keeper, introduce
 from webvirt.consoleproxy.pump import RESTARTED, Ending, Pump, goodbye, tell
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 
 PROTOCOL = "binary"
 TICKET_PROTOCOL = re.compile(r"ticket\.([A-Za-z0-9_-]{1,64})")
+FILE = re.compile(r"/bytes/([1-9][0-9]{0,17})")
 MOST_PROCESSES = 1000
 STOP_SECONDS = 5.0
 
@@ -78,7 +80,13 @@ class ConsoleHandler(WebSocketRequestHandler):  # type: ignore[misc]
         log.debug("a console ended: %s", ending.reason)
 
     def do_GET(self) -> None:  # noqa: N802
-        self.send_error(HTTPStatus.NOT_FOUND)
+        """Nothing but files that are fetched; consoles are upgraded before this is asked."""
+        fetched = FILE.fullmatch(self.path)
+        if fetched is None:
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return
+        self.close_connection = True
+        carry(self.connection, int(fetched[1]))
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Nothing: the front has the access log, and no ticket may come near any."""

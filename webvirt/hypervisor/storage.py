@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -14,6 +14,7 @@ from webvirt.hypervisor.calls import Handle, translating, watched
 from webvirt.hypervisor.errors import HypervisorError, InvalidSpec, NotFound, WrongState
 from webvirt.hypervisor.images import HEAD, check_image
 from webvirt.hypervisor.types import (
+    Extent,
     PoolReading,
     PoolSpec,
     PoolState,
@@ -38,6 +39,9 @@ FORMATTED = (PoolType.FS, PoolType.LOGICAL, PoolType.DISK)
 """Types whose building writes on a device, and may have to overwrite what is there."""
 CHUNK = 262_120
 """Bytes in one message of a stream: the most that every libvirt takes."""
+ZEROS = bytes(CHUNK)
+AT_HOLE = -3
+"""What libvirt's Python gives instead of bytes where a hole begins."""
 LONGEST_CHAIN = 64
 """Backing volumes under one another; QEMU itself gives up far below."""
 
@@ -296,39 +300,73 @@ class StorageCalls:
 
     # --- their bytes
 
-    def upload(self, uuid: str, name: str, offset: int, length: int, read: Callable[[int], bytes]) -> None:
-        """Write `length` bytes into a volume, from `offset` on: those that `read(most)` gives, again and again.
+    def upload(self, uuid: str, name: str, offset: int, length: int, extents: Iterable[Extent]) -> None:
+        """Write `length` bytes into a volume, from `offset` on: what `extents` brings, holes counted.
 
-        Raises InvalidSpec when `read` has no more before. A call that fails leaves the volume with any part of what it
+        Raises InvalidSpec when it brings fewer or more. A call that fails leaves the volume with any part of what it
         sent: only what a call that returned had sent is there, so go on from its end, or delete the volume. Nothing
-        tells a half made one from others. The host looks at the pool again after an upload, in its own time.
+        tells a half made one from others. After a hole a file ends, until more is written: holes are for filling a new
+        volume in order. The host looks at the pool again after an upload, in its own time.
         """
         with self._handle.call() as raw:
             volume = raw.storagePoolLookupByUUIDString(uuid).storageVolLookupByName(name)
             stream = raw.newStream(0)
-            volume.upload(stream, offset, length, 0)
+            volume.upload(stream, offset, length, libvirt.VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM)
         with flowing(stream):
             sent = 0
-            while sent < length:
-                data = read(min(CHUNK, length - sent))
-                if not data:
-                    raise InvalidSpec(f"The data ended after {sent} of {length} bytes.")
-                sent += len(data)
-                while data:
-                    data = data[stream.send(data) :]
+            for extent in extents:
+                sent += length_of(extent)
+                if sent > length:
+                    raise InvalidSpec(f"More than {length} bytes came.")
+                send(stream, extent)
+            if sent < length:
+                raise InvalidSpec(f"The data ended after {sent} of {length} bytes.")
 
-    def download(self, uuid: str, name: str, offset: int, length: int, write: Callable[[bytes], object]) -> None:
-        """Hand `length` bytes of a volume, from `offset` on, to `write` piece by piece; 0 is all that follows.
+    def extents(self, uuid: str, name: str, offset: int = 0, length: int = 0) -> Generator[Extent, None, None]:
+        """What a volume holds, from `offset` on, piece by piece; a `length` of 0 is all that follows.
 
-        Nothing keeps a running guest from changing it meanwhile.
+        Holes are told, not carried. Nothing keeps a running guest from changing it meanwhile.
         """
         with self._handle.call() as raw:
             volume = raw.storagePoolLookupByUUIDString(uuid).storageVolLookupByName(name)
             stream = raw.newStream(0)
-            volume.download(stream, offset, length, 0)
+            volume.download(stream, offset, length, libvirt.VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM)
         with flowing(stream):
-            while data := stream.recv(CHUNK):
-                write(data)
+            while data := stream.recvFlags(CHUNK, libvirt.VIR_STREAM_RECV_STOP_AT_HOLE):
+                if data != AT_HOLE:
+                    yield data
+                elif hole := stream.recvHole():
+                    yield hole
+
+    def download(self, uuid: str, name: str, offset: int, length: int, write: Callable[[bytes], object]) -> None:
+        """Hand `length` bytes of a volume, from `offset` on, to `write` piece by piece; 0 is all that follows."""
+        for extent in self.extents(uuid, name, offset, length):
+            for piece in written_out(extent):
+                write(piece)
+
+
+def length_of(extent: Extent) -> int:
+    return extent if isinstance(extent, int) else len(extent)
+
+
+def written_out(extent: Extent) -> Iterator[bytes]:
+    """The bytes of an extent, those of a hole as zeros."""
+    if isinstance(extent, bytes):
+        yield extent
+        return
+    for start in range(0, extent, CHUNK):
+        yield ZEROS if extent - start >= CHUNK else bytes(extent - start)
+
+
+def send(stream: Any, extent: Extent) -> None:
+    """Send all of an extent; a host may take little at once."""
+    if isinstance(extent, int):
+        stream.sendHole(extent)
+        return
+    for start in range(0, len(extent), CHUNK):
+        data = extent[start : start + CHUNK]
+        while data:
+            data = data[stream.send(data) :]
 
 
 def uuids_of(pools: Iterable[Any]) -> set[str]:

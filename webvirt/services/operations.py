@@ -30,7 +30,7 @@ from webvirt.celery import app
 from webvirt.models import Domain, Operation, OperationState, Origin, User
 from webvirt.services import hidden
 from webvirt.services.access import Access, access_of
-from webvirt.services.catalogue import BY_KIND, Spec, Verb, why_not
+from webvirt.services.catalogue import BY_KIND, Queue, Spec, Verb, why_not
 from webvirt.services.phrases import said
 from webvirt.services.subjects import Subject, host_of, name_of
 
@@ -40,6 +40,8 @@ HEARTBEAT_SECONDS = 5
 LOST_AFTER = timedelta(seconds=30)
 """Without a heartbeat for so long, a running operation's worker is taken for dead."""
 RESEND_AFTER = timedelta(seconds=15)
+FETCHED_WITHIN = timedelta(minutes=10)
+"""A download that was asked for and is not fetched by then is not wanted any more."""
 
 S = OperationState
 STILL = Q(state=S.RUNNING, worker="")
@@ -105,6 +107,8 @@ def submit(actor: Actor, verb: Verb, target: Subject, parameters: dict[str, Any]
     if verb.session:
         raise Invalid({"": _("“%(verb)s” is not an operation.") % {"verb": verb.label}})
     spec = parse_parameters(verb, parameters or {})
+    if actor.user is not None:
+        demand_reach(access_of(actor.user), verb, spec)
     if before := asked_before(actor, verb, spec, target):
         return before
     if reason := why_not(verb, target):
@@ -139,6 +143,19 @@ def submit(actor: Actor, verb: Verb, target: Subject, parameters: dict[str, Any]
     announce(operation)
     transaction.on_commit(lambda: send(operation))
     return operation
+
+
+def demand_reach(access: Access, verb: Verb, spec: Spec) -> None:
+    """Raise Invalid or Denied unless this person may touch what the parameters name besides."""
+    for reach in verb.reaches(spec) if verb.reaches else ():
+        other = access.one(reach.noun, reach.pk)
+        if other is None:
+            raise Invalid({reach.parameter: _("There is nothing of this number.")})
+        needed = BY_KIND[reach.kind]
+        if not access.may(needed, other):
+            raise Denied(_("Your role there does not allow “%(verb)s”.") % {"verb": needed.label})
+        if reason := why_not(needed, other):
+            raise NotNow(refusal(needed, reason))
 
 
 def kept(spec: Spec) -> dict[str, Any]:
@@ -193,6 +210,8 @@ def busy_text(holder: Operation | None) -> str:
 
 def send(operation: Operation) -> None:
     """Hand it to a worker. When Redis is away the row stays queued and `resend` tries again."""
+    if operation.queue == Queue.BYTES:
+        return
     try:
         app.send_task("webvirt.run_operation", args=[operation.pk], queue=operation.queue)
     except (RedisError, KombuError, CeleryError, OSError) as error:
@@ -228,7 +247,13 @@ def still_allowed(operation: Operation) -> bool:
     """Rights may have been withdrawn while it was queued."""
     if operation.user is None:
         return True
-    return access_of(operation.user).may(BY_KIND[operation.kind], operation.domain or operation.host)
+    access, verb = access_of(operation.user), BY_KIND[operation.kind]
+    if verb.reaches:
+        try:
+            demand_reach(access, verb, parse_parameters(verb, operation.parameters))
+        except Refused:
+            return False
+    return access.may(verb, operation.domain or operation.host)
 
 
 def beat(operation: Operation) -> None:
@@ -289,6 +314,16 @@ def cancel(operation: Operation) -> bool:
     return bool(ended or asked)
 
 
+def file_to_fetch(user: User, pk: int) -> Operation | None:
+    """The operation whose file this person asked for, whatever its state; nobody else's is there, for anybody."""
+    return Operation.objects.filter(pk=pk, queue=Queue.BYTES, user=user).first()
+
+
+def carrier_of(operation: Operation) -> str:
+    """Where the front reaches the process that carries a file; nobody else does."""
+    return f"/bytes/{operation.pk}"
+
+
 def wake(operation: Operation) -> None:
     """Have a worker go on with an operation that lies still; nothing happens to one that does not."""
     if Operation.objects.filter(STILL, pk=operation.pk).exists():
@@ -339,8 +374,16 @@ def end_lost(operation: Operation, now: datetime) -> bool:
 
 
 def resend(now: datetime) -> int:
-    """Send again what is queued and was not delivered in time. Returns how many."""
-    waiting = Operation.objects.filter(state=S.QUEUED, created_at__lt=now - RESEND_AFTER).filter(
+    """Send again what is queued and was not delivered in time. Returns how many.
+
+    What nobody came for ends.
+    """
+    for operation in Operation.objects.filter(
+        state=S.QUEUED, queue=Queue.BYTES, created_at__lt=now - FETCHED_WITHIN
+    ).select_related("host"):
+        cancel(operation)
+    queued = Operation.objects.filter(state=S.QUEUED).exclude(queue=Queue.BYTES)
+    waiting = queued.filter(created_at__lt=now - RESEND_AFTER).filter(
         Q(sent_at=None) | Q(sent_at__lt=now - RESEND_AFTER)
     )
     operations = list(waiting.order_by("pk")[:100])

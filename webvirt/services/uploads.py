@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO
@@ -17,6 +18,7 @@ from typing import IO
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Sum
+from django.db.models.functions import Greatest
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
@@ -51,8 +53,12 @@ def folder(pk: int) -> Path:
 
 def upload_of(operation: Operation) -> Upload:
     """The upload that an accepted operation is about; its row is made by whoever asks first."""
-    name, size = operation.parameters["name"], operation.parameters["size"]
     pool = int(operation.subject.partition(":")[2])
+    return arrival_of(operation, pool, operation.parameters["name"], operation.parameters["size"])
+
+
+def arrival_of(operation: Operation, pool: int, name: str, size: int) -> Upload:
+    """The row of whatever fills a volume with `size` bytes from elsewhere, made or found again."""
     upload, _created = Upload.objects.select_related("operation").get_or_create(
         operation=operation, defaults={"pool_id": pool, "name": name, "size": size}
     )
@@ -126,34 +132,24 @@ def waiting(upload: Upload) -> list[Path]:
     return found
 
 
-class Pieces:
-    """Some pieces as one source of bytes; `whole` takes note of all that is read."""
-
-    def __init__(self, paths: list[Path], whole: hashlib._Hash | None) -> None:
-        self.length = sum(path.stat().st_size for path in paths)
-        self.whole = whole
-        self._paths = list(paths)
-        self._file: IO[bytes] | None = None
-
-    def read(self, most: int) -> bytes:
-        """The next bytes, at most so many; none when there are no more."""
-        while True:
-            if self._file is None:
-                if not self._paths:
-                    return b""
-                self._file = self._paths.pop(0).open("rb")
-            if data := self._file.read(most):
-                if self.whole is not None:
-                    self.whole.update(data)
-                return data
-            self._file.close()
-            self._file = None
+def content(paths: list[Path], most: int) -> Iterator[bytes]:
+    """What some pieces hold, at most so many bytes at a time."""
+    for path in paths:
+        with path.open("rb") as file:
+            while data := file.read(most):
+                yield data
 
 
-def carried(upload: Upload, paths: list[Path]) -> None:
-    """Note that the host has these pieces, and take them off."""
-    upload.carried += sum(path.stat().st_size for path in paths)
-    Upload.objects.filter(pk=upload.pk).update(carried=upload.carried)
+def carried(upload: Upload, length: int) -> None:
+    """Note that the host has so many bytes more."""
+    upload.carried += length
+    # What somebody sends has been received before; of what we get ourselves nothing waits.
+    received = Greatest(F("received"), upload.carried)
+    Upload.objects.filter(pk=upload.pk).update(carried=upload.carried, received=received)
+
+
+def take_off(paths: list[Path]) -> None:
+    """Let go of pieces that the host has."""
     for path in paths:
         path.unlink(missing_ok=True)
 

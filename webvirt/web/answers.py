@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from webvirt.models import Operation, OperationState
 from webvirt.services.access import Access
-from webvirt.services.catalogue import BY_KIND
+from webvirt.services.catalogue import BY_KIND, Queue
 from webvirt.services.disclosure import error_for
 from webvirt.services.operations import Denied, Invalid, Refused
 from webvirt.services.phrases import said
@@ -27,6 +27,8 @@ def accepted(request: HttpRequest, operation: Operation, back: str) -> HttpRespo
     """An operation was accepted."""
     if wants_json(request):
         return JsonResponse(operation_json(access_for(request), operation), status=202)
+    if there := file_of(operation):
+        return redirect(there)
     messages.success(request, asked_text(operation))
     return redirect(way_back(request, back))
 
@@ -75,8 +77,15 @@ def operation_json(access: Access, operation: Operation) -> dict[str, Any]:
         "phase": phase_of(operation),
         "error": error_for(access, operation),
         "remedy": said(operation.remedy),
+        "file": file_of(operation),
         "cancellable": bool(operation.is_active and verb and (verb.cancellable or operation.state == "queued")),
     }
+
+
+def file_of(operation: Operation) -> str:
+    """Where the file is fetched that was asked for; empty where there is none, or not any more."""
+    waits = operation.queue == Queue.BYTES and operation.state == OperationState.QUEUED
+    return f"/operations/{operation.pk}/file/" if waits else ""
 
 
 def phase_of(operation: Operation) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
@@ -84,6 +84,7 @@ def detail(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
         "knows_target": knows_target(access, operation),
         "again": may_repeat(access, operation, verb),
         "address": address_of(operation.subject),
+        "file": answers.file_of(operation) if operation.user_id == access.user.pk else "",
     }
     return render(request, "operations/detail.html", context)
 
@@ -121,6 +122,18 @@ def may_repeat(access: Access, operation: Operation, verb: Verb | None) -> bool:
 def knows_target(access: Access, operation: Operation) -> bool:
     noun, _colon, pk = operation.subject.partition(":")
     return access.one(noun, int(pk)) is not None
+
+
+@require_GET
+@signed_in
+def file(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
+    """What this person asked to download: the front has it carried to them, once."""
+    operation = operations.file_to_fetch(access.user, pk)
+    if operation is None:
+        raise Http404
+    if not answers.file_of(operation):
+        return redirect(f"/operations/{pk}/")
+    return HttpResponse(headers={"X-Accel-Redirect": operations.carrier_of(operation)})
 
 
 @require_POST

@@ -63,6 +63,7 @@ urlpatterns = [
     path("secrets/<int:pk>/<slug:name>/", secrets.verb, name="secret_verb"),
     path("operations/", operations.index, name="operations"),
     path("operations/<int:pk>/", operations.detail, name="operation"),
+    path("operations/<int:pk>/file/", operations.file, name="operation_file"),
     path("operations/<int:pk>/cancel/", operations.cancel, name="operation_cancel"),
     path("people/", people.index, name="people"),
     path("people/add/", people.add, name="person_add"),

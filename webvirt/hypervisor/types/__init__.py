@@ -54,6 +54,7 @@ from webvirt.hypervisor.types.networks import (
     version_of,
 )
 from webvirt.hypervisor.types.storage import (
+    Extent,
     PoolInfo,
     PoolReading,
     PoolSpec,
@@ -82,6 +83,7 @@ __all__ = [
     "DomainState",
     "DomainSummary",
     "DomainUsage",
+    "Extent",
     "FilterInfo",
     "Forward",
     "GraphicsInfo",

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+Extent = bytes | int
+"""A part of a volume's content: its bytes, or how many follow that were never written and read as zeros (a hole)."""
+
 
 class PoolState(StrEnum):
     """libvirt's pool states in one word each (`VIR_STORAGE_POOL_*`)."""
@@ -128,6 +131,8 @@ class VolumeInfo:
     format: str = ""
     capacity: int = 0
     allocation: int = 0
+    physical: int = 0
+    """How long all of it is, as a download brings it; 0 where the host does not tell."""
     backing_path: str = ""
     backing_format: str = ""
     encrypted: bool = False

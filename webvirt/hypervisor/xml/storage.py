@@ -56,6 +56,7 @@ def parse_volume(xml: str) -> VolumeInfo:
         format=attribute(root, "target/format", "type"),
         capacity=bytes_of(root, "capacity"),
         allocation=bytes_of(root, "allocation"),
+        physical=bytes_of(root, "physical"),
         backing_path=text(root, "backingStore/path"),
         backing_format=attribute(root, "backingStore/format", "type"),
         encrypted=root.find("target/encryption") is not None,

@@ -11,10 +11,10 @@ from django.utils.translation import gettext_lazy as _
 from webvirt.models import Domain, Host, Network, Pool, Status
 from webvirt.services.catalogue import domains, filters, hosts, networks, secrets, storage
 from webvirt.services.catalogue.specs import NoParameters, Spec
-from webvirt.services.catalogue.verb import Group, Queue, Verb
+from webvirt.services.catalogue.verb import Group, Queue, Reach, Verb
 from webvirt.services.subjects import Subject
 
-__all__ = ["BY_KIND", "VERBS", "Group", "NoParameters", "Queue", "Spec", "Verb", "verbs_on", "why_not"]
+__all__ = ["BY_KIND", "VERBS", "Group", "NoParameters", "Queue", "Reach", "Spec", "Verb", "verbs_on", "why_not"]
 
 VERBS = (*domains.VERBS, *hosts.VERBS, *storage.VERBS, *networks.VERBS, *filters.VERBS, *secrets.VERBS)
 BY_KIND = {verb.kind: verb for verb in VERBS}

@@ -9,15 +9,24 @@ from typing import Annotated, Any, Literal, Self
 
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from webvirt.hypervisor.errors import InvalidSpec
 from webvirt.hypervisor.pool_rules import NAME, check_pool
 from webvirt.hypervisor.types import PoolSpec, PoolType, Preallocation
-from webvirt.models import PoolStatus, Role, Volume
+from webvirt.models import Pool, PoolStatus, Role, Volume
 from webvirt.services import uses
-from webvirt.services.catalogue.specs import AutostartSpec, Spec, domain_name, one_line
-from webvirt.services.catalogue.verb import Group, Queue, Verb, shown_uri, virsh, virsh_autostart
+from webvirt.services.catalogue.specs import AutostartSpec, NoParameters, Spec, domain_name, one_line
+from webvirt.services.catalogue.verb import Group, Queue, Reach, Verb, shown_uri, virsh, virsh_autostart
+from webvirt.services.fetching import NotFetched, check_url, name_in
 from webvirt.services.subjects import Subject
 
 P = PoolStatus
@@ -36,6 +45,19 @@ def checksum(text: str) -> str:
     if not re.fullmatch(r"([0-9a-fA-F]{64})?", text, re.ASCII):
         raise ValueError("is 64 hexadecimal digits")
     return text.lower()
+
+
+def either_checksum(text: str) -> str:
+    if not re.fullmatch(r"([0-9a-fA-F]{64}|[0-9a-fA-F]{128})?", text, re.ASCII):
+        raise ValueError("is 64 hexadecimal digits (SHA-256) or 128 (SHA-512)")
+    return text.lower()
+
+
+def address(url: str) -> str:
+    try:
+        return check_url(one_line(url.strip()))
+    except NotFetched as error:
+        raise ValueError(str(error)) from None
 
 
 Text = Annotated[str, StringConstraints(max_length=1000), AfterValidator(one_line)]
@@ -92,6 +114,28 @@ class UploadSpec(Spec):
     name: VolumeName
     size: Bytes
     sha256: Annotated[str, AfterValidator(checksum)] = ""
+
+
+class FetchSpec(Spec):
+    """`checksum` is the file's SHA-256 or SHA-512 in hexadecimal; without a `name` it has the one in the address."""
+
+    url: Annotated[str, StringConstraints(max_length=2000), AfterValidator(address)]
+    name: str = ""
+    checksum: Annotated[str, AfterValidator(either_checksum)] = ""
+
+    @field_validator("name")
+    @classmethod
+    def named(cls, name: str, info: ValidationInfo) -> str:
+        return volume_name(name or name_in(info.data.get("url", "")))
+
+    model_config = ConfigDict(validate_default=True)
+
+
+class CopySpec(Spec):
+    """`pool` is the id of a pool of any host."""
+
+    pool: int
+    name: VolumeName
 
 
 class ResizeSpec(Spec):
@@ -157,6 +201,33 @@ def virsh_upload(target: Subject, spec: UploadSpec) -> str:
         f"{base} vol-create-as {pool} {name} {spec.size} --allocation 0 --format raw\n"
         f"{base} vol-upload --pool {pool} {name} {name}\n{base} pool-refresh {pool}"
     )
+
+
+def virsh_fetch(target: Subject, spec: FetchSpec) -> str:
+    base = f"virsh -c {shlex.quote(shown_uri(target))}"
+    pool, name = shlex.quote(target.name), shlex.quote(spec.name)
+    return (
+        f"curl -fL -o {name} {shlex.quote(spec.url)}\n"
+        f'{base} vol-create-as {pool} {name} "$(stat -c %s {name})" --allocation 0 --format raw\n'
+        f"{base} vol-upload --sparse --pool {pool} {name} {name}\n{base} pool-refresh {pool}"
+    )
+
+
+def virsh_copy(target: Subject, spec: CopySpec) -> str:
+    lines = [f"{virsh('vol-download --sparse')(target, spec)} {shlex.quote(spec.name)}"]
+    pool = Pool.objects.filter(pk=spec.pool).select_related("host").first()
+    if pool is not None:
+        base, into, name = (shlex.quote(word) for word in (shown_uri(pool), pool.name, spec.name))
+        lines += [
+            f'virsh -c {base} vol-create-as {into} {name} "$(stat -c %s {name})" --allocation 0 --format raw',
+            f"virsh -c {base} vol-upload --sparse --pool {into} {name} {name}",
+            f"virsh -c {base} pool-refresh {into}",
+        ]
+    return "\n".join(lines)
+
+
+def virsh_download(target: Subject, spec: NoParameters) -> str:
+    return f"{virsh('vol-download --sparse')(target, spec)} {shlex.quote(target.name)}"
 
 
 def virsh_resize(target: Subject, spec: ResizeSpec) -> str:
@@ -260,6 +331,21 @@ ON_POOLS = (
         resumable=True,
     ),
     Verb(
+        "volume.fetch",
+        _("Fetch an image"),
+        Role.ADMINISTRATOR,
+        virsh_fetch,
+        states=frozenset({P.RUNNING, P.DEGRADED}),
+        spec=FetchSpec,
+        exclusive=False,
+        cancellable=True,
+        queue=Queue.SLOW,
+        group=Group.CHANGE,
+        made_on="pool",
+        icon="world-download",
+        resumable=True,
+    ),
+    Verb(
         "pool.undefine",
         _("Remove the pool"),
         Role.ADMINISTRATOR,
@@ -295,6 +381,32 @@ ON_VOLUMES = (
         queue=Queue.SLOW,
         group=Group.CHANGE,
         icon="copy",
+        forbids=uses.volume_is_open,
+    ),
+    Verb(
+        "volume.copy",
+        _("Copy to another pool or host"),
+        Role.OWNER,
+        virsh_copy,
+        spec=CopySpec,
+        cancellable=True,
+        queue=Queue.SLOW,
+        group=Group.CHANGE,
+        icon="transfer",
+        resumable=True,
+        reaches=lambda spec: (Reach("pool", "pool", spec.pool, "volume.create"),),
+        forbids=uses.volume_is_open,
+    ),
+    Verb(
+        "volume.download",
+        _("Download"),
+        Role.OWNER,
+        virsh_download,
+        exclusive=False,
+        cancellable=True,
+        queue=Queue.BYTES,
+        group=Group.CHANGE,
+        icon="download",
         forbids=uses.volume_is_open,
     ),
     Verb(

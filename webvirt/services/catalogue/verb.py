@@ -17,10 +17,14 @@ from webvirt.services.subjects import Subject, host_of
 
 
 class Queue(StrEnum):
-    """`SLOW` is for what takes minutes, so that it never holds up a Start."""
+    """`SLOW` is for what takes minutes, so that it never holds up a Start.
+
+    `BYTES` is for what waits to be fetched: nobody is sent it, and the process that carries the bytes runs it.
+    """
 
     FAST = "fast"
     SLOW = "slow"
+    BYTES = "bytes"
 
 
 class Group(StrEnum):
@@ -33,6 +37,16 @@ class Group(StrEnum):
 
 
 Virsh = Callable[[Subject, Any], str]
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Something else that a verb touches, named by a parameter: whoever asks must be allowed `kind` on it."""
+
+    parameter: str
+    noun: str
+    pk: int
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -64,6 +78,8 @@ class Verb:
     by_name: bool = False
     resumable: bool = False
     """It may lie still while it waits for somebody, and another worker goes on where one died."""
+    reaches: Callable[[Any], tuple[Reach, ...]] | None = None
+    """What else it touches, by its parameters."""
     forbids: Callable[[Any], str] | None = None
     """Tells what forbids it on an object beyond its state, in a part of a sentence; empty when nothing does."""
 

@@ -23,8 +23,8 @@ from webvirt.hypervisor.errors import (
 )
 from webvirt.models import Operation, OperationState
 from webvirt.services import operations
-from webvirt.services.runners import domains, filters, hosts, networks, secrets, storage, uploads
-from webvirt.services.runners.context import Context, Failed, Result, Still
+from webvirt.services.runners import domains, filters, hosts, networks, secrets, storage, transfers, uploads
+from webvirt.services.runners.context import Context, Failed, Result, Sink, Still
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,7 @@ RUNNERS: dict[str, Callable[[Context], Result]] = {
     **filters.RUNNERS,
     **secrets.RUNNERS,
     **uploads.RUNNERS,
+    **transfers.RUNNERS,
 }
 
 S = OperationState
@@ -58,8 +59,11 @@ REMEDIES: tuple[tuple[type[HypervisorError], str], ...] = (
 )
 
 
-def run(pk: int) -> None:
-    """Claim an operation, check rights again, run it and write its end; does nothing if it is not to be had."""
+def run(pk: int, to: Sink | None = None) -> None:
+    """Claim an operation, check rights again, run it and write its end; does nothing if it is not to be had.
+
+    `to` gets the bytes of what somebody fetches.
+    """
     operation = operations.claim(pk)
     if operation is None:
         return
@@ -67,13 +71,13 @@ def run(pk: int) -> None:
         operations.finish(operation, S.DENIED, error=gettext_noop("The right to do this was withdrawn meanwhile."))
         return
     with heartbeat(operation):
-        carry_out(operation)
+        carry_out(operation, to)
 
 
-def carry_out(operation: Operation) -> None:
+def carry_out(operation: Operation, to: Sink | None = None) -> None:
     """Run it and turn whatever happens into one honest end."""
     try:
-        result = RUNNERS[operation.kind](Context(operation))
+        result = RUNNERS[operation.kind](Context(operation, to))
     except Still:
         operations.lie_still(operation)
     except operations.Cancelled:

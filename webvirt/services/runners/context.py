@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from django.utils.translation import gettext_noop
 from redis.exceptions import RedisError
@@ -15,7 +16,7 @@ from redis.exceptions import RedisError
 from webvirt.hypervisor.connection import Connection, connect
 from webvirt.hypervisor.errors import HypervisorError
 from webvirt.hypervisor.types import HostAddress
-from webvirt.models import Domain, Filter, Network, Operation, Pool, Secret, Volume
+from webvirt.models import Domain, Filter, Host, Network, Operation, Pool, Secret, Volume
 from webvirt.services import hidden, operations
 from webvirt.services.catalogue import BY_KIND, Spec
 from webvirt.services.subjects import Subject, found
@@ -58,11 +59,25 @@ class Failed(Exception):
         self.remedy = remedy
 
 
+class Sink(Protocol):
+    """Who waits for a file."""
+
+    def begin(self, name: str, size: int) -> None:
+        """Say what comes: `size` bytes under this name."""
+
+    def write(self, data: bytes, meanwhile: Callable[[], None]) -> None:
+        """Hand on the next of them, as fast as they are taken; `meanwhile` is called now and then if they are not.
+
+        Raises Cancelled when nobody waits any more.
+        """
+
+
 @dataclass
 class Context:
-    """One operation being carried out."""
+    """One operation being carried out; `to` is for what is fetched by somebody."""
 
     operation: Operation
+    to: Sink | None = None
     _reported_at: float = field(default=0.0, init=False)
 
     @cached_property
@@ -83,6 +98,15 @@ class Context:
     @property
     def connection(self) -> Connection:
         return connection_to(self.operation.host.address)
+
+    def connection_with(self, host: Host) -> Connection:
+        """The handle to another host, for what goes from one to the other."""
+        return connection_to(host.address)
+
+    @property
+    def sink(self) -> Sink:
+        assert self.to is not None, f"{self.operation.kind} is fetched by nobody"
+        return self.to
 
     @property
     def domain(self) -> Domain:

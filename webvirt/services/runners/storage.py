@@ -39,15 +39,14 @@ def look_at_pools(context: Context) -> None:
     for uuid in changed & {line.uuid for line in lines}:
         inventory.remember_pool(host, calls.read(uuid))
     if context.operation.subject.startswith(("pool:", "volume:")):
-        look_at_volumes(context, context.pool)
+        look_at_volumes(calls, context.pool)
 
 
-def look_at_volumes(context: Context, pool: Pool, *names: str) -> None:
+def look_at_volumes(calls: StorageCalls, pool: Pool, *names: str) -> None:
     """Read which volumes a pool has, and the figures of the new ones and of those named."""
     pool.refresh_from_db()
     if pool.status not in ("running", "degraded"):
         return
-    calls = context.connection.storage
     unread = inventory.reconcile_volumes(pool, calls.volumes(pool.uuid))
     inventory.remember_volumes(pool, list(calls.volumes_info(pool.uuid, [*unread[:500], *names])))
 
@@ -116,7 +115,7 @@ def create_volume(context: Context) -> Result:
     )
     with making(context, pool, spec.name):
         context.connection.storage.create_volume(pool.uuid, wanted)
-    look_at_volumes(context, pool, spec.name)
+    look_at_volumes(context.connection.storage, pool, spec.name)
     return {"volume": spec.name}
 
 
@@ -157,7 +156,7 @@ def clone_volume(context: Context) -> Result:
     wanted = VolumeSpec(name=spec.name, capacity=0, format=spec.format)
     with making(context, pool, spec.name):
         calls.clone_volume(pool.uuid, volume.pool.uuid, volume.name, wanted, progress)
-    look_at_volumes(context, pool, spec.name)
+    look_at_volumes(context.connection.storage, pool, spec.name)
     return {"volume": spec.name}
 
 
@@ -182,7 +181,7 @@ def resize_volume(context: Context) -> Result:
         calls.resize_disk(running[0].domain.uuid, running[0].slot, spec.capacity)
     else:
         calls.resize_volume(volume.pool.uuid, volume.name, spec.capacity)
-    look_at_volumes(context, volume.pool, volume.name)
+    look_at_volumes(context.connection.storage, volume.pool, volume.name)
     return None
 
 
@@ -204,7 +203,7 @@ def unused(context: Context) -> Volume:
 def wipe_volume(context: Context) -> Result:
     volume = unused(context)
     context.connection.storage.wipe_volume(volume.pool.uuid, volume.name)
-    look_at_volumes(context, volume.pool, volume.name)
+    look_at_volumes(context.connection.storage, volume.pool, volume.name)
     return None
 
 
@@ -214,9 +213,9 @@ def delete_volume(context: Context) -> Result:
         context.connection.storage.delete_volume(volume.pool.uuid, volume.name)
     except NotFound:
         # Somebody was quicker; the list says so.
-        look_at_volumes(context, volume.pool)
+        look_at_volumes(context.connection.storage, volume.pool)
         raise
-    look_at_volumes(context, volume.pool)
+    look_at_volumes(context.connection.storage, volume.pool)
     return None
 
 

@@ -9,8 +9,9 @@ from django.http import QueryDict
 
 from webvirt.hypervisor.pool_rules import KINDS
 from webvirt.hypervisor.types import PoolType, Preallocation
-from webvirt.models import Host, Pool, PoolStatus, Volume
+from webvirt.models import Host, HostState, Pool, PoolStatus, Volume
 from webvirt.services.access import Access
+from webvirt.services.catalogue import BY_KIND
 from webvirt.services.subjects import Subject, host_of
 from webvirt.web.forms.form import Form, Values, filled, number, text, words
 from webvirt.web.kinds import pool_types
@@ -98,6 +99,14 @@ def upload(given: QueryDict) -> Values:
     return {"name": text(given, "name"), "size": number(text(given, "size"))} | filled(given, "sha256")
 
 
+def start_fetch(pool: Pool) -> Values:
+    return {"url": "", "name": "", "checksum": ""}
+
+
+def fetch(given: QueryDict) -> Values:
+    return {"url": text(given, "url")} | filled(given, "name", "checksum")
+
+
 def start_resize(volume: Volume) -> Values:
     whole = next((unit for unit in ("TiB", "GiB") if volume.capacity and volume.capacity % UNITS[unit] == 0), "MiB")
     return {"capacity": str(round(volume.capacity / UNITS[whole], 3)).removesuffix(".0"), "capacity_unit": whole}
@@ -132,10 +141,28 @@ def places(access: Access, target: Subject | None) -> Values:
     return {"pools": list(pools.order_by("name"))}
 
 
+def start_copy(volume: Volume) -> Values:
+    return {"name": volume.name, "pool": ""}
+
+
+def copy(given: QueryDict) -> Values:
+    return {"name": text(given, "name"), "pool": number(text(given, "pool"))}
+
+
+def places_anywhere(access: Access, target: Subject | None) -> Values:
+    """The pools of all hosts that this person may fill."""
+    assert isinstance(target, Volume)
+    verb = BY_KIND["volume.create"]
+    pools = access.pools().filter(status=PoolStatus.RUNNING, host__state=HostState.UP).exclude(pk=target.pool_id)
+    return {"pools": [pool for pool in pools.order_by("host__name", "name") if access.may(verb, pool)]}
+
+
 FORMS = {
     "pool.create": Form("pools/create.html", start_create_pool, create_pool, kinds_of_pool),
     "volume.create": Form("volumes/create.html", start_create_volume, create_volume, bases),
     "volume.upload": Form("volumes/upload.html", start_upload, upload),
+    "volume.fetch": Form("volumes/fetch.html", start_fetch, fetch),
+    "volume.copy": Form("volumes/copy.html", start_copy, copy, places_anywhere),
     "volume.resize": Form("volumes/resize.html", start_resize, resize, units),
     "volume.clone": Form("volumes/clone.html", start_clone, clone, places),
 }

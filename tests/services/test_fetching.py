@@ -1,0 +1,316 @@
+"""Fetching images from the web: whole, as said, and from nowhere but the web."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+from tests.services.conftest import FakeHost
+from webvirt.models import OperationState
+from webvirt.services import fetching, operations
+
+S = OperationState
+MIB = 2**20
+DATA = os.urandom(2 * MIB + 17) + bytes(MIB)
+LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+
+
+@dataclass
+class Server:
+    """A web server on loopback. `answer` writes the next answers; each request is kept."""
+
+    port: int
+    requests: list[Any] = field(default_factory=list)
+    answer: Callable[[BaseHTTPRequestHandler], None] = field(default_factory=lambda: give)
+
+    def url(self, path: str = "/images/tiny.img?x=1") -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+
+def give(handler: BaseHTTPRequestHandler, *, data: bytes = DATA, most: int | None = None, **more: str) -> None:
+    """Give the file, or the part that is asked for; `most` bytes of it, and then nothing more."""
+    start = int(handler.headers.get("Range", "bytes=0-")[6:-1])
+    headers = {"Content-Length": str(len(data) - start), "Accept-Ranges": "bytes", "ETag": '"one"'}
+    handler.send_response(206 if start else 200)
+    if start:
+        headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+    for name, value in (headers | {key.replace("_", "-"): value for key, value in more.items()}).items():
+        if value:
+            handler.send_header(name, value)
+    handler.end_headers()
+    handler.wfile.write(data[start:][:most])
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found.requests.append((self.path, dict(self.headers)))
+            found.answer(self)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    found = Server(listener.server_address[1])
+    threading.Thread(target=listener.serve_forever, args=[0.05], daemon=True).start()
+    monkeypatch.setattr(fetching, "PAUSE_SECONDS", 0.0)
+    yield found
+    listener.shutdown()
+    listener.server_close()
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The administrator lets images be fetched from this machine."""
+    monkeypatch.setattr(settings, "WEBVIRT_FETCH_FROM", LOOPBACK)
+
+
+@pytest.fixture
+def inside(server: Server, opened: None) -> Server:
+    return server
+
+
+# --- what arrives
+
+
+@pytest.mark.parametrize("kind", ["sha256", "sha512"])
+def test_a_file_becomes_a_volume(alpha: FakeHost, inside: Server, kind: str) -> None:
+    digest = hashlib.new(kind, DATA).hexdigest()
+    done = alpha.do("volume.fetch", alpha.pool, url=inside.url(), checksum=digest)
+    assert (done.state, done.result) == (S.SUCCEEDED, {"volume": "tiny.img", "bytes": len(DATA), kind: digest})
+    kept = alpha.connection.storage.known[alpha.uuid].volumes["tiny.img"]
+    assert bytes(kept.data) == DATA
+    assert alpha.volume("tiny.img").making is None
+    ((path, headers),) = inside.requests
+    assert (path, headers["Host"]) == ("/images/tiny.img?x=1", f"127.0.0.1:{inside.port}")
+    assert "curl -fL -o tiny.img" in done.virsh
+
+
+def test_another_checksum_keeps_nothing(alpha: FakeHost, inside: Server) -> None:
+    done = alpha.do("volume.fetch", alpha.pool, url=inside.url(), checksum="0" * 64)
+    assert (done.state, done.error[:40]) == (S.FAILED, "The file is not what it should be: its c")
+    alpha.stock.pools()
+    assert alpha.connection.storage.volumes(alpha.uuid) == ["web-1.qcow2"]
+
+
+def test_a_connection_that_breaks_is_taken_up(alpha: FakeHost, inside: Server) -> None:
+    answers = [1_000_000, 500_000, None]
+    inside.answer = lambda handler: give(handler, most=answers.pop(0))
+    assert alpha.do("volume.fetch", alpha.pool, url=inside.url()).state == S.SUCCEEDED
+    assert bytes(alpha.connection.storage.known[alpha.uuid].volumes["tiny.img"].data) == DATA
+    ranges = [headers.get("Range") for _path, headers in inside.requests]
+    assert ranges[0] is None
+    assert all(headers["If-Range"] == '"one"' for _path, headers in inside.requests[1:])
+    assert len(ranges) == 3
+
+
+@pytest.mark.parametrize(
+    ("again", "words"),
+    [
+        ({"data": DATA[::-1], "ETag": '"two"'}, "has changed on the server"),
+        ({"Accept_Ranges": ""}, "cannot go on in the middle"),
+        ({"ETag": 'W/"weak"'}, "cannot go on in the middle"),
+    ],
+)
+def test_no_two_halves_of_different_files(alpha: FakeHost, inside: Server, again: dict[str, Any], words: str) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        if len(inside.requests) > 1:
+            # As a server does for whose file `If-Range` does not hold any more.
+            del handler.headers["Range"]
+            give(handler, **again)
+        else:
+            give(handler, most=MIB, **{key: value for key, value in again.items() if "data" not in again})
+
+    inside.answer = answer
+    done = alpha.do("volume.fetch", alpha.pool, url=inside.url())
+    assert done.state == S.FAILED
+    assert words in done.error
+
+
+def test_a_connection_that_never_brings_more_ends(alpha: FakeHost, inside: Server) -> None:
+    inside.answer = lambda handler: give(handler, most=0 if len(inside.requests) > 1 else MIB)
+    done = alpha.do("volume.fetch", alpha.pool, url=inside.url())
+    assert (done.state, done.error[:32]) == (S.FAILED, "The connection broke too often: ")
+
+
+def answering(status: int, **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (answering(404, Content_Length="0"), "The server answers 404."),
+        (answering(200), "does not say how large"),
+        (answering(200, Content_Length="0"), "does not say how large"),
+        (answering(302, Location="/images/tiny.img"), "without end"),
+        (answering(302, Location="file:///etc/passwd"), "must begin with https"),
+        (answering(302, Location="gopher://127.0.0.1/"), "must begin with https"),
+    ],
+)
+def test_what_is_no_file_says_why(
+    alpha: FakeHost, inside: Server, answer: Callable[[BaseHTTPRequestHandler], None], words: str
+) -> None:
+    inside.answer = answer
+    done = alpha.do("volume.fetch", alpha.pool, url=inside.url())
+    assert done.state == S.FAILED
+    assert words in done.error
+    assert alpha.connection.storage.volumes(alpha.uuid) == ["web-1.qcow2"]
+
+
+def test_a_redirect_is_followed(alpha: FakeHost, inside: Server) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        give(handler) if handler.path == "/b" else answering(302, Location="/b", Content_Length="0")(handler)
+
+    inside.answer = answer
+    assert alpha.do("volume.fetch", alpha.pool, url=inside.url("/a.img")).state == S.SUCCEEDED
+    assert [path for path, _headers in inside.requests] == ["/a.img", "/b"]
+
+
+def test_nobody_there(alpha: FakeHost, opened: None) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        done = alpha.do("volume.fetch", alpha.pool, url=f"http://127.0.0.1:{port}/a.img")
+    assert (done.state, done.error[:27]) == (S.FAILED, "The server does not answer:")
+
+
+# --- what is not asked for at all
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "localhost",
+        "0177.0.0.1",
+        "2130706433",
+        "127.1",
+        "0.0.0.0",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[64:ff9b::7f00:1]",
+        "169.254.169.254",
+        "10.0.0.1",
+        "192.168.1.1",
+        "100.64.0.1",
+        "[fd00::1]",
+        "[fe80::1]",
+        "224.0.0.1",
+    ],
+)
+def test_our_own_network_hears_nothing(alpha: FakeHost, server: Server, host: str) -> None:
+    done = alpha.do("volume.fetch", alpha.pool, url=f"http://{host}:{server.port}/a.img")
+    assert done.state == S.FAILED
+    assert "not on the public internet" in done.error or "no server of that name" in done.error
+    assert server.requests == []
+
+
+def test_a_name_that_says_something_else_a_moment_later(
+    alpha: FakeHost, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is resolved once, and the connection goes to what was looked at."""
+    asked: list[str] = []
+    answers = [["127.0.0.1", "93.184.216.34"], ["127.0.0.1"]]
+
+    def resolve(host: str, port: int, **_: object) -> list[Any]:
+        if host != "flip.example.org":
+            return real(host, port, type=socket.SOCK_STREAM)
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in answers.pop(0)]
+
+    real = socket.getaddrinfo
+    went: list[str] = []
+
+    def gone(_parts: object, address: object) -> Any:
+        went.append(str(address))
+        raise OSError("no way there")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(fetching, "pool_to", gone)
+    with pytest.raises(OSError, match="no way there"):
+        fetching.open_source(f"http://flip.example.org:{server.port}/a.img", checked=True)
+    assert (asked, went) == (["flip.example.org"], ["93.184.216.34"])
+    assert server.requests == []
+
+
+def test_a_redirect_goes_through_the_same_gate(
+    alpha: FakeHost, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "WEBVIRT_FETCH_FROM", (ip_network("127.0.0.1/32"),))
+    server.answer = answering(302, Location=f"http://127.0.0.2:{server.port}/b", Content_Length="0")
+    done = alpha.do("volume.fetch", alpha.pool, url=server.url())
+    assert done.state == S.FAILED
+    assert "127.0.0.2 is not on the public internet" in done.error
+    assert len(server.requests) == 1
+
+
+def test_from_encryption_to_none_only_with_a_checksum(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Redirect:
+        status = 302
+
+        def get_redirect_location(self) -> str:
+            return "http://mirror.example.org/a.img"
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    monkeypatch.setattr(fetching, "ask", lambda *_: Redirect())
+    with pytest.raises(fetching.NotFetched, match="without encryption"):
+        fetching.open_source("https://example.org/a.img", checked=False)
+    with pytest.raises(fetching.NotFetched, match="without end"):
+        fetching.open_source("https://example.org/a.img", checked=True)
+
+
+@pytest.mark.parametrize(
+    ("address", "is_open"),
+    [
+        ("93.184.216.34", True),
+        ("2606:2800:220:1::1", True),
+        ("::ffff:93.184.216.34", True),
+        ("::ffff:10.0.0.1", False),
+        ("2002:7f00:1::", False),
+        ("64:ff9b::a00:1", False),
+        ("64:ff9b:1::a00:1", False),
+        ("255.255.255.255", False),
+        ("198.18.0.1", False),
+    ],
+)
+def test_which_addresses_are_open_to_us(address: str, is_open: bool) -> None:
+    assert fetching.is_open_to_us(ip_address(address)) is is_open
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("file:///etc/passwd", "must begin with https"),
+        ("ftp://example.org/a.img", "must begin with https"),
+        ("https:///a.img", "must begin with https"),
+        ("https://user:secret@example.org/a.img", "user or a password"),
+        ("https://example.org:99999/a.img", "no address on the web"),
+        ("https://[::1/a.img", "no address on the web"),
+        ("https://example.org/a\nb", "must be one line"),
+        ("https://example.org/", "is 1 to 120 letters"),
+        ("https://example.org/a%2Fb.img", "is 1 to 120 letters"),
+    ],
+)
+def test_what_cannot_be_an_address_is_refused_at_the_form(alpha: FakeHost, url: str, words: str) -> None:
+    with pytest.raises(operations.Invalid, match=words):
+        alpha.ask("volume.fetch", alpha.pool, url=url)

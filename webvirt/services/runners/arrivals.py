@@ -1,0 +1,144 @@
+"""A volume that is filled from elsewhere: a browser, the web, another host. What all of them have in common.
+
+Room is looked for first; the volume is known as half made before it is there; it is filled in order, and what a host
+has is written down, so that another worker can go on; the whole is looked into before anybody gets to use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from django.utils.translation import gettext_noop
+
+from webvirt.hypervisor.errors import WrongState
+from webvirt.hypervisor.images import BEGINNINGS, HEAD
+from webvirt.hypervisor.storage import ZEROS, StorageCalls, length_of
+from webvirt.hypervisor.types import Extent, PoolType, VolumeSpec
+from webvirt.models import Pool, Upload
+from webvirt.services import inventory, operations, uploads
+from webvirt.services.runners.context import Context, Failed
+from webvirt.services.runners.storage import look_at_volumes
+
+GIB = 2**30
+SEGMENT = 64 * 2**20
+"""Bytes in one stream to the host; what a stream carried that was not finished is carried again."""
+FILES = (PoolType.DIR, PoolType.FS, PoolType.NETFS, PoolType.GLUSTER)
+"""Where a volume is a file, which may be an image of any format."""
+MOST_VIRTUAL = 64 * 2**40
+"""An image that claims to be larger as a disk is a trap, or damaged."""
+
+
+@dataclass
+class Arrival:
+    """One volume on its way: `calls` are those of the host it goes to, `row` says how far it is."""
+
+    context: Context
+    calls: StorageCalls
+    pool: Pool
+    row: Upload
+
+    def place(self) -> None:
+        """See that there is room, and make the volume that is to be filled."""
+        if self.row.placed:
+            return
+        name = self.row.name
+        if name in self.calls.volumes(self.pool.uuid) and not self.made_by_us():
+            raise Failed(gettext_noop("There is a volume of this name already."), gettext_noop("Choose another name."))
+        (summary,) = self.calls.summaries([self.pool.uuid])
+        if missing := uploads.place(self.row, summary.available):
+            raise Failed(
+                gettext_noop("The pool has not enough room: %(gib)s GiB are missing.")
+                % {"gib": f"{missing / GIB:.1f}"},
+                gettext_noop("Delete what is not needed, or choose another pool."),
+            )
+        inventory.expect_volume(self.pool, name, self.context.operation)
+        try:
+            self.calls.create_volume(self.pool.uuid, VolumeSpec(name=name, capacity=self.row.size, format="raw"))
+        except WrongState:
+            if not self.made_by_us():
+                inventory.volume_is_whole(self.pool, name, self.context.operation)
+                raise
+
+    def made_by_us(self) -> bool:
+        """Whether another worker had made the volume for this operation before it died."""
+        mine = self.pool.volumes.filter(name=self.row.name, making=self.row.operation_id, missing_since=None)
+        return mine.exists()
+
+    def fill(self, source: Iterable[Extent], phase: str) -> None:
+        """Send all that is still missing from `source`, which goes on where the row says that we are."""
+        rest = Rest(iter(source))
+        while self.row.carried < self.row.size:
+            length = min(SEGMENT, self.row.size - self.row.carried)
+            self.calls.upload(
+                self.pool.uuid, self.row.name, self.row.carried, length, self.reported(rest.take(length), phase)
+            )
+            uploads.carried(self.row, length)
+
+    def reported(self, extents: Iterable[Extent], phase: str) -> Iterator[Extent]:
+        """What passes, with word of it; here somebody may cancel."""
+        at = self.row.carried
+        for extent in extents:
+            self.context.progress(phase, at, self.row.size)
+            yield extent
+            at += length_of(extent)
+
+    def look_into(self) -> None:
+        """Look for what an image must not hold. Raises Failed."""
+        self.calls.refresh(self.pool.uuid)
+        if self.pool.type not in FILES:
+            self.demand_a_disk()
+        info = self.calls.inspect(self.pool.uuid, self.row.name)
+        if info.backing_path:
+            raise Failed(
+                gettext_noop("The image is based on another file, and that is refused in an upload."),
+                gettext_noop("Make it stand alone (qemu-img convert), and upload that."),
+            )
+        if info.capacity > MOST_VIRTUAL:
+            raise Failed(gettext_noop("The image says that it is larger than any disk."))
+        operations.beat(self.context.operation)
+
+    def demand_a_disk(self) -> None:
+        """Raise Failed for an image where a volume is the disk itself: a guest would see the image's own tables."""
+        head = bytearray()
+        self.calls.download(self.pool.uuid, self.row.name, 0, min(HEAD, self.row.size), head.extend)
+        if head.startswith(BEGINNINGS):
+            raise Failed(
+                gettext_noop("In this pool a volume is the disk itself, and this is an image of another format."),
+                gettext_noop("Convert it to raw first (qemu-img convert -O raw)."),
+            )
+
+    def is_whole(self) -> None:
+        """From now on it is a volume like any other."""
+        inventory.volume_is_whole(self.pool, self.row.name, self.context.operation)
+        look_at_volumes(self.calls, self.pool, self.row.name)
+
+
+@dataclass
+class Rest:
+    """What has not been taken of a source yet."""
+
+    source: Iterator[Extent]
+    left: Extent = 0
+
+    def take(self, length: int) -> Iterator[Extent]:
+        """The next `length` bytes; fewer when the source has no more."""
+        while length:
+            extent = self.left or next(self.source, 0)
+            size = length_of(extent)
+            if not size:
+                return
+            if size <= length:
+                self.left = 0
+            elif isinstance(extent, int):
+                extent, self.left = length, extent - length
+            else:
+                extent, self.left = extent[:length], extent[length:]
+            length -= length_of(extent)
+            yield extent
+
+
+def or_hole(data: bytes) -> Extent:
+    """Data, or a hole where it is nothing but zeros: those take no room on the host then."""
+    zeros = ZEROS if len(data) == len(ZEROS) else bytes(len(data))
+    return len(data) if data == zeros else data

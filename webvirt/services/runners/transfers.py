@@ -1,0 +1,122 @@
+"""The runners of what moves images: from the web into a pool, from one host to another, and out to a person."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any, cast
+
+from django.utils.translation import gettext_noop
+
+from webvirt.hypervisor.types import Extent, VolumeInfo
+from webvirt.models import Pool
+from webvirt.services import fetching, uploads, uses
+from webvirt.services.catalogue.storage import CopySpec, FetchSpec
+from webvirt.services.runners.arrivals import FILES, Arrival, or_hole
+from webvirt.services.runners.context import Context, Failed, Result
+from webvirt.services.runners.storage import refuse
+
+
+def fetch(context: Context) -> Result:
+    """Fetch a file from the web into a volume; nothing of it waits on our side."""
+    spec, pool = cast(FetchSpec, context.spec), context.pool
+    context.progress(gettext_noop("asking the server"))
+    try:
+        source = fetching.open_source(spec.url, checked=bool(spec.checksum))
+        with closing(source):
+            row = uploads.arrival_of(context.operation, pool.pk, spec.name, source.size)
+            if row.size != source.size:
+                raise Failed(gettext_noop("The file has changed on the server while it was fetched."))
+            # Another worker may have been at it; how far the file was, the server cannot be asked.
+            row.carried = 0
+            arrival = Arrival(context, context.connection.storage, pool, row)
+            arrival.place()
+            digest = hashlib.new("sha512" if len(spec.checksum) == 128 else "sha256")
+            arrival.fill(noted(source.read(), digest), gettext_noop("fetching"))
+    except fetching.NotFetched as error:
+        raise Failed(str(error), error.remedy) from None
+    found = digest.hexdigest()
+    if spec.checksum and found != spec.checksum:
+        raise Failed(
+            gettext_noop("The file is not what it should be: its checksum is %(digest)s.") % {"digest": found},
+            gettext_noop("Fetch it again, or correct the checksum."),
+        )
+    arrival.look_into()
+    arrival.is_whole()
+    return {"volume": spec.name, "bytes": row.size, digest.name: found}
+
+
+def noted(pieces: Iterator[bytes], digest: Any) -> Iterator[Extent]:
+    for data in pieces:
+        digest.update(data)
+        yield or_hole(data)
+
+
+def copy(context: Context) -> Result:
+    """Copy a volume as it is into a pool of any host, its holes too; the bytes pass through us and stay nowhere."""
+    spec, volume = cast(CopySpec, context.spec), context.volume
+    refuse(uses.volume_is_open(volume))
+    pool = Pool.objects.kept().select_related("host").filter(pk=spec.pool).first()
+    if pool is None:
+        raise Failed(gettext_noop("The pool that the copy is to go to is not there (any more)."))
+    here = context.connection.storage
+    info = here.inspect(volume.pool.uuid, volume.name)
+    demand_whole(info, pool)
+    row = uploads.arrival_of(context.operation, pool.pk, spec.name, size_of(info))
+    if row.size != size_of(info):
+        raise Failed(gettext_noop("The volume has changed while it was copied."))
+    arrival = Arrival(context, context.connection_with(pool.host).storage, pool, row)
+    arrival.place()
+    if row.carried < row.size:
+        with closing(here.extents(volume.pool.uuid, volume.name, row.carried)) as source:
+            arrival.fill(source, gettext_noop("copying"))
+    arrival.look_into()
+    arrival.is_whole()
+    return {"volume": spec.name, "pool": pool.name, "bytes": row.size}
+
+
+def size_of(info: VolumeInfo) -> int:
+    return info.physical or info.capacity
+
+
+def demand_whole(info: VolumeInfo, pool: Pool) -> None:
+    """Raise Failed for what would be no disk in the other pool."""
+    if info.backing_path:
+        raise Failed(
+            gettext_noop("It is based on another image, which would be missing there."),
+            gettext_noop("Clone it first: the clone stands alone. Then copy the clone."),
+        )
+    if info.format not in ("raw", "iso", "") and pool.type not in FILES:
+        raise Failed(
+            gettext_noop("In that pool a volume is the disk itself, and this one is an image of format %(format)s.")
+            % {"format": info.format},
+            gettext_noop("Clone it first, as raw. Then copy the clone."),
+        )
+
+
+def download(context: Context) -> Result:
+    """Hand a volume as it is to who waits for it."""
+    volume = context.volume
+    refuse(uses.volume_is_open(volume))
+    calls, sink = context.connection.storage, context.sink
+    size = size_of(calls.volume(volume.pool.uuid, volume.name))
+    sent = 0
+
+    def report() -> None:
+        context.progress(gettext_noop("sending"), sent, size)
+
+    def hand_out(data: bytes) -> None:
+        nonlocal sent
+        sink.write(data[: size - sent], report)
+        sent = min(size, sent + len(data))
+        report()
+
+    sink.begin(volume.name, size)
+    calls.download(volume.pool.uuid, volume.name, 0, size, hand_out)
+    if sent < size:
+        raise Failed(gettext_noop("The volume has become smaller while it was sent."))
+    return {"bytes": size}
+
+
+RUNNERS = {"volume.fetch": fetch, "volume.copy": copy, "volume.download": download}
