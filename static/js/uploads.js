@@ -67,11 +67,27 @@ class Transfer {
     this.end();
   }
 
+  /** The piece that begins there, read and summed up; the one that was prepared while another was on its way, if it is that. */
+  async piece(at) {
+    if (this.prepared?.at !== at) this.prepare(at);
+    return this.prepared.piece;
+  }
+
+  prepare(at) {
+    const read = async () => {
+      const buffer = await this.file.slice(at, at + PIECE).arrayBuffer();
+      return { buffer, sum: await checksum(buffer) };
+    };
+    this.prepared = { at, piece: read() };
+    this.prepared.piece.catch(() => {}); // whoever asks for it hears of it
+  }
+
   async send() {
     const at = this.upload.received;
     try {
-      const buffer = await this.file.slice(at, at + PIECE).arrayBuffer();
-      const address = `/api/v1/uploads/${this.upload.id}?offset=${at}&sha256=${await checksum(buffer)}`;
+      const { buffer, sum } = await this.piece(at);
+      this.prepare(at + buffer.byteLength);
+      const address = `/api/v1/uploads/${this.upload.id}?offset=${at}&sha256=${sum}`;
       const headers = { "X-CSRFToken": csrfToken(), Accept: "application/json" };
       const answer = await fetch(address, { method: "PUT", body: buffer, headers });
       return { status: answer.status, data: await answer.json() };

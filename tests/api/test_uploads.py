@@ -34,8 +34,16 @@ def begun(api: Callers, cast: Cast) -> int:
 
 
 def put(caller: Caller, pk: int, data: bytes, offset: int, digest: str = "") -> Any:
+    """As the front hands it on: the body is in a file, and there is none where it is empty."""
     path = f"/api/v1/uploads/{pk}?offset={offset}&sha256={digest}"
-    return caller.client.generic("PUT", path, data, "application/octet-stream", headers=caller.headers)
+    body = settings.WEBVIRT_HOME / "run" / "nginx" / "body" / "0000000001"
+    body.parent.mkdir(parents=True, exist_ok=True)
+    body.write_bytes(data)
+    headers = caller.headers | ({"X-Body-File": str(body)} if data else {})
+    try:
+        return caller.client.generic("PUT", path, b"", "application/octet-stream", headers=headers)
+    finally:
+        body.unlink()
 
 
 def test_pieces_in_order_are_taken_and_counted(api: Callers, begun: int) -> None:
@@ -92,6 +100,15 @@ def test_after_its_end_nothing_is_taken(api: Callers, begun: int) -> None:
     answer = put(api.owner, begun, DATA, 0)
     assert answer.status_code == 409
     assert api.owner.get("/uploads").json() == []
+
+
+@pytest.mark.parametrize("named", ["", "/etc/passwd", "{home}/secret_key", "{home}/run/nginx/body/../../../secret_key"])
+def test_only_what_the_front_wrote_is_a_piece(api: Callers, begun: int, named: str) -> None:
+    (settings.WEBVIRT_HOME / "secret_key").write_bytes(DATA)
+    headers = api.owner.headers | {"X-Body-File": named.format(home=settings.WEBVIRT_HOME)}
+    answer = api.owner.client.generic("PUT", f"/api/v1/uploads/{begun}?offset=0", DATA, headers=headers)
+    assert answer.status_code == 422
+    assert api.owner.get(f"/uploads/{begun}").json()["received"] == 0
 
 
 def test_a_session_needs_the_csrf_token(api: Callers, begun: int, cast: Cast) -> None:

@@ -39,8 +39,8 @@ def test_nginx_accepts_it_without_a_warning(tmp_path: Path, more: dict[str, str]
 def test_the_scheme_is_what_people_type_and_never_what_a_client_claims(tmp_path: Path) -> None:
     plain = render(settings(tmp_path), root=False, journal=False)
     secure = render(settings(tmp_path, WEBVIRT_PUBLIC_URL="https://vms.example.org"), root=False, journal=False)
-    assert "X-Forwarded-Proto http;" in plain
-    assert "X-Forwarded-Proto https;" in secure
+    assert "default http;" in plain
+    assert "default https;" in secure
 
 
 def test_nobody_is_trusted_unless_named(tmp_path: Path) -> None:

@@ -117,6 +117,19 @@ def test_an_upload_outlives_its_worker_and_the_web(stack: Stack, api: Api, small
     stack.wait_until_well()
 
 
+def test_a_piece_is_what_was_sent_whatever_its_sender_names(api: Api, small: SmallPool) -> None:
+    """The front hands pieces on as files, by a header that is its own."""
+    data = os.urandom(PIECE)
+    pk = small.begin("system.img", data)
+    headers = {"Authorization": f"Bearer {api.token}", "X-Body-File": "/etc/passwd"}
+    address = f"{api.url}/api/v1/uploads/{pk}?offset=0"
+    for path in (f"{api.url}/api/v1/uploads/../uploads/{pk}?offset=0", address):
+        answer = requests.put(path, data=data, headers=headers, timeout=10)
+    assert answer.status_code in (200, 409), answer.text
+    assert api.ends(pk)["state"] == "succeeded"
+    assert (small.folder / "system.img").read_bytes() == data
+
+
 def test_a_pool_that_fills_up_under_an_upload_keeps_nothing_of_it(api: Api, small: SmallPool) -> None:
     data = os.urandom(4 * PIECE)
     pk = small.begin("system.img", data)

@@ -51,7 +51,7 @@ class Store:
     def put(self, name: str, data: bytes) -> str:
         """A raw volume with something in it; returns its name."""
         self.make(name, len(data), format="raw")
-        self.calls.upload(self.uuid, name, 0, len(data), [data])
+        self.calls.upload(self.uuid, name, 0, [data])
         return name
 
     def bytes_of(self, name: str) -> bytes:

@@ -125,7 +125,7 @@ def test_an_image_that_was_changed_since_libvirt_looked(store: Store, canary: Pa
 def test_an_upload_that_brings_a_file_of_the_host_along(store: Store, canary: Path, tmp_path: Path) -> None:
     data = image(tmp_path / "evil", "-b", str(canary), "-F", "raw").read_bytes()
     store.make("evil")
-    store.calls.upload(store.uuid, "evil", 0, len(data), [data])
+    store.calls.upload(store.uuid, "evil", 0, [data])
     refused_everywhere(store, "evil", HypervisorError)
     until(lambda: store.calls.volume(store.uuid, "evil").backing_path == str(canary), what="libvirt looked by itself")
     refused_everywhere(store, "evil", NotFound)

@@ -121,7 +121,7 @@ def calls_of_a_pool(uuid: str) -> Iterator[tuple[str, Callable[[StorageCalls], o
     yield "resize_volume", lambda calls: calls.resize_volume(uuid, "v", MIB)
     yield "wipe_volume", lambda calls: calls.wipe_volume(uuid, "v")
     yield "clone_volume", lambda calls: calls.clone_volume(uuid, uuid, "v", spec, ignore)
-    yield "upload", lambda calls: calls.upload(uuid, "v", 0, 1, [b"x"])
+    yield "upload", lambda calls: calls.upload(uuid, "v", 0, [b"x"])
     yield "extents", lambda calls: list(calls.extents(uuid, "v"))
     yield "download", lambda calls: calls.download(uuid, "v", 0, 1, lambda _data: None)
 
@@ -323,7 +323,7 @@ def test_a_volume_grows_and_never_shrinks(store: Store) -> None:
 def test_a_wiped_volume_is_zeros(store: Store) -> None:
     store.make("v", 8192, format="raw")
     if store.subject.name == "fake":
-        store.calls.upload(store.uuid, "v", 0, 8192, [b"x" * 8192])
+        store.calls.upload(store.uuid, "v", 0, [b"x" * 8192])
     else:
         # Behind libvirt's back, as a guest would: it does not know how much there is to wipe.
         (store.folder / "v").write_bytes(b"x" * 8192)

@@ -84,11 +84,11 @@ def test_another_worker_goes_on_with_a_copy(
     operation = alpha.ask("volume.copy", source, name="copy.img", pool=omega.pool.pk)
     upload, streams = omega.connection.storage.upload, []
 
-    def dying(*arguments: object) -> None:
+    def dying(*arguments: object) -> int:
         streams.append(arguments[2])
         if len(streams) == 3:
             raise SystemExit
-        upload(*arguments)  # type: ignore[arg-type]
+        return upload(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(omega.connection.storage, "upload", dying)
     with pytest.raises(SystemExit):

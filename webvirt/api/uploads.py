@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.http import Http404, HttpRequest, JsonResponse
+from django.utils.translation import gettext as _
 from ninja import Router, Schema, Status
 
 from webvirt.api.auth import access_for, caller_of
 from webvirt.models import Operation, OperationState, Upload
-from webvirt.services import uploads
+from webvirt.services import operations, uploads
 
 router = Router(tags=["uploads"])
 
@@ -69,6 +72,14 @@ def one(request: HttpRequest, pk: int) -> UploadOut:
     return upload_out(own(request, pk))
 
 
+def body_of(request: HttpRequest) -> Path:
+    """The file that the front wrote the body to; the body itself never comes here."""
+    path = Path(request.headers.get("X-Body-File", ""))
+    if path.parent != settings.WEBVIRT_HOME / "run" / "nginx" / "body":
+        raise operations.Invalid({"length": _("A piece is at most 8 MiB, and not empty.")})
+    return path
+
+
 @router.put(
     "/{int:pk}",
     response={200: UploadOut, 409: Again, 503: Again},
@@ -82,7 +93,7 @@ def piece(request: HttpRequest, pk: int, offset: int, sha256: str = "") -> Any:
     """
     upload = own(request, pk)
     try:
-        uploads.take(upload, offset, int(request.META.get("CONTENT_LENGTH") or 0), request, sha256)  # type: ignore[arg-type]
+        uploads.take(upload, offset, body_of(request), sha256)
     except uploads.Misplaced as error:
         return Status(409, Again(error=str(error), received=error.received))
     except uploads.NotNow as error:

@@ -300,27 +300,24 @@ class StorageCalls:
 
     # --- their bytes
 
-    def upload(self, uuid: str, name: str, offset: int, length: int, extents: Iterable[Extent]) -> None:
-        """Write `length` bytes into a volume, from `offset` on: what `extents` brings, holes counted.
+    def upload(self, uuid: str, name: str, offset: int, extents: Iterable[Extent]) -> int:
+        """Write what `extents` brings into a volume, from `offset` on; returns how many bytes that were, with holes.
 
-        Raises InvalidSpec when it brings fewer or more. A call that fails leaves the volume with any part of what it
-        sent: only what a call that returned had sent is there, so go on from its end, or delete the volume. Nothing
-        tells a half made one from others. After a hole a file ends, until more is written: holes are for filling a new
-        volume in order. The host looks at the pool again after an upload, in its own time.
+        A call that fails leaves the volume with any part of what it sent: only what a call that returned had sent is
+        there, so go on from its end, or delete the volume. Nothing tells a half made one from others. After a hole a
+        file ends, until more is written: holes are for filling a new volume in order. The host looks at the pool again
+        after an upload, in its own time.
         """
         with self._handle.call() as raw:
             volume = raw.storagePoolLookupByUUIDString(uuid).storageVolLookupByName(name)
             stream = raw.newStream(0)
-            volume.upload(stream, offset, length, libvirt.VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM)
+            volume.upload(stream, offset, 0, libvirt.VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM)
         with flowing(stream):
             sent = 0
             for extent in extents:
-                sent += length_of(extent)
-                if sent > length:
-                    raise InvalidSpec(f"More than {length} bytes came.")
                 send(stream, extent)
-            if sent < length:
-                raise InvalidSpec(f"The data ended after {sent} of {length} bytes.")
+                sent += length_of(extent)
+        return sent
 
     def extents(self, uuid: str, name: str, offset: int = 0, length: int = 0) -> Generator[Extent, None, None]:
         """What a volume holds, from `offset` on, piece by piece; a `length` of 0 is all that follows.

@@ -8,12 +8,10 @@ held in memory but the piece in hand, and on disk no more than `SPOOL_MOST` for 
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import IO
 
 from django.conf import settings
 from django.db import transaction
@@ -27,8 +25,7 @@ from webvirt.models import ACTIVE_STATES, Operation, OperationState, Pool, Uploa
 from webvirt.services import operations
 
 PIECE_MOST = 8 * 2**20
-SPOOL_MOST = 8 * PIECE_MOST
-READ = 2**20
+SPOOL_MOST = 24 * PIECE_MOST
 IDLE_FOR = timedelta(days=1)
 """An upload that nobody sends anything for so long is given up."""
 
@@ -65,62 +62,51 @@ def arrival_of(operation: Operation, pool: int, name: str, size: int) -> Upload:
     return upload
 
 
-def take(upload: Upload, offset: int, length: int, body: IO[bytes], digest: str) -> int:
-    """Take a piece in; returns up to where we have the file now. Raises Misplaced, NotNow or Invalid.
+def take(upload: Upload, offset: int, piece: Path, digest: str) -> int:
+    """Take a piece in, from the file that the front wrote it to; returns up to where we have the upload now.
 
-    `digest` is the piece's SHA-256 in hexadecimal as the sender reckoned it; empty where their browser cannot.
+    Raises Misplaced, NotNow or Invalid. `digest` is the piece's SHA-256 in hexadecimal as the sender reckoned it;
+    empty where their browser cannot.
     """
     if not upload.operation.is_active or upload.operation.cancel_asked_at:
         raise operations.NotNow(_("This upload has ended."))
     if offset != upload.received:
         raise Misplaced(upload.received)
+    length = piece.stat().st_size
     if not 0 < length <= min(PIECE_MOST, upload.size - offset):
         raise operations.Invalid({"length": _("A piece is at most 8 MiB, and ends with the file.")})
     if offset + length - upload.carried > SPOOL_MOST:
         raise NotNow(_("The host takes it more slowly than it comes. Send this piece again in a moment."))
     path = folder(upload.pk) / f"{offset:020d}"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # One name for each try: two tabs that send the same piece must not write into one file.
-    part = path.with_suffix(f".{os.getpid()}-{os.urandom(4).hex()}")
-    try:
-        found = lay_down(part, body, length)
-        if digest and found != digest.lower():
-            raise operations.Invalid({"digest": _("The piece is not what was sent: its checksum differs.")})
-        with transaction.atomic():
-            moved = Upload.objects.filter(pk=upload.pk, received=offset).update(
-                received=offset + length, touched_at=timezone.now()
-            )
-            if not moved:
-                upload.refresh_from_db()
-                raise Misplaced(upload.received)
-            part.rename(path)
-    finally:
-        part.unlink(missing_ok=True)
+    if digest and checksum_of(piece) != digest.lower():
+        raise operations.Invalid({"digest": _("The piece is not what was sent: its checksum differs.")})
+    with transaction.atomic():
+        moved = Upload.objects.filter(pk=upload.pk, received=offset).update(
+            received=offset + length, touched_at=timezone.now()
+        )
+        if not moved:
+            upload.refresh_from_db()
+            raise Misplaced(upload.received)
+        # One that died between here and the end of the transaction left it; its bytes may be another try's.
+        path.unlink(missing_ok=True)
+        # The front lets go of its own name when it has our answer.
+        path.hardlink_to(piece)
     operations.wake(upload.operation)
     return offset + length
 
 
-def lay_down(path: Path, body: IO[bytes], length: int) -> str:
-    """Write exactly `length` bytes to a file; returns their SHA-256. Raises Invalid when there are fewer or more."""
-    digest, written = hashlib.sha256(), 0
-    with path.open("xb") as file:
-        while data := body.read(READ):
-            written += len(data)
-            if written > length:
-                break
-            digest.update(data)
-            file.write(data)
-    if written != length:
-        raise operations.Invalid({"length": _("The piece has not the length that was said.")})
-    return digest.hexdigest()
+def checksum_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # --- in the worker
 
 
-def waiting(upload: Upload) -> list[Path]:
-    """The pieces that wait to be handed on, in order and without a gap from where the host has it."""
-    found, at = [], upload.carried
+def waiting(upload: Upload, at: int) -> list[Path]:
+    """The pieces that wait to be handed on from byte `at`, in order and without a gap."""
+    found = []
     for path in sorted(folder(upload.pk).glob("[0-9]" * 20)):
         begins, length = int(path.name), path.stat().st_size
         if begins + length <= upload.carried:

@@ -70,10 +70,14 @@ class Arrival:
         rest = Rest(iter(source))
         while self.row.carried < self.row.size:
             length = min(SEGMENT, self.row.size - self.row.carried)
-            self.calls.upload(
-                self.pool.uuid, self.row.name, self.row.carried, length, self.reported(rest.take(length), phase)
-            )
-            uploads.carried(self.row, length)
+            if not self.send(self.reported(rest.take(length), phase)):
+                raise Failed(gettext_noop("It is shorter than was said."))
+
+    def send(self, extents: Iterable[Extent]) -> int:
+        """Send what comes, from where we are, in one stream; returns how much that was once the host has it."""
+        sent = self.calls.upload(self.pool.uuid, self.row.name, self.row.carried, extents)
+        uploads.carried(self.row, sent)
+        return sent
 
     def reported(self, extents: Iterable[Extent], phase: str) -> Iterator[Extent]:
         """What passes, with word of it; here somebody may cancel."""

@@ -11,16 +11,17 @@ from typing import cast
 from django.utils.translation import gettext_noop
 
 from webvirt.hypervisor.storage import CHUNK
+from webvirt.models import Upload
 from webvirt.services import uploads
 from webvirt.services.catalogue.storage import UploadSpec
-from webvirt.services.runners.arrivals import Arrival
+from webvirt.services.runners.arrivals import SEGMENT, Arrival
 from webvirt.services.runners.context import Context, Failed, Result, Still
 
 WAIT_SECONDS = 5.0
 """So long a worker waits for the next piece before it lets go."""
-LOOK_SECONDS = 0.05
-AT_ONCE = 4
-"""Pieces handed on in one stream; between two streams somebody may cancel."""
+PAUSE_SECONDS = 0.3
+"""So long a stream to the host stays open without anything to send."""
+LOOK_SECONDS = 0.01
 
 
 def upload(context: Context) -> Result:
@@ -41,27 +42,41 @@ def upload(context: Context) -> Result:
 
 
 def hand_on(arrival: Arrival, whole: hashlib._Hash | None) -> None:
-    """Hand the next pieces to the host, waiting a little for them. Raises Still when none come."""
+    """Hand what has come to the host, waiting a little for it. Raises Still when nothing does."""
     row = arrival.row
     arrival.context.progress(gettext_noop("writing to the host"), row.carried, row.size)
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not (pieces := uploads.waiting(row)[:AT_ONCE]):
+    if not next_pieces(row, row.carried, WAIT_SECONDS):
+        raise Still
+    handed: list[Path] = []
+    arrival.send(coming(arrival, handed, whole))
+    uploads.take_off(handed)
+
+
+def coming(arrival: Arrival, handed: list[Path], whole: hashlib._Hash | None) -> Iterator[bytes]:
+    """What the pieces hold, for as long as they keep coming, up to a segment; `whole` takes note of it.
+
+    They stay until the host has said that it has all of it.
+    """
+    at = arrival.row.carried
+    while at < arrival.row.carried + SEGMENT and (pieces := next_pieces(arrival.row, at, PAUSE_SECONDS)):
+        for data in uploads.content(pieces, CHUNK):
+            if whole is not None:
+                whole.update(data)
+            yield data
+            at += len(data)
+        handed += pieces
+        arrival.context.progress(gettext_noop("writing to the host"), at, arrival.row.size)
+
+
+def next_pieces(row: Upload, at: int, seconds: float) -> list[Path]:
+    """The pieces from byte `at` on, waiting so long for the first of them; none at the end of the file."""
+    deadline = time.monotonic() + seconds
+    while at < row.size and not (found := uploads.waiting(row, at)):
         if time.monotonic() > deadline:
-            raise Still
+            return []
         time.sleep(LOOK_SECONDS)
         row.refresh_from_db(fields=["received"])
-    length = sum(path.stat().st_size for path in pieces)
-    arrival.calls.upload(arrival.pool.uuid, row.name, row.carried, length, noted(pieces, whole))
-    uploads.carried(row, length)
-    uploads.take_off(pieces)
-
-
-def noted(pieces: list[Path], whole: hashlib._Hash | None) -> Iterator[bytes]:
-    """What the pieces hold; `whole` takes note of it."""
-    for data in uploads.content(pieces, CHUNK):
-        if whole is not None:
-            whole.update(data)
-        yield data
+    return found if at < row.size else []
 
 
 def compare(arrival: Arrival, wanted: str, digest: str) -> None:
