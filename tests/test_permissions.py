@@ -276,6 +276,7 @@ ROUTES = {
     "volumes/<int:pk>/": Row("viewer", "volume"),
     "volumes/<int:pk>/<slug:name>/": Row("owner", "volume", methods=GET_POST, sample={"name": "resize"}),
     "networks/": Row(SIGNED_IN),
+    "networks/drawing/": Row(SIGNED_IN),
     "networks/<int:pk>/": Row("viewer", "network"),
     "networks/<int:pk>/definition/": Row("viewer", "network"),
     "networks/<int:pk>/log/": Row("viewer", "network"),

@@ -22,10 +22,11 @@ from tests.hypervisor.stores import MIB, Store, close_store, here, ignore, on, o
 from tests.hypervisor.subjects import HERE, PREFIX, SUBJECTS, THERE
 from tests.lab.lab import LAB, SecondHost, run
 from tests.until import until
+from webvirt.hypervisor import storage
 from webvirt.hypervisor.calls import Handle
 from webvirt.hypervisor.connection import Connection, connect
 from webvirt.hypervisor.errors import HostUnreachable, HypervisorError, InvalidSpec, NotFound, WrongState
-from webvirt.hypervisor.storage import CHUNK, StorageCalls, length_of
+from webvirt.hypervisor.storage import AT_HOLE, CHUNK, StorageCalls, length_of
 from webvirt.hypervisor.types import DomainState, Extent, VolumeSpec
 
 FAKE, _, QEMU, QEMU_TCP = SUBJECTS
@@ -88,6 +89,19 @@ def test_bytes_go_in_small_pieces(store: Store) -> None:
     store.calls.download(store.uuid, "v", 0, 0, pieces.append)
     assert sum(map(len, pieces)) == 4 * MIB
     assert max(map(len, pieces)) <= CHUNK
+
+
+@with_bytes
+@pytest.mark.parametrize("size", [1, 99_999, 100_000, 100_001, 300_000])
+def test_a_download_in_slices_is_whole(store: Store, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "SLICE", 100_000)
+    data = secrets.token_bytes(size)
+    store.put("v", data)
+    # A host may round a size up to whole sectors.
+    assert store.bytes_of("v")[:size] == data
+    part = bytearray()
+    store.calls.download(store.uuid, "v", size // 3, size - size // 3, part.extend)
+    assert part == data[size // 3 :]
 
 
 @with_bytes
@@ -168,6 +182,56 @@ def test_an_upload_that_fails_at_its_very_end() -> None:
     with pytest.raises(HypervisorError, match="no space"):
         StorageCalls(Handle(OneVolume(stream))).upload("u", "v", 0, [bytes(10)])
     assert stream.aborted
+
+
+class EndlessVolume(OneVolume):
+    """One that has as much as is asked for: a hole of `hole` bytes, and then data."""
+
+    def __init__(self, hole: int) -> None:
+        super().__init__(SlowStream())
+        self.hole = hole
+        self.asked: list[tuple[int, int]] = []
+        self.at = self.end = 0
+
+    def newStream(self, _flags: int) -> Any:  # noqa: N802
+        return self
+
+    def download(self, _stream: object, offset: int, length: int, _flags: int) -> None:
+        self.asked.append((offset // MIB, length // MIB))
+        self.at, self.end = offset, offset + length
+
+    def recvFlags(self, most: int, _flags: int) -> bytes | int:  # noqa: N802
+        if self.at < min(self.hole, self.end):
+            return AT_HOLE
+        size = min(most, self.end - self.at)
+        self.at += size
+        return bytes(size)
+
+    def recvHole(self) -> int:  # noqa: N802
+        size = min(self.hole, self.end) - self.at
+        self.at += size
+        return size
+
+    def finish(self) -> None:
+        """All of it was taken."""
+
+    def abort(self) -> None:
+        """No more of it is wanted."""
+
+
+def test_no_more_is_on_its_way_than_a_slice() -> None:
+    volume = EndlessVolume(hole=0)
+    found = list(StorageCalls(Handle(volume)).extents("u", "v", MIB, 40 * MIB))
+    assert sum(map(length_of, found)) == 40 * MIB
+    assert volume.asked == [(1, 16), (17, 16), (33, 8)]
+
+
+def test_a_large_hole_takes_few_streams_and_what_follows_is_sliced_again() -> None:
+    volume = EndlessVolume(hole=100 * MIB)
+    found = list(StorageCalls(Handle(volume)).extents("u", "v", 0, 140 * MIB))
+    assert sum(length for length in found if isinstance(length, int)) == 100 * MIB
+    assert sum(map(length_of, found)) == 140 * MIB
+    assert volume.asked == [(0, 16), (16, 32), (48, 64), (100, 16), (116, 16), (132, 8)]
 
 
 def test_a_host_that_freezes_in_the_middle(second: SecondHost) -> None:

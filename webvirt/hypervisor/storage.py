@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -42,8 +42,14 @@ CHUNK = 262_120
 ZEROS = bytes(CHUNK)
 AT_HOLE = -3
 """What libvirt's Python gives instead of bytes where a hole begins."""
+SLICE = 16 * 1024**2
+"""Bytes asked for in one stream: libvirt holds whatever of a stream has come and was not taken yet, however much."""
 LONGEST_CHAIN = 64
 """Backing volumes under one another; QEMU itself gives up far below."""
+
+
+class Enough(Exception):
+    """Ends a stream before its end."""
 
 
 class StorageCalls:
@@ -322,8 +328,28 @@ class StorageCalls:
     def extents(self, uuid: str, name: str, offset: int = 0, length: int = 0) -> Generator[Extent, None, None]:
         """What a volume holds, from `offset` on, piece by piece; a `length` of 0 is all that follows.
 
-        Holes are told, not carried. Nothing keeps a running guest from changing it meanwhile.
+        Holes are told, not carried. Nothing keeps a running guest from changing it meanwhile. No more than `SLICE` of
+        data is on its way, so that memory stays flat however slowly it is taken.
         """
+        at, end, step = offset, offset + length if length else None, SLICE
+        while end is None or at < end:
+            most = step if end is None else min(step, end - at)
+            before, data_came = at, False
+            with suppress(Enough), closing(self._slice(uuid, name, at, most)) as part:
+                for extent in part:
+                    if isinstance(extent, bytes):
+                        if step > SLICE:
+                            # A slice so long is for holes alone: the data is asked for anew.
+                            raise Enough
+                        data_came = True
+                    at += length_of(extent)
+                    yield extent
+                if at - before < most:
+                    return
+            step = SLICE if data_came or at - before < most else 2 * step
+
+    def _slice(self, uuid: str, name: str, offset: int, length: int) -> Generator[Extent, None, None]:
+        """What a volume holds there, in one stream."""
         with self._handle.call() as raw:
             volume = raw.storagePoolLookupByUUIDString(uuid).storageVolLookupByName(name)
             stream = raw.newStream(0)

@@ -21,6 +21,7 @@ from webvirt.web import (
     scripts,
     secrets,
     setup,
+    wiring,
 )
 
 urlpatterns = [
@@ -53,6 +54,7 @@ urlpatterns = [
     path("volumes/<int:pk>/", pools.volume, name="volume"),
     path("volumes/<int:pk>/<slug:name>/", pools.volume_verb, name="volume_verb"),
     path("networks/", networks.index, name="networks"),
+    path("networks/drawing/", wiring.page, name="networks_drawing"),
     path("networks/<int:pk>/", networks.network, name="network"),
     path("networks/<int:pk>/definition/", networks.definition, name="network_definition"),
     path("networks/<int:pk>/log/", networks.log, name="network_log"),
