@@ -77,12 +77,14 @@ def test_a_thousand_volumes_are_read_once_and_then_a_few_at_a_time(alpha: FakeHo
 
 
 def test_a_disk_by_path_and_one_by_volume_are_uses(alpha: FakeHost) -> None:
-    domain, volume = alpha.cast.domain, alpha.volume("web-1.qcow2")
+    domain = alpha.cast.domain
     for disk in (DiskInfo("vda", source=IMAGE.path), DiskInfo("vdb", type="volume", source="images/web-1.qcow2")):
         inventory.remember_definition(domain.host, reading(domain, disk))
-        assert [(use.name, use.slot) for use in uses.uses_of(volume)] == [(domain.name, disk.target)]
+        assert [(use.name, use.slot) for use in uses.uses_of(alpha.volume("web-1.qcow2"))] == [
+            (domain.name, disk.target)
+        ]
     inventory.remember_definition(domain.host, reading(domain))
-    assert uses.uses_of(volume) == []
+    assert uses.uses_of(alpha.volume("web-1.qcow2")) == []
     assert not DiskUse.objects.exists()
 
 

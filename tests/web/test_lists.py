@@ -112,6 +112,7 @@ def addresses(cast: Cast) -> dict[str, str]:
         "pool": f"/pools/{cast.pool.pk}/",
         "volume": f"/volumes/{cast.volume.pk}/",
         "networks": "/networks/",
+        "networks drawing": f"/networks/drawing/?host={cast.host.pk}",
         "network": f"/networks/{cast.network.pk}/",
         "operations": "/operations/",
     }

@@ -58,7 +58,17 @@ def disk_uses(volumes: list[Volume]) -> Q:
 
 
 def uses_of(volume: Volume) -> list[Use]:
-    """Everything that needs a volume: machines by name, then the images that are based on it."""
+    """Everything that needs a volume: machines by name, then the images that are based on it.
+
+    A row remembers what was found when it was first asked, since each of its verbs asks: read it again to know anew.
+    """
+    if not hasattr(volume, "_uses"):
+        volume._uses = find_uses(volume)  # type: ignore[attr-defined]
+    found: list[Use] = volume._uses  # type: ignore[attr-defined]
+    return found
+
+
+def find_uses(volume: Volume) -> list[Use]:
     same = same_volume(volume)
     disks = DiskUse.objects.filter(disk_uses(same), domain__missing_since=None).select_related("domain")
     users = [
