@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import cast
@@ -201,6 +202,31 @@ def unused(context: Context) -> Volume:
     return volume
 
 
+def checksum_volume(context: Context) -> Result:
+    """Read all of it through SHA-256, piece by piece, and keep what comes out, unless somebody wrote meanwhile."""
+    volume, calls, digest, done = context.volume, context.connection.storage, hashlib.sha256(), 0
+    refuse(uses.volume_is_written(volume))
+    before = calls.volume(volume.pool.uuid, volume.name)
+    # A qcow2 is read as the file that it is, whose length libvirt leaves open.
+    total = before.allocation if before.format == "qcow2" else before.capacity
+
+    def take(piece: bytes) -> None:
+        nonlocal done
+        digest.update(piece)
+        done += len(piece)
+        context.progress(gettext_noop("reading"), done, max(done, total))
+
+    calls.download(volume.pool.uuid, volume.name, 0, 0, take)
+    after = calls.volume(volume.pool.uuid, volume.name)
+    if (after.modified_at, after.capacity) != (before.modified_at, before.capacity):
+        raise Failed(
+            gettext_noop("Somebody wrote to it while it was read: the checksum would be of nothing that ever was."),
+            gettext_noop("Try again when nobody writes to it."),
+        )
+    inventory.remember_checksum(volume.pool, after, digest.hexdigest())
+    return {"sha256": digest.hexdigest(), "bytes": done}
+
+
 def wipe_volume(context: Context) -> Result:
     volume = unused(context)
     context.connection.storage.wipe_volume(volume.pool.uuid, volume.name)
@@ -232,6 +258,7 @@ RUNNERS: dict[str, Callable[[Context], Result]] = {
     "volume.create": create_volume,
     "volume.clone": clone_volume,
     "volume.resize": resize_volume,
+    "volume.checksum": checksum_volume,
     "volume.wipe": wipe_volume,
     "volume.delete": delete_volume,
 }

@@ -104,6 +104,8 @@ def check(context: Context, pool: Pool, spec: UploadSpec, digest: str) -> None:
         )
     if info.capacity > MOST_VIRTUAL:
         raise Failed(gettext_noop("The image says that it is larger than any disk."))
+    if digest:
+        inventory.remember_checksum(pool, info, digest)
     operations.beat(context.operation)
 
 
