@@ -22,6 +22,7 @@ from tests.hypervisor.stores import MIB, Store, close_store, here, ignore, on, o
 from tests.hypervisor.subjects import HERE, PREFIX, SUBJECTS, THERE
 from tests.lab.lab import LAB, SecondHost, run
 from tests.until import until
+from webvirt.hypervisor import storage
 from webvirt.hypervisor.calls import Handle
 from webvirt.hypervisor.connection import Connection, connect
 from webvirt.hypervisor.errors import HostUnreachable, HypervisorError, InvalidSpec, NotFound, WrongState
@@ -95,6 +96,19 @@ def test_bytes_go_in_small_pieces(store: Store) -> None:
     store.calls.download(store.uuid, "v", 0, 0, pieces.append)
     assert sum(map(len, pieces)) == 4 * MIB
     assert max(map(len, pieces)) <= CHUNK
+
+
+@with_bytes
+@pytest.mark.parametrize("size", [1, 99_999, 100_000, 100_001, 300_000])
+def test_a_download_in_slices_is_whole(store: Store, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "SLICE", 100_000)
+    data = secrets.token_bytes(size)
+    store.put("v", data)
+    # A host may round a size up to whole sectors.
+    assert store.bytes_of("v")[:size] == data
+    part = bytearray()
+    store.calls.download(store.uuid, "v", size // 3, size - size // 3, part.extend)
+    assert part == data[size // 3 :]
 
 
 @with_bytes
@@ -176,6 +190,42 @@ def test_an_upload_that_fails_at_its_very_end() -> None:
     with pytest.raises(HypervisorError, match="no space"):
         StorageCalls(Handle(OneVolume(stream))).upload("u", "v", 0, 10, reading(bytes(10)))
     assert stream.aborted
+
+
+class EndlessVolume(OneVolume):
+    """One that always has as much as is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(SlowStream())
+        self.asked: list[tuple[int, int]] = []
+        self.left = 0
+
+    def newStream(self, _flags: int) -> Any:  # noqa: N802
+        return self
+
+    def download(self, _stream: object, offset: int, length: int, _flags: int) -> None:
+        self.asked.append((offset, length))
+        self.left = length
+
+    def recv(self, most: int) -> bytes:
+        size = min(most, self.left)
+        self.left -= size
+        return bytes(size)
+
+    def finish(self) -> None:
+        """All of it was taken."""
+
+
+def test_no_more_is_on_its_way_than_a_slice() -> None:
+    volume, came = EndlessVolume(), 0
+
+    def take(data: bytes) -> None:
+        nonlocal came
+        came += len(data)
+
+    StorageCalls(Handle(volume)).download("u", "v", 7, 40 * MIB, take)
+    assert came == 40 * MIB
+    assert volume.asked == [(7, 16 * MIB), (7 + 16 * MIB, 16 * MIB), (7 + 32 * MIB, 8 * MIB)]
 
 
 def test_a_host_that_freezes_in_the_middle(second: SecondHost) -> None:

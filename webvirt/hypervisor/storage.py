@@ -38,6 +38,8 @@ FORMATTED = (PoolType.FS, PoolType.LOGICAL, PoolType.DISK)
 """Types whose building writes on a device, and may have to overwrite what is there."""
 CHUNK = 262_120
 """Bytes in one message of a stream: the most that every libvirt takes."""
+SLICE = 16 * 1024**2
+"""Bytes asked for in one stream: libvirt holds whatever of a stream has come and was not taken yet, however much."""
 LONGEST_CHAIN = 64
 """Backing volumes under one another; QEMU itself gives up far below."""
 
@@ -320,15 +322,29 @@ class StorageCalls:
     def download(self, uuid: str, name: str, offset: int, length: int, write: Callable[[bytes], object]) -> None:
         """Hand `length` bytes of a volume, from `offset` on, to `write` piece by piece; 0 is all that follows.
 
-        Nothing keeps a running guest from changing it meanwhile.
+        Nothing keeps a running guest from changing it meanwhile. No more than `SLICE` is on its way, so that memory
+        stays flat however slow `write` is.
         """
+        done = 0
+        while not length or done < length:
+            most = min(SLICE, length - done) if length else SLICE
+            came = self._slice(uuid, name, offset + done, most, write)
+            done += came
+            if came < most:
+                return
+
+    def _slice(self, uuid: str, name: str, offset: int, length: int, write: Callable[[bytes], object]) -> int:
+        """Hand on so many bytes; returns how many there were."""
         with self._handle.call() as raw:
             volume = raw.storagePoolLookupByUUIDString(uuid).storageVolLookupByName(name)
             stream = raw.newStream(0)
             volume.download(stream, offset, length, 0)
+        came = 0
         with flowing(stream):
             while data := stream.recv(CHUNK):
+                came += len(data)
                 write(data)
+        return came
 
 
 def uuids_of(pools: Iterable[Any]) -> set[str]:
