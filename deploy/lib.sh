@@ -15,6 +15,7 @@ qemu-utils:qemu-img                       QEMU for disk images
 ovmf:/usr/share/OVMF                      UEFI firmware for guests
 swtpm-tools:swtpm_setup                   TPM for guests
 dnsmasq-base:dnsmasq                      addresses on guest networks
+osinfo-db:/usr/share/osinfo/os            operating systems, to recognize images
 redis-server:redis-server                 Redis, a private one, for queues and live pages
 nginx:nginx                               nginx, a private one, the front
 python3:python3                           Python

@@ -1,17 +1,22 @@
-"""Filters, secrets and devices on a real libvirt: asked for, carried out, and found again as the host tells them."""
+"""Filters, secrets, devices and images on a real libvirt: asked for, carried out, and found again as it tells them."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import libvirt
 import pytest
 import redis
 
+from tests.discs import disc
+from tests.lab.lab import LAB
 from tests.people import Cast, make_domain, make_host
 from tests.services.carrying import Worker
 from webvirt.hypervisor.types import Transport
-from webvirt.models import CardUse, DeviceList, Filter, Host, OperationState, Secret
+from webvirt.models import CardUse, DeviceList, Filter, Host, OperationState, Pool, Secret
 from webvirt.services import operations
 from webvirt.services.watcher.stock import Stock
 
@@ -39,6 +44,9 @@ def clear(raw: libvirt.virConnect) -> None:
     for secret in raw.listAllSecrets():
         if secret.usageID() == NAME:
             secret.undefine()
+    for pool in raw.listAllStoragePools():
+        if pool.name() == NAME:
+            pool.destroy()
 
 
 @pytest.fixture
@@ -114,3 +122,43 @@ def test_the_watcher_finds_all_of_them(here: Host, raw: libvirt.virConnect) -> N
     listed = {device["name"] for device in DeviceList.objects.get(host=here).devices}
     pci = raw.listAllDevices(libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_PCI_DEV)
     assert {device.name() for device in pci} <= listed
+
+
+@pytest.fixture
+def folder(raw: libvirt.virConnect) -> Iterator[Path]:
+    """The folder of a running pool."""
+    folder = LAB / NAME
+    folder.mkdir(parents=True, exist_ok=True)
+    raw.storagePoolCreateXML(f"<pool type='dir'><name>{NAME}</name><target><path>{folder}</path></target></pool>")
+    yield folder
+    for file in folder.iterdir():
+        file.unlink()
+    folder.rmdir()
+
+
+def test_images_are_recognized_and_their_checksums_hold_until_they_change(
+    worker: Worker, here: Host, raw: libvirt.virConnect, folder: Path
+) -> None:
+    data = os.urandom(2**20 + 17)
+    (folder / "cd.iso").write_bytes(disc("Debian 11.5.0 amd64 n"))
+    (folder / "debian-12-generic-amd64.img").write_bytes(data)
+    raw.storagePoolLookupByName(NAME).refresh()
+    stock = Stock(here)
+    stock.pools()
+    stock.systems()
+    found = {row.name: row for row in Pool.objects.get(host=here, name=NAME).volumes.all()}
+    assert {name: (row.format, row.os) for name, row in found.items()} == {
+        "cd.iso": ("iso", "debian11"),
+        "debian-12-generic-amd64.img": ("raw", "debian12"),
+    }
+    image = found["debian-12-generic-amd64.img"]
+    done = worker.do("volume.checksum", image)
+    assert done.state == OperationState.SUCCEEDED, done.error
+    stock.pools()
+    image.refresh_from_db()
+    assert image.sha256 == hashlib.sha256(data).hexdigest()
+    (folder / image.name).write_bytes(data[::-1])
+    stock.pools()
+    image.refresh_from_db()
+    assert image.sha256 == ""
+    stock.connection.close()

@@ -43,7 +43,10 @@ class Pool(Seen):
 
     class Meta:
         constraints = [models.UniqueConstraint(name="pool_unique_on_host", fields=["host", "uuid"])]
-        indexes = [models.Index(name="pool_by_name", fields=["name", "id"])]
+        indexes = [
+            models.Index(name="pool_by_name", fields=["name", "id"]),
+            models.Index(name="pool_by_origin", fields=["origin"]),
+        ]
 
     @property
     def used_percent(self) -> float | None:
@@ -69,6 +72,17 @@ class Volume(models.Model):
     read_at = models.DateTimeField(null=True)
     """When its figures were read; None while only its name is known."""
     missing_since = models.DateTimeField(null=True)
+    os = models.CharField(max_length=64, blank=True, default="")
+    """osinfo's short id of the system it looks to hold, such as `debian12`; empty when that is not known."""
+    os_name = models.CharField(max_length=160, blank=True, default="")
+    """The system's name as osinfo-db has it, kept here: pages know no osinfo-db."""
+    has_label = models.BooleanField(default=False)
+    """It has the label of a CD or DVD, whatever format its host takes it for."""
+    looked_at = models.DateTimeField(null=True)
+    """When its system was looked for; None until then, and again when it may be another."""
+    sha256 = models.CharField(max_length=64, blank=True, default="")
+    """Of its bytes as they lie in the pool, in hexadecimal; empty while not computed or no longer true."""
+    sha256_at = models.DateTimeField(null=True)
     making = models.ForeignKey("webvirt.Operation", on_delete=models.SET_NULL, null=True, related_name="+")
     """The operation that makes it: until that has succeeded it is not whole, and if that fails it is removed."""
 
@@ -86,6 +100,10 @@ class Volume(models.Model):
     @property
     def host(self) -> Host:
         return self.pool.host
+
+    @property
+    def is_iso(self) -> bool:
+        return self.format == "iso" or self.has_label
 
     @property
     def is_made(self) -> bool:

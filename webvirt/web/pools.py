@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET, require_http_methods
 
-from webvirt.models import DiskUse, Operation, Pool, Volume
+from webvirt.models import Operation, Pool, Volume
 from webvirt.services import uses
 from webvirt.services.access import Access
 from webvirt.services.catalogue import BY_KIND
@@ -101,7 +101,7 @@ def pool(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     """A pool's volumes."""
     found = find_pool(access, pk)
     query = query_of(request.GET, ("q",))
-    volumes = Volume.objects.filter(pool=found, missing_since=None).select_related("making")
+    volumes = Volume.objects.filter(pool=found, missing_since=None).select_related("making", "pool")
     if text := query.get("q"):
         volumes = volumes.filter(name__icontains=text)
     part = slice_of(query, volumes.count())
@@ -112,28 +112,10 @@ def pool(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
         "query": query,
         "part": part,
         "volumes": rows,
-        "users": users_of(found, rows),
+        "users": uses.names_of_users(rows),
         "nearly_full": (found.used_percent or 0) >= NEARLY_FULL,
     }
     return render(request, "pools/volumes.html", context)
-
-
-def users_of(pool: Pool, volumes: list[Volume]) -> dict[int, list[str]]:
-    """Who uses each of these volumes, by name, in two queries for them all."""
-    by_path = {volume.path: volume.pk for volume in volumes if volume.path}
-    by_name = {volume.name: volume.pk for volume in volumes}
-    found: dict[int, list[str]] = {volume.pk: [] for volume in volumes}
-    # Both are looked up, since a disk may be named either way.
-    here = DiskUse.objects.filter(domain__host=pool.host_id, domain__missing_since=None)
-    at_path = here.filter(path__in=list(by_path)).values_list("path", "domain__name")
-    named = here.filter(pool=pool.name, volume__in=list(by_name)).values_list("volume", "domain__name")
-    based = Volume.objects.filter(pool__host=pool.host_id, backing_path__in=list(by_path), missing_since=None)
-    pairs = [(by_path[path], name) for path, name in at_path]
-    pairs += [(by_name[volume], name) for volume, name in named]
-    pairs += [(by_path[path], name) for path, name in based.values_list("backing_path", "name")]
-    for pk, name in sorted(set(pairs)):
-        found[pk].append(name)
-    return found
 
 
 @require_GET

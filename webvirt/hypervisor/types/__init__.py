@@ -54,6 +54,7 @@ from webvirt.hypervisor.types.networks import (
     version_of,
 )
 from webvirt.hypervisor.types.storage import (
+    DiscLabel,
     Extent,
     PoolInfo,
     PoolReading,
@@ -74,6 +75,7 @@ __all__ = [
     "Check",
     "DeviceInfo",
     "DhcpRange",
+    "DiscLabel",
     "DiskInfo",
     "Display",
     "DnsHost",

@@ -140,6 +140,17 @@ class VolumeInfo:
 
 
 @dataclass(frozen=True)
+class DiscLabel:
+    """What a CD or DVD says of itself; empty where it says nothing. `size` is bytes, of its file system."""
+
+    volume_id: str = ""
+    system_id: str = ""
+    publisher_id: str = ""
+    application_id: str = ""
+    size: int = 0
+
+
+@dataclass(frozen=True)
 class VolumeSpec:
     """A volume to be made. `capacity` may be 0 where a backing volume gives it."""
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from webvirt import bus
@@ -19,6 +20,9 @@ CHUNK = 400
 """Rows in one bulk UPDATE: SQLite allows so many variables and no more."""
 SHARED = ("netfs", "rbd", "gluster", "iscsi")
 FIGURES = ("path", "kind", "format", "capacity", "allocation", "backing_path", "backing_format", "encrypted")
+NO_SYSTEM = {"os": "", "os_name": "", "has_label": False, "looked_at": None}
+NO_CHECKSUM = {"sha256": "", "sha256_at": None}
+"""What is known of the content of a volume that is another now."""
 
 
 def reconcile_pools(host: Host, seen: Sequence[PoolSummary]) -> set[str]:
@@ -68,7 +72,10 @@ def reconcile_volumes(pool: Pool, names: Iterable[str]) -> list[str]:
         # One that is only just being made may not be listed yet.
         gone = [row.pk for name, row in known.items() if name not in listed and not (row.missing_since or row.is_made)]
         for start in range(0, len(back), CHUNK):
-            Volume.objects.filter(pk__in=back[start : start + CHUNK]).update(missing_since=None, read_at=None)
+            returned = Volume.objects.filter(pk__in=back[start : start + CHUNK])
+            returned.update(missing_since=None, read_at=None)
+            # Where the pool tells no times, nothing would tell that it is another.
+            returned.filter(modified_at=None).update(**NO_SYSTEM, **NO_CHECKSUM)
         for start in range(0, len(gone), CHUNK):
             Volume.objects.filter(pk__in=gone[start : start + CHUNK]).update(missing_since=now)
         new = [Volume(pool=pool, name=name) for name in sorted(listed - set(known))]
@@ -82,9 +89,8 @@ def reconcile_volumes(pool: Pool, names: Iterable[str]) -> list[str]:
 def expect_volume(pool: Pool, name: str, operation: Operation) -> None:
     """Write down that a volume is being made, before its host has it; the host has been seen to have none so named."""
     with transaction.atomic():
-        row, _ = Volume.objects.update_or_create(
-            pool=pool, name=name, defaults={"making": operation, "missing_since": None, "read_at": None}
-        )
+        new = {"making": operation, "missing_since": None, "read_at": None} | NO_SYSTEM | NO_CHECKSUM
+        row, _ = Volume.objects.update_or_create(pool=pool, name=name, defaults=new)
         bus.announce([f"pool:{pool.pk}", f"volume:{row.pk}"])
 
 
@@ -116,12 +122,14 @@ def remember_volumes(pool: Pool, found: Iterable[VolumeInfo]) -> None:
     infos = {info.name: info for info in found}
     with transaction.atomic():
         rows = list(Volume.objects.filter(pool=pool, name__in=list(infos)))
-        changed = [row for row in rows if bring_up(row, infos[row.name])]
+        before = {row.pk: (content_of(row), kind_of(row)) for row in rows}
+        changed = [row.pk for row in rows if bring_up(row, infos[row.name])]
         for row in rows:
             row.read_at = now
         Volume.objects.bulk_update(rows, [*FIGURES, "modified_at", "read_at"], batch_size=CHUNK)
+        changed += forget_content(rows, before)
         if changed:
-            bus.announce([f"pool:{pool.pk}", *(f"volume:{row.pk}" for row in changed[:CHUNK])])
+            bus.announce([f"pool:{pool.pk}", *(f"volume:{pk}" for pk in changed[:CHUNK])])
 
 
 def bring_up(row: Volume, info: VolumeInfo) -> bool:
@@ -131,3 +139,57 @@ def bring_up(row: Volume, info: VolumeInfo) -> bool:
         setattr(row, name, getattr(info, name))
     row.modified_at = datetime.fromtimestamp(info.modified_at, UTC) if info.modified_at else None
     return row.read_at is None or before != tuple(getattr(row, name) for name in FIGURES)
+
+
+# --- what is in them
+
+
+Content = tuple[object, ...]
+
+
+def content_of(row: Volume) -> Content:
+    """What changes whenever somebody writes to it, as far as its pool tells."""
+    return row.modified_at, row.capacity
+
+
+def kind_of(row: Volume) -> Content:
+    """What changes when it becomes another image. A disk that a machine writes to stays the same one."""
+    return row.format, row.capacity, row.modified_at if row.is_iso else None
+
+
+def forget_content(rows: Iterable[Volume], before: dict[int, tuple[Content, Content]]) -> list[int]:
+    """Drop what is known of the content of rows that hold another now, by their figures; returns their ids."""
+    # By queries of their own: somebody else may just be writing what they found out.
+    written = [row.pk for row in rows if row.sha256 and content_of(row) != before[row.pk][0]]
+    another = [row.pk for row in rows if row.looked_at and kind_of(row) != before[row.pk][1]]
+    for pks, unknown in ((written, NO_CHECKSUM), (another, NO_SYSTEM)):
+        for start in range(0, len(pks), CHUNK):
+            Volume.objects.filter(pk__in=pks[start : start + CHUNK]).update(**unknown)
+    return [*written, *another]
+
+
+def not_looked_into(pool: Pool, most: int) -> list[Volume]:
+    """Volumes whose system nobody has looked for yet, the newest first."""
+    found = Volume.objects.filter(pool=pool, missing_since=None, read_at__isnull=False, looked_at=None)
+    return list(found.filter(making=None).order_by(F("modified_at").desc(nulls_last=True), "-pk")[:most])
+
+
+def remember_system(volume: Volume, system: tuple[str, str], *, has_label: bool) -> None:
+    """Keep which system a volume holds (osinfo's short id and its name, both empty if none was recognized)."""
+    os, name = system
+    found = {"os": os[:64], "os_name": name[:160], "has_label": has_label, "looked_at": timezone.now()}
+    with transaction.atomic():
+        # What has become another image meanwhile is looked at again.
+        same = Volume.objects.filter(pk=volume.pk, format=volume.format, capacity=volume.capacity)
+        if same.update(**found) and (os or has_label):
+            bus.announce([f"volume:{volume.pk}", f"pool:{volume.pool_id}", "pools"])
+
+
+def remember_checksum(pool: Pool, info: VolumeInfo, digest: str) -> None:
+    """Keep the SHA-256 of a volume's bytes, in hexadecimal, and its figures as they were when all were read."""
+    with transaction.atomic():
+        remember_volumes(pool, [info])
+        row = Volume.objects.filter(pool=pool, name=info.name).first()
+        if row is not None:
+            Volume.objects.filter(pk=row.pk).update(sha256=digest, sha256_at=timezone.now())
+            bus.announce([f"volume:{row.pk}", f"pool:{pool.pk}", "pools"])

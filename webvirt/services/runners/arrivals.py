@@ -87,8 +87,8 @@ class Arrival:
             yield extent
             at += length_of(extent)
 
-    def look_into(self) -> None:
-        """Look for what an image must not hold. Raises Failed."""
+    def look_into(self, sha256: str) -> None:
+        """Look for what an image must not hold, and keep its checksum where that is known. Raises Failed."""
         self.calls.refresh(self.pool.uuid)
         if self.pool.type not in FILES:
             self.demand_a_disk()
@@ -100,6 +100,8 @@ class Arrival:
             )
         if info.capacity > MOST_VIRTUAL:
             raise Failed(gettext_noop("The image says that it is larger than any disk."))
+        if sha256:
+            inventory.remember_checksum(self.pool, info, sha256)
         operations.beat(self.context.operation)
 
     def demand_a_disk(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import cast
@@ -11,7 +12,7 @@ from django.utils.translation import gettext_noop
 
 from webvirt.hypervisor.errors import NotFound, WrongState
 from webvirt.hypervisor.storage import StorageCalls
-from webvirt.hypervisor.types import VolumeSpec
+from webvirt.hypervisor.types import VolumeInfo, VolumeSpec
 from webvirt.models import DiskUse, Domain, Pool, Volume
 from webvirt.models.domains import ACTIVE
 from webvirt.services import inventory, uses
@@ -200,6 +201,35 @@ def unused(context: Context) -> Volume:
     return volume
 
 
+def length_of_file(info: VolumeInfo) -> int:
+    """How many bytes a volume is when all of it is read: of an image the file's, not the disk's in it."""
+    return info.physical or info.capacity
+
+
+def checksum_volume(context: Context) -> Result:
+    """Read all of it through SHA-256, piece by piece, and keep what comes out, unless somebody wrote meanwhile."""
+    volume, calls, digest, done = context.volume, context.connection.storage, hashlib.sha256(), 0
+    refuse(uses.volume_is_written(volume))
+    before = calls.volume(volume.pool.uuid, volume.name)
+    total = length_of_file(before)
+
+    def take(piece: bytes) -> None:
+        nonlocal done
+        digest.update(piece)
+        done += len(piece)
+        context.progress(gettext_noop("reading"), done, total)
+
+    calls.download(volume.pool.uuid, volume.name, 0, 0, take)
+    after = calls.volume(volume.pool.uuid, volume.name)
+    if (after.modified_at, after.capacity) != (before.modified_at, before.capacity):
+        raise Failed(
+            gettext_noop("Somebody wrote to it while it was read: the checksum would be of nothing that ever was."),
+            gettext_noop("Try again when nobody writes to it."),
+        )
+    inventory.remember_checksum(volume.pool, after, digest.hexdigest())
+    return {"sha256": digest.hexdigest(), "bytes": done}
+
+
 def wipe_volume(context: Context) -> Result:
     volume = unused(context)
     context.connection.storage.wipe_volume(volume.pool.uuid, volume.name)
@@ -231,6 +261,7 @@ RUNNERS: dict[str, Callable[[Context], Result]] = {
     "volume.create": create_volume,
     "volume.clone": clone_volume,
     "volume.resize": resize_volume,
+    "volume.checksum": checksum_volume,
     "volume.wipe": wipe_volume,
     "volume.delete": delete_volume,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Any, cast
+from typing import cast
 
 from django.utils.translation import gettext_noop
 
@@ -15,7 +15,7 @@ from webvirt.services import fetching, uploads, uses
 from webvirt.services.catalogue.storage import CopySpec, FetchSpec
 from webvirt.services.runners.arrivals import FILES, Arrival, or_hole
 from webvirt.services.runners.context import Context, Failed, Result
-from webvirt.services.runners.storage import refuse
+from webvirt.services.runners.storage import length_of_file, refuse
 
 
 def fetch(context: Context) -> Result:
@@ -32,8 +32,9 @@ def fetch(context: Context) -> Result:
             row.carried = 0
             arrival = Arrival(context, context.connection.storage, pool, row)
             arrival.place()
-            digest = hashlib.new("sha512" if len(spec.checksum) == 128 else "sha256")
-            arrival.fill(noted(source.read(), digest), gettext_noop("fetching"))
+            sha256 = hashlib.sha256()
+            digest = hashlib.sha512() if len(spec.checksum) == 128 else sha256
+            arrival.fill(noted(source.read(), {sha256, digest}), gettext_noop("fetching"))
     except fetching.NotFetched as error:
         raise Failed(str(error), error.remedy) from None
     found = digest.hexdigest()
@@ -42,14 +43,15 @@ def fetch(context: Context) -> Result:
             gettext_noop("The file is not what it should be: its checksum is %(digest)s.") % {"digest": found},
             gettext_noop("Fetch it again, or correct the checksum."),
         )
-    arrival.look_into()
+    arrival.look_into(sha256.hexdigest())
     arrival.is_whole()
     return {"volume": spec.name, "bytes": row.size, digest.name: found}
 
 
-def noted(pieces: Iterator[bytes], digest: Any) -> Iterator[Extent]:
+def noted(pieces: Iterator[bytes], digests: set[hashlib._Hash]) -> Iterator[Extent]:
     for data in pieces:
-        digest.update(data)
+        for digest in digests:
+            digest.update(data)
         yield or_hole(data)
 
 
@@ -63,21 +65,19 @@ def copy(context: Context) -> Result:
     here = context.connection.storage
     info = here.inspect(volume.pool.uuid, volume.name)
     demand_whole(info, pool)
-    row = uploads.arrival_of(context.operation, pool.pk, spec.name, size_of(info))
-    if row.size != size_of(info):
+    size = length_of_file(info)
+    row = uploads.arrival_of(context.operation, pool.pk, spec.name, size)
+    if row.size != size:
         raise Failed(gettext_noop("The volume has changed while it was copied."))
     arrival = Arrival(context, context.connection_with(pool.host).storage, pool, row)
     arrival.place()
     if row.carried < row.size:
         with closing(here.extents(volume.pool.uuid, volume.name, row.carried)) as source:
             arrival.fill(source, gettext_noop("copying"))
-    arrival.look_into()
+    # The same bytes have the same checksum.
+    arrival.look_into(volume.sha256)
     arrival.is_whole()
     return {"volume": spec.name, "pool": pool.name, "bytes": row.size}
-
-
-def size_of(info: VolumeInfo) -> int:
-    return info.physical or info.capacity
 
 
 def demand_whole(info: VolumeInfo, pool: Pool) -> None:
@@ -100,7 +100,7 @@ def download(context: Context) -> Result:
     volume = context.volume
     refuse(uses.volume_is_open(volume))
     calls, sink = context.connection.storage, context.sink
-    size = size_of(calls.volume(volume.pool.uuid, volume.name))
+    size = length_of_file(calls.volume(volume.pool.uuid, volume.name))
     sent = 0
 
     def report() -> None:

@@ -34,9 +34,10 @@ def upload(context: Context) -> Result:
     while row.carried < row.size:
         hand_on(arrival, whole)
     context.progress(gettext_noop("checking"), row.size, row.size)
+    digest = whole.hexdigest() if whole else ""
     if spec.sha256:
-        compare(arrival, spec.sha256, whole.hexdigest() if whole else "")
-    arrival.look_into()
+        digest = compare(arrival, spec.sha256, digest)
+    arrival.look_into(digest)
     arrival.is_whole()
     return {"volume": spec.name, "bytes": spec.size}
 
@@ -79,8 +80,8 @@ def next_pieces(row: Upload, at: int, seconds: float) -> list[Path]:
     return found if at < row.size else []
 
 
-def compare(arrival: Arrival, wanted: str, digest: str) -> None:
-    """Compare the whole with what was said of it. Raises Failed."""
+def compare(arrival: Arrival, wanted: str, digest: str) -> str:
+    """The checksum of the whole, as it was said to be; Failed when it is another."""
     if not digest:
         # Some of it went through another worker's hands: the host has all of it.
         back = hashlib.sha256()
@@ -91,6 +92,7 @@ def compare(arrival: Arrival, wanted: str, digest: str) -> None:
             gettext_noop("The file is not what it should be: its SHA-256 is %(digest)s.") % {"digest": digest},
             gettext_noop("Upload it again, or correct the checksum."),
         )
+    return digest
 
 
 RUNNERS = {"volume.upload": upload}

@@ -1,7 +1,8 @@
 """What a host has besides its domains: pools, volumes, networks, leases, filters, secrets, interfaces and devices.
 
 A handle of its own, since a pool whose server is away can hold a call for minutes. Pools and networks tell of changes
-by events; the others have none, so they are read again every now and then, figures of volumes a few at a time.
+by events; the others have none, so they are read again every now and then, figures of volumes a few at a time. While
+nothing else is to be done, it looks which operating systems are on them.
 """
 
 from __future__ import annotations
@@ -9,16 +10,17 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import TimeoutError as TooLate
 from dataclasses import dataclass, field
 from functools import partial
 
 from webvirt.hypervisor.connection import Connection, connect
-from webvirt.hypervisor.errors import HypervisorError, NotFound, Unsupported, WrongState
-from webvirt.hypervisor.types import ObjectEvent, VolumeInfo
+from webvirt.hypervisor.discs import LABEL_AT, LABEL_BYTES, label_of
+from webvirt.hypervisor.errors import HostUnreachable, HypervisorError, NotFound, Unsupported, WrongState
+from webvirt.hypervisor.types import DiscLabel, ObjectEvent, VolumeInfo
 from webvirt.models import Host, Network, NetworkStatus, Pool, PoolStatus, Volume
-from webvirt.services import inventory
+from webvirt.services import inventory, osinfo
 from webvirt.services.watcher.usage import in_time
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,10 @@ SLICE = 50
 """Volumes read at a time, with a look at events in between."""
 REREAD = 50
 """Figures of volumes that are read again at each resync, the oldest first."""
+LABELS = 20
+"""Labels of discs that are read at each resync; the systems of other volumes are told by their names."""
+LOOKS = 400
+"""Volumes of a pool that are looked into at each resync."""
 OPEN = (PoolStatus.RUNNING, PoolStatus.DEGRADED)
 
 
@@ -76,6 +82,7 @@ class Stock:
         if time.monotonic() >= self.devices_due:
             self.optional(self.devices)
             self.devices_due = time.monotonic() + DEVICES_SECONDS
+        self.systems()
 
     def wait(self, until: float) -> None:
         """Follow events up to `until` (monotonic), a burst of them together."""
@@ -108,9 +115,14 @@ class Stock:
         unread = Pool.objects.filter(host=self.host, missing_since=None, xml="").values_list("uuid", flat=True)
         for uuid in {*changed, *unread}:
             self.while_it_is_there(partial(self.definition, uuid))
+        for pool in self.open_pools():
+            self.while_it_is_there(partial(self.volumes, pool))
+
+    def open_pools(self) -> Iterator[Pool]:
+        """The pools whose volumes can be asked for."""
         for pool in Pool.objects.filter(host=self.host, missing_since=None, status__in=OPEN):
             if self.left_out.get(pool.pk, 0.0) <= time.monotonic():
-                self.while_it_is_there(partial(self.volumes, pool))
+                yield pool
 
     def definition(self, uuid: str) -> None:
         inventory.remember_pool(self.host, self.connection.storage.read(uuid))
@@ -128,9 +140,13 @@ class Stock:
                 some = names[start : start + SLICE]
                 inventory.remember_volumes(pool, in_time(partial(self.figures, pool, some), DEADLINE_SECONDS))
         except TooLate:
-            self.left_out[pool.pk] = time.monotonic() + LEFT_OUT_SECONDS
-            log.warning("%s: pool %s does not answer", self.host.name, pool.name)
-            self._connection = None
+            self.leave_out(pool)
+
+    def leave_out(self, pool: Pool) -> None:
+        """Its server is away: ask it no more for a while."""
+        self.left_out[pool.pk] = time.monotonic() + LEFT_OUT_SECONDS
+        log.warning("%s: pool %s does not answer", self.host.name, pool.name)
+        self._connection = None
 
     def figures(self, pool: Pool, names: list[str]) -> list[VolumeInfo]:
         return list(self.connection.storage.volumes_info(pool.uuid, names))
@@ -157,6 +173,35 @@ class Stock:
             except NotFound:
                 pass
             inventory.volume_is_removed(volume)
+
+    def systems(self) -> None:
+        """Tell which operating systems are on volumes not looked into yet, until an event has something better."""
+        labels = LABELS
+        for pool in self.open_pools():
+            for volume in inventory.not_looked_into(pool, LOOKS):
+                if not self.events.empty():
+                    return
+                reads = may_be_disc(volume)
+                if reads and not labels:
+                    continue
+                labels -= reads
+                try:
+                    label = in_time(partial(self.label, pool, volume), DEADLINE_SECONDS) if reads else None
+                except TooLate:
+                    self.leave_out(pool)
+                    break
+                inventory.remember_system(volume, osinfo.system_of(volume.name, label), has_label=label is not None)
+
+    def label(self, pool: Pool, volume: Volume) -> DiscLabel | None:
+        """What a disc says of itself; None for what is none, or cannot be read."""
+        head = bytearray()
+        try:
+            self.connection.storage.download(pool.uuid, volume.name, LABEL_AT, LABEL_BYTES, head.extend)
+        except HostUnreachable:
+            raise
+        except HypervisorError as error:
+            log.debug("%s: %s: %s", self.host.name, volume.name, error)
+        return label_of(bytes(head))
 
     def while_it_is_there(self, step: Callable[[], None]) -> None:
         """Do something with one object; that it went meanwhile, the list says."""
@@ -195,3 +240,10 @@ class Stock:
 
     def leases(self, uuid: str) -> None:
         inventory.remember_leases(self.host, uuid, self.connection.networks.leases(uuid))
+
+
+def may_be_disc(volume: Volume) -> bool:
+    """Whether it is worth a look for a disc's label. libvirt itself knows discs in files once it has looked at them."""
+    if volume.format == "iso":
+        return True
+    return volume.format == "raw" and (volume.kind == "file" or volume.name.lower().endswith(".iso"))

@@ -1,0 +1,62 @@
+"""The image library: of all volumes the discs, and the disks that machines are made from rather than have."""
+
+from __future__ import annotations
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from webvirt.models import DiskUse, Pool, Volume
+from webvirt.services.uses import DISKS
+
+ISO, DISK = "iso", "disk"
+KINDS = (ISO, DISK)
+NO_SYSTEM = "-"
+"""In place of a system's id: those whose system is not known."""
+FORMATS = ("raw", "qcow2")
+"""Of files that can be a disk."""
+IS_ISO = Q(format="iso") | Q(has_label=True)
+
+
+def images_of(volumes: QuerySet[Volume]) -> QuerySet[Volume]:
+    """Those of some volumes that are images: discs, and files that no machine has as its disk or others build on."""
+    is_file = Q(kind="file", format__in=FORMATS, capacity__gt=0)
+    return volumes.filter(IS_ISO | is_file & (~is_disk_of_a_machine() | is_base()))
+
+
+def is_disk_of_a_machine() -> Q:
+    """Whether a machine has a volume as its disk, on its own host or by shared storage on another."""
+    uses = DiskUse.objects.filter(device__in=DISKS, domain__missing_since=None)
+    here = {"domain__host": OuterRef("pool__host")}
+    at_path = uses.filter(path=OuterRef("path"), **here).exclude(path="")
+    named = uses.filter(volume=OuterRef("name"), pool=OuterRef("pool__name"), **here).exclude(volume="")
+    # By way of the pools, of which there are few, or all volumes are gone through for each.
+    pools = Pool.objects.filter(origin=OuterRef(OuterRef("pool__origin")))
+    shared = Volume.objects.filter(pool__in=pools, name=OuterRef("name"), missing_since=None)
+    elsewhere = shared.filter(Exists(at_path) | Exists(named))
+    return Q(Exists(at_path)) | Q(Exists(named)) | ~Q(pool__origin="") & Q(Exists(elsewhere))
+
+
+def is_base() -> Q:
+    """Whether other images build on a volume."""
+    above = Volume.objects.filter(backing_path=OuterRef("path"), pool__host=OuterRef("pool__host"), missing_since=None)
+    return Q(Exists(above.exclude(backing_path="")))
+
+
+def chosen(
+    found: QuerySet[Volume], *, text: str = "", host: int | None = None, kind: str = "", os: str = ""
+) -> QuerySet[Volume]:
+    """Those of some images whose name or system holds a text, on a host, of one of KINDS, with a system by its id."""
+    if text:
+        found = found.filter(Q(name__icontains=text) | Q(os_name__icontains=text))
+    if host is not None:
+        found = found.filter(pool__host=host)
+    if kind:
+        found = found.filter(IS_ISO) if kind == ISO else found.exclude(IS_ISO)
+    if os:
+        found = found.filter(os="" if os == NO_SYSTEM else os)
+    return found
+
+
+def systems_of(found: QuerySet[Volume]) -> list[tuple[str, str]]:
+    """The systems on some images, by name: ids and names."""
+    named = found.exclude(os="").order_by("os_name", "os").values_list("os", "os_name")
+    return list(dict(named.distinct()).items())
