@@ -99,6 +99,12 @@ def upload(given: QueryDict) -> Values:
     return {"name": text(given, "name"), "size": number(text(given, "size"))} | filled(given, "sha256")
 
 
+def ways_in(access: Access, target: Subject | None) -> Values:
+    """Whether a file may come from the web as well."""
+    assert isinstance(target, Pool)
+    return {"may_fetch": access.may(BY_KIND["volume.fetch"], target)}
+
+
 def start_fetch(pool: Pool) -> Values:
     return {"url": "", "name": "", "checksum": ""}
 
@@ -160,7 +166,7 @@ def places_anywhere(access: Access, target: Subject | None) -> Values:
 FORMS = {
     "pool.create": Form("pools/create.html", start_create_pool, create_pool, kinds_of_pool),
     "volume.create": Form("volumes/create.html", start_create_volume, create_volume, bases),
-    "volume.upload": Form("volumes/upload.html", start_upload, upload),
+    "volume.upload": Form("volumes/upload.html", start_upload, upload, ways_in),
     "volume.fetch": Form("volumes/fetch.html", start_fetch, fetch),
     "volume.copy": Form("volumes/copy.html", start_copy, copy, places_anywhere),
     "volume.resize": Form("volumes/resize.html", start_resize, resize, units),
