@@ -66,7 +66,7 @@ def open_window(chromium: Browser, request: pytest.FixtureRequest, tmp_path: Pat
 @pytest.fixture(scope="package")
 def live_stack() -> Iterator[Stack]:
     """An installation with an administrator and this machine as its host."""
-    with running_stack() as stack:
+    with running_stack({"WEBVIRT_FETCH_FROM": "127.0.0.0/8"}) as stack:
         run(stack, ADD_ADMINISTRATOR)
         stack.manage("addlocalhost")
         yield stack

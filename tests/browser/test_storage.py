@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.window import EVENT_MS, Window, mark, row
+from tests.browser.window import EVENT_MS, Window, assert_not_reloaded, mark, row
 from tests.guests import Guest, virsh
 from tests.until import until
 
@@ -60,6 +64,8 @@ def test_a_day_with_storage(ada: Window, names: Names) -> None:
     makes_a_pool(ada.page, ada.url, names)
     is_interrupted_while_uploading(ada, names)
     goes_on_where_it_was(ada.page, names)
+    downloads_it(ada.page, names)
+    fetches_it_from_the_web(ada.page, ada.url, names)
     sees_who_uses_it_and_is_refused(ada.page, names)
     ada.go("/")
     # Its page asked once more for the volume that was gone.
@@ -136,6 +142,45 @@ def goes_on_where_it_was(page: Page, names: Names) -> None:
     expect(row(page, "tiny-system.img")).to_contain_text("raw", timeout=WORK_MS)
     expect(row(page, "tiny-system.img")).not_to_contain_text("being made", timeout=WORK_MS)
     assert (names.folder / "tiny-system.img").read_bytes() == names.file.read_bytes()
+
+
+def downloads_it(page: Page, names: Names) -> None:
+    row(page, "tiny-system.img").get_by_role("link", name="tiny-system.img").click()
+    page.get_by_role("button", name="More").click()
+    with page.expect_download() as download:
+        page.locator("#verbs").get_by_role("button", name="Download").click()
+    assert download.value.suggested_filename == "tiny-system.img"
+    assert Path(download.value.path()).read_bytes() == names.file.read_bytes()
+    expect(page.locator(".toast-note").last).to_contain_text("done", timeout=WORK_MS)
+
+
+def fetches_it_from_the_web(page: Page, url: str, names: Names) -> None:
+    """Into the same pool, from a server on this machine; then it is in the library, told from a checksum."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(names.file.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
+        page.goto(f"{url}/images/")
+        page.get_by_role("button", name="Add an image").or_(page.get_by_role("link", name="Add an image")).click()
+        if page.locator("#make-menu").count():
+            page.locator("#make-menu").get_by_role("link", name=names.pool).click()
+        page.get_by_role("link", name="Fetch one from the web instead").click()
+        page.get_by_label("Address").fill(f"http://127.0.0.1:{server.server_address[1]}/tiny%20system.img")
+        page.get_by_role("button", name="Fetch an image").click()
+        # The file's own name cannot be one in a pool.
+        expect(page.get_by_text("is 1 to 120 letters")).to_be_visible()
+        page.get_by_label("Name in the pool").fill("fetched.img")
+        page.get_by_label("Checksum").fill(hashlib.sha256(names.file.read_bytes()).hexdigest())
+        expect(page.locator("[data-plan-virsh]")).to_contain_text("vol-upload --sparse")
+        page.get_by_role("button", name="Fetch an image").click()
+        page.goto(f"{url}/images/?q=fetched")
+        mark(page)
+        expect(row(page, "fetched.img")).to_contain_text("raw", timeout=WORK_MS)
+        expect(row(page, "fetched.img").locator("code")).to_be_visible(timeout=WORK_MS)
+        server.shutdown()
+    assert_not_reloaded(page)
+    assert (names.folder / "fetched.img").read_bytes() == names.file.read_bytes()
+    page.goto(f"{url}/pools/")
+    row(page, names.pool).get_by_role("link", name=names.pool).click()
 
 
 def sees_who_uses_it_and_is_refused(page: Page, names: Names) -> None:
