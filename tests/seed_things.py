@@ -26,10 +26,24 @@ from webvirt.models import (
 )
 from webvirt.services.inventory import reconcile_secrets, remember_devices
 
-GIB = 2**30
+MIB, GIB = 2**20, 2**30
 IMAGES = "/var/lib/libvirt/images"
 LONG = "customer-42-a-name-that-somebody-made-by-a-template-2026-11-24-production-replica-07.qcow2"
 BASE = "debian-12-generic-amd64.qcow2"
+DISCS = (
+    ("debian-12.5.0-amd64-netinst.iso", "debian12", "Debian 12", 629),
+    ("ubuntu-24.04.1-live-server-amd64.iso", "ubuntu24.04", "Ubuntu 24.04", 2700),
+    ("Fedora-Server-dvd-x86_64-40-1.14.iso", "fedora40", "Fedora Linux 40", 2600),
+    ("SERVER_EVAL_x64FRE_en-us_with_all_the_languages_and_the_updates_of_2026-10.iso", "win2k22", "", 5000),
+    ("virtio-win-0.1.262.iso", "", "", 690),
+    ("rhel-9.4-x86_64-dvd.iso", "rhel9.4", "Red Hat Enterprise Linux 9.4", 10_600),
+)
+CLOUD = (
+    ("AlmaLinux-9-GenericCloud-latest.x86_64.qcow2", "almalinux9", "AlmaLinux 9", 10),
+    ("noble-server-cloudimg-amd64.img", "ubuntu24.04", "Ubuntu 24.04", 4),
+    ("golden-web-2026-11.qcow2", "", "", 20),
+)
+"""Names, ids and names of systems, and how large: discs in MiB, disk images in GiB."""
 
 
 def add_things(hosts: Sequence[Host], rows: Sequence[Domain], dice: random.Random) -> None:
@@ -37,9 +51,10 @@ def add_things(hosts: Sequence[Host], rows: Sequence[Domain], dice: random.Rando
     for number, host in enumerate(hosts):
         mine = [row for row in rows if row.host_id == host.pk]
         images = new_pool(host, "images", number * 10 + 1, "dir", IMAGES, 2000, dice.uniform(0.4, 0.7))
-        new_pool(host, "isos", number * 10 + 2, "netfs", "/srv/isos", 500, 0.91)
+        isos = new_pool(host, "isos", number * 10 + 2, "netfs", "/srv/isos", 500, 0.91)
         new_pool(host, "fast", number * 10 + 3, "logical", "/dev/vg0", 900, 0.3, status=PoolStatus.INACTIVE)
         fill(images, mine, dice)
+        collect(isos, mine[:3], dice)
         connect(host, number, mine)
         screen(host, number, mine)
         if number == 0:
@@ -82,11 +97,42 @@ def fill(pool: Pool, machines: Sequence[Domain], dice: random.Random) -> None:
             backing_format="qcow2" if number in (2, 3) else "",
             modified_at=now - timedelta(minutes=dice.randint(1, 90_000)),
             read_at=now,
+            os="debian12" if name == BASE else "",
+            os_name="Debian 12" if name == BASE else "",
+            looked_at=now,
         )
         for number, name in enumerate(names)
     )
     DiskUse.objects.bulk_create(
         DiskUse(domain=machine, slot="vda", path=f"{IMAGES}/{machine.name}.qcow2", live=machine.is_active)
+        for machine in machines
+    )
+
+
+def collect(pool: Pool, machines: Sequence[Domain], dice: random.Random) -> None:
+    """Discs and images to make machines from; the first disc is in the drive of some."""
+    now = timezone.now()
+    rows = [
+        Volume(
+            pool=pool,
+            name=name,
+            path=f"/srv/isos/{name}",
+            format="iso" if name.endswith(".iso") else "qcow2",
+            capacity=size * (MIB if name.endswith(".iso") else GIB),
+            allocation=dice.randint(1, size * MIB),
+            os=os,
+            os_name=os_name or ("Microsoft Windows Server 2022" if os else ""),
+            looked_at=now,
+            sha256=f"{dice.getrandbits(256):064x}" if at % 2 == 0 else "",
+            sha256_at=now - timedelta(hours=at) if at % 2 == 0 else None,
+            modified_at=now - timedelta(minutes=dice.randint(1, 90_000)),
+            read_at=now,
+        )
+        for at, (name, os, os_name, size) in enumerate((*DISCS, *CLOUD))
+    ]
+    Volume.objects.bulk_create(rows)
+    DiskUse.objects.bulk_create(
+        DiskUse(domain=machine, slot="sda", device="cdrom", path=rows[0].path, live=machine.is_active)
         for machine in machines
     )
 

@@ -80,6 +80,7 @@ from webvirt.services.subjects import Subject, name_of
 from webvirt.web.checks import LABELS
 from webvirt.web.forms.filters import EXAMPLE
 from webvirt.web.kinds import FORWARDS, POOL_TYPES, SECRET_USAGES
+from webvirt.web.words import initials
 
 ROOT = Path(settings.BASE_DIR)
 CATALOGUES = Path("webvirt/locale/zh_Hans/LC_MESSAGES")
@@ -500,7 +501,9 @@ def data() -> list[str]:
         list(Host.objects.values_list("name", "hostname", "user", "info")),
         [one | {"why_not": ""} for host in Host.objects.all() for one in host.interfaces],
         list(Pool.objects.values_list("name", "info")),
-        list(Volume.objects.values_list("name", "path", "format", "backing_path")),
+        list(Volume.objects.values_list("name", "path", "format", "backing_path", "os_name", "sha256")),
+        [initials(name) for name in Volume.objects.values_list("os_name", flat=True)],
+        [digest[:10] for digest in Volume.objects.values_list("sha256", flat=True)],
         [path.rpartition("/")[2] for path in Volume.objects.values_list("backing_path", flat=True)],
         list(Network.objects.values_list("name", "bridge", "info", "live", "leases")),
         list(CardUse.objects.values_list("mac", "source")),
@@ -719,6 +722,9 @@ def operations_on_storage_and_networks(cast: Cast) -> Iterator[Asked]:
     yield "network.edit", cast.network, done, {"result": {"waiting": "mtu, addresses, portgroups, inbound"}}
     yield "pool.create", cast.host, done, {"parameters": pool, "result": {"pool": "isos"}}
     yield "volume.upload", cast.pool, done, {"parameters": upload, "result": {"volume": "debian.iso", "bytes": 7}}
+    sums = {"sha256": "a" * 64, "bytes": 7}
+    yield "volume.checksum", cast.volume, done, {"result": sums, "exclusive": False}
+    yield "volume.checksum", cast.volume, running, {"phase": "reading", "exclusive": False}
     for phase in ("building", "copying", "checking", "writing to the host"):
         yield "volume.upload", cast.pool, running, {"parameters": upload, "phase": phase, "exclusive": False}
     for error, remedy in REFUSED:
@@ -779,6 +785,10 @@ REFUSED = (
         "Make it stand alone (qemu-img convert), and upload that.",
     ),
     ("The image says that it is larger than any disk.", ""),
+    (
+        "Somebody wrote to it while it was read: the checksum would be of nothing that ever was.",
+        "Try again when nobody writes to it.",
+    ),
     ("Nothing more came for a day.", ""),
     ("The network was changed meanwhile: look at it again, then change it.", ""),
 )
@@ -832,6 +842,7 @@ def addresses(place: Cast) -> list[str]:
 def storage_and_networks(place: Cast) -> Iterator[str]:
     yield from (f"/{kind}/{query}" for kind in ("pools", "networks") for query in ("", "?q=nothing"))
     yield f"/pools/{place.pool.pk}/?q=nothing"
+    yield from ("/images/", "/images/?q=nothing")
     pools = Pool.objects.filter(name__in=("pool-inactive", "pool-missing", "isos")).values_list("pk", flat=True)
     for pool in (place.pool.pk, *pools):
         yield from (f"/pools/{pool}/{tab}" for tab in ("", "definition/", "log/", "create-volume/", "upload-volume/"))

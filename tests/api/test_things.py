@@ -1,11 +1,11 @@
-"""Filters, devices and secrets over REST."""
+"""Filters, devices, secrets and the image library over REST."""
 
 from __future__ import annotations
 
 from tests.api.conftest import Callers
-from tests.people import Cast, make_filter, make_pool
+from tests.people import Cast, make_filter, make_host, make_pool, make_volume
 from webvirt.hypervisor.types import HostDevice
-from webvirt.models import CardUse, DeviceUse, Grant, Role
+from webvirt.models import CardUse, DeviceUse, DiskUse, Grant, Role
 from webvirt.services import inventory
 
 CARD = HostDevice("pci_0000_01_00_0", "pci", "A card", "0000:01:00.0", "8086:1572", iommu_group=1)
@@ -51,3 +51,40 @@ def test_a_secret_with_who_needs_it(api: Callers, cast: Cast) -> None:
     assert reasons == {"set_value": "", "undefine": "rbd signs in with it"}
     assert [row["id"] for row in api.administrator.get("/secrets?q=client").json()["items"]] == [cast.secret.pk]
     assert api.owner.get(f"/secrets/{cast.secret.pk}").status_code == 404
+
+
+def test_the_image_library(api: Callers, cast: Cast) -> None:
+    omega = make_host("omega", hostname="o")
+    isos, other = make_pool(cast.host, "isos", 2), make_pool(omega, "images", 3)
+    DiskUse.objects.create(domain=cast.domain, slot="vda", path=cast.volume.path)
+    disc = make_volume(isos, "d.iso", format="iso", os="debian12", os_name="Debian 12", sha256="a" * 64)
+    plain = make_volume(other, "cloud.qcow2", capacity=2**20)
+    for address, found in {
+        "": [plain.pk, disc.pk],
+        "?sort=-name": [disc.pk, plain.pk],
+        "?sort=os": [plain.pk, disc.pk],
+        "?sort=capacity": [plain.pk, disc.pk],
+        "?kind=iso": [disc.pk],
+        "?kind=disk": [plain.pk],
+        "?os=debian12": [disc.pk],
+        "?os=-": [plain.pk],
+        "?q=Debian": [disc.pk],
+        f"?host={omega.pk}": [plain.pk],
+        "?limit=1&offset=1": [disc.pk],
+    }.items():
+        answer = api.administrator.get(f"/images{address}").json()
+        assert [row["id"] for row in answer["items"]] == found, address
+    assert answer["total"] == 2
+    assert api.administrator.get("/images?kind=floppy").status_code == 422
+    assert api.administrator.get("/images?sort=rubbish").status_code == 422
+    assert api.owner.get("/images").json() == {"total": 0, "items": []}
+    found = api.administrator.get(f"/volumes/{disc.pk}").json()
+    assert (found["os"], found["os_name"], found["sha256"], found["sha256_at"]) == (
+        "debian12",
+        "Debian 12",
+        "a" * 64,
+        None,
+    )
+    assert "checksum" in {verb["verb"] for verb in found["verbs"]}
+    Grant.objects.create(user=cast.viewer, host=omega, role=Role.VIEWER)
+    assert [row["id"] for row in api.viewer.get("/images").json()["items"]] == [plain.pk]

@@ -63,6 +63,7 @@ PICTURES: dict[str, tuple[str, Callable[[Page], None]]] = {
     "host": ("/hosts/1/", look_only),
     "storage": ("/pools/", look_only),
     "pool": ("/pools/1/", look_only),
+    "images": ("/images/", look_only),
     "network": ("/networks/1/", look_only),
     "operations": ("/operations/", look_only),
     "palette": ("/vms/", open_palette),

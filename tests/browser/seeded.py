@@ -51,6 +51,8 @@ PAGES = [
     "/volumes/3/",
     "/volumes/3/resize/",
     "/volumes/3/clone/",
+    "/images/",
+    "/images/?q=nothing-is-called-so",
     "/networks/",
     "/networks/1/",
     "/networks/2/",

@@ -47,7 +47,14 @@ def test_the_palette_offers_verbs(window: Window) -> None:
 
 def test_g_and_a_letter_goes_places(window: Window) -> None:
     window.go("/")
-    for letter, path in (("v", "/vms/"), ("h", "/hosts/"), ("l", "/operations/"), ("p", "/people/"), ("o", "/")):
+    for letter, path in (
+        ("v", "/vms/"),
+        ("h", "/hosts/"),
+        ("i", "/images/"),
+        ("l", "/operations/"),
+        ("p", "/people/"),
+        ("o", "/"),
+    ):
         window.page.keyboard.press("g")
         window.page.keyboard.press(letter)
         window.page.wait_for_url(window.url + path)

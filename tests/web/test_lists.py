@@ -111,6 +111,8 @@ def addresses(cast: Cast) -> dict[str, str]:
         "pools": "/pools/",
         "pool": f"/pools/{cast.pool.pk}/",
         "volume": f"/volumes/{cast.volume.pk}/",
+        "images": "/images/",
+        "images, searched": "/images/?q=web&kind=disk&os=-&sort=-size",
         "networks": "/networks/",
         "network": f"/networks/{cast.network.pk}/",
         "operations": "/operations/",

@@ -67,6 +67,7 @@ def pages(cast: Cast) -> list[str]:
         "/pools/",
         *(f"/pools/{cast.pool.pk}/{tab}" for tab in ("", "definition/", "log/", "create-volume/")),
         *(f"/volumes/{cast.volume.pk}/{tab}" for tab in ("", "resize/", "clone/")),
+        "/images/",
         "/networks/",
         *(f"/networks/{cast.network.pk}/{tab}" for tab in ("", "definition/", "log/", "edit/", "keep_address/")),
         *(f"/filters/{cast.filter.pk}/{tab}" for tab in ("", "edit/")),

@@ -1,9 +1,9 @@
-"""Pools and volumes over REST. Sizes are bytes."""
+"""Pools, volumes and the image library over REST. Sizes are bytes."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from django.http import HttpRequest
 from ninja import Query, Router, Schema
@@ -12,10 +12,12 @@ from webvirt.api.auth import access_for
 from webvirt.api.lists import Page, one, ordered, page_of
 from webvirt.api.shapes import HostName, VerbNow, host_name, verbs_now
 from webvirt.models import Pool, Volume
+from webvirt.services import images as library
 from webvirt.services import uses
 
 pools = Router(tags=["pools"])
 volumes = Router(tags=["volumes"])
+images = Router(tags=["images"])
 
 POOL_ORDERS = {
     "name": "name",
@@ -31,6 +33,7 @@ VOLUME_ORDERS = {
     "modified": "modified_at",
     "pool": "pool__name",
 }
+IMAGE_ORDERS = VOLUME_ORDERS | {"os": "os_name", "host": "pool__host__name"}
 
 
 class PoolOut(Schema):
@@ -73,6 +76,12 @@ class VolumeOut(Schema):
     backing_path: str
     backing_format: str
     encrypted: bool
+    os: str
+    """osinfo's short id of the system that it looks to hold, such as `debian12`; empty when it is not recognized."""
+    os_name: str
+    sha256: str
+    """Of its bytes as they lie in the pool; empty while it was not computed, or when it has changed since."""
+    sha256_at: datetime | None
     modified_at: datetime | None
     read_at: datetime | None
 
@@ -152,3 +161,23 @@ def volume(request: HttpRequest, pk: int) -> VolumeDetail:
     ]
     chain = [base if isinstance(base, str) else base.path for base in uses.chain_of(found)]
     return VolumeDetail(**volume_fields(found), uses=users, chain=chain, verbs=verbs_now(access, found))
+
+
+@images.get("", response=Volumes, summary="The image library")
+def list_images(
+    request: HttpRequest,
+    page: Query[Page],
+    host: int | None = None,
+    kind: Literal["", "iso", "disk"] = "",
+    os: str = "",
+    q: str = "",
+    sort: str = "name",
+) -> Volumes:
+    """ISOs and disk images in all pools that you may know of, but for those that are a machine's own disk.
+
+    `q` is a part of the name or of the system's; `os` is a system's id, `-` for those not recognized.
+    """
+    found = library.images_of(access_for(request).volumes())
+    found = library.chosen(found, text=q, host=host, kind=kind, os=os)
+    total, rows = page_of(ordered(found, sort, IMAGE_ORDERS), page)
+    return Volumes(total=total, items=[VolumeOut(**volume_fields(volume)) for volume in rows])

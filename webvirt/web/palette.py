@@ -132,6 +132,7 @@ def page_entries(access: Access, text: str) -> list[Entry]:
         (_("Hosts"), "/hosts/", "server-2", "g h"),
         (_("Storage"), "/pools/", "database", "g s"),
         (_("Networks"), "/networks/", "network", "g n"),
+        (_("Images"), "/images/", "disc", "g i"),
         (_("Operations"), "/operations/", "list-check", "g l"),
         (_("Failed operations"), "/operations/?state=failed", "list-check", ""),
         (_("Profile"), "/me/", "user-circle", "g m"),

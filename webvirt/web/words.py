@@ -140,6 +140,15 @@ def volumes(number: int) -> str:
     return ngettext("%(n)s volume", "%(n)s volumes", number) % {"n": count(number)}
 
 
+def images(number: int) -> str:
+    return ngettext("%(n)s image", "%(n)s images", number) % {"n": count(number)}
+
+
+def initials(name: str) -> str:
+    """Two letters for a system's tile."""
+    return name.removeprefix("Microsoft ")[:2]
+
+
 def running(number: int) -> str:
     return ngettext("%(n)s operation under way", "%(n)s operations under way", number) % {"n": number}
 
@@ -162,5 +171,7 @@ FILTERS = {
     "cut": cut,
     "machines": machines,
     "volumes": volumes,
+    "images": images,
+    "initials": initials,
     "running": running,
 }
