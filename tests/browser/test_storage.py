@@ -66,6 +66,8 @@ def test_a_day_with_storage(ada: Window, names: Names) -> None:
     goes_on_where_it_was(ada.page, names)
     downloads_it(ada.page, names)
     fetches_it_from_the_web(ada.page, ada.url, names)
+    # A form that is refused is an answer of its own.
+    ada.forgive("400 (Bad Request)")
     sees_who_uses_it_and_is_refused(ada.page, names)
     ada.go("/")
     # Its page asked once more for the volume that was gone.

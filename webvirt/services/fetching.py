@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 import urllib3
 from django.conf import settings
-from django.utils.translation import gettext_noop as _
+from django.utils.translation import gettext_noop
 from urllib3.exceptions import HTTPError, NewConnectionError, SSLError
 
 PORTS = {"http": 80, "https": 443}
@@ -56,7 +56,7 @@ def check_url(url: str) -> str:
     """The address as it is asked for. Raises NotFetched for what no address on the web can be."""
     parts = parts_of(url)
     if parts.username is not None or parts.password is not None:
-        raise NotFetched(_("must not hold a user or a password: they would be kept with the operation"))
+        raise NotFetched(gettext_noop("must not hold a user or a password: they would be kept with the operation"))
     return url
 
 
@@ -65,9 +65,9 @@ def parts_of(url: str) -> SplitResult:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise NotFetched(_("is no address on the web")) from None
+        raise NotFetched(gettext_noop("is no address on the web")) from None
     if parts.scheme not in PORTS or not parts.hostname or port == 0:
-        raise NotFetched(_("must begin with https:// or http:// and a server's name"))
+        raise NotFetched(gettext_noop("must begin with https:// or http:// and a server's name"))
     return parts
 
 
@@ -102,14 +102,16 @@ def addresses_of(parts: SplitResult) -> list[Address]:
     try:
         found = socket.getaddrinfo(parts.hostname, parts.port or PORTS[parts.scheme], type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise NotFetched(_("There is no server of that name: %(host)s.") % {"host": parts.hostname}) from None
+        raise NotFetched(
+            gettext_noop("There is no server of that name: %(host)s.") % {"host": parts.hostname}
+        ) from None
     all_of_it = list(dict.fromkeys(ipaddress.ip_address(str(each[4][0]).partition("%")[0]) for each in found))
     usable = [address for address in all_of_it if is_open_to_us(address)]
     if not usable:
         raise NotFetched(
-            _("%(host)s is not on the public internet, and nothing is fetched from other networks.")
+            gettext_noop("%(host)s is not on the public internet, and nothing is fetched from other networks.")
             % {"host": parts.hostname},
-            _("An administrator of this installation can open a network: WEBVIRT_FETCH_FROM."),
+            gettext_noop("An administrator of this installation can open a network: WEBVIRT_FETCH_FROM."),
         )
     return usable
 
@@ -149,7 +151,8 @@ class Source:
         self.response.close()
         if not self.validator:
             raise NotFetched(
-                _("The connection broke (%(why)s), and the server cannot go on in the middle.") % {"why": why}
+                gettext_noop("The connection broke (%(why)s), and the server cannot go on in the middle.")
+                % {"why": why}
             )
         while self.tries:
             self.tries -= 1
@@ -160,10 +163,13 @@ class Source:
                 continue
             if response.status != 206 or begins_at(response) != self.at:
                 response.close()
-                raise NotFetched(_("The file has changed on the server while it was fetched."), _("Fetch it again."))
+                raise NotFetched(
+                    gettext_noop("The file has changed on the server while it was fetched."),
+                    gettext_noop("Fetch it again."),
+                )
             self.response = response
             return
-        raise NotFetched(_("The connection broke too often: %(why)s.") % {"why": why})
+        raise NotFetched(gettext_noop("The connection broke too often: %(why)s.") % {"why": why})
 
     def close(self) -> None:
         self.response.close()
@@ -178,7 +184,7 @@ def open_source(url: str, *, checked: bool) -> Source:
         try:
             response = ask(url, {})
         except Broken as error:
-            raise NotFetched(_("The server does not answer: %(why)s.") % {"why": error}) from None
+            raise NotFetched(gettext_noop("The server does not answer: %(why)s.") % {"why": error}) from None
         there = response.get_redirect_location()
         if not there:
             return source_of(url, response)
@@ -186,20 +192,25 @@ def open_source(url: str, *, checked: bool) -> Source:
         before, url = url, check_url(urljoin(url, there))
         if before.startswith("https:") and not url.startswith("https:") and not checked:
             raise NotFetched(
-                _("The server sends us on to an address without encryption: anybody on the way could change the file."),
-                _("Give its checksum, or another address."),
+                gettext_noop(
+                    "The server sends us on to an address without encryption: anybody on the way could change the file."
+                ),
+                gettext_noop("Give its checksum, or another address."),
             )
-    raise NotFetched(_("The server sends us from one address to the next without end."))
+    raise NotFetched(gettext_noop("The server sends us from one address to the next without end."))
 
 
 def source_of(url: str, response: urllib3.BaseHTTPResponse) -> Source:
     length = response.headers.get("Content-Length", "")
     if response.status != 200:
         response.close()
-        raise NotFetched(_("The server answers %(n)s.") % {"n": response.status})
+        raise NotFetched(gettext_noop("The server answers %(n)s.") % {"n": response.status})
     if not length.isascii() or not length.isdecimal() or int(length) == 0:
         response.close()
-        raise NotFetched(_("The server does not say how large the file is."), _("Download it yourself, and upload it."))
+        raise NotFetched(
+            gettext_noop("The server does not say how large the file is."),
+            gettext_noop("Download it yourself, and upload it."),
+        )
     etag = response.headers.get("ETag", "")
     validator = etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified", "")
     return Source(url, int(length), validator if "bytes" in response.headers.get("Accept-Ranges", "") else "", response)
@@ -230,7 +241,7 @@ def ask(url: str, more: dict[str, str]) -> urllib3.BaseHTTPResponse:
                 decode_content=False,
             )
         except SSLError as error:
-            raise NotFetched(_("The server's certificate is not good: %(why)s.") % {"why": error}) from None
+            raise NotFetched(gettext_noop("The server's certificate is not good: %(why)s.") % {"why": error}) from None
         except NewConnectionError as error:
             # Another of its addresses may do.
             why = str(error).rpartition(": ")[2]

@@ -251,7 +251,6 @@ ERRORS = (
     _("The host has not looked at this image since it was written: refresh its pool."),
     _("This is no qcow2 image, though the host takes it for one."),
     _("The image keeps its data in another file of the host: it is left alone."),
-    _("The data ended after %(n)s of %(m)s bytes."),
     _("The backing volumes build on one another without end."),
     _("The backing file is in no running pool of the host: %(file)s"),
     _("It has %(n)s bytes and cannot be cut to %(m)s: what is at its end would be lost."),
@@ -300,6 +299,15 @@ FAILURES = (
     _("It cannot be done any more: %(reason)s."),
     _("The pool has not enough room: %(gib)s GiB are missing."),
     _("The file is not what it should be: its SHA-256 is %(digest)s."),
+    _("The file is not what it should be: its checksum is %(digest)s."),
+    _("In that pool a volume is the disk itself, and this one is an image of format %(format)s."),
+    _("There is no server of that name: %(host)s."),
+    _("%(host)s is not on the public internet, and nothing is fetched from other networks."),
+    _("The connection broke (%(why)s), and the server cannot go on in the middle."),
+    _("The connection broke too often: %(why)s."),
+    _("The server does not answer: %(why)s."),
+    _("The server answers %(n)s."),
+    _("The server's certificate is not good: %(why)s."),
 )
 """What runners fill in before it is kept: why an operation failed."""
 
@@ -307,6 +315,7 @@ FIELDS = (
     _("holds characters that cannot be kept (control characters)"),
     _("must be one line"),
     _("is 64 hexadecimal digits"),
+    _("is 64 hexadecimal digits (SHA-256) or 128 (SHA-512)"),
     _("an address needs the card, the name or the DUID that it is kept for"),
     _("must not start with '.' or '-', nor hold '/', nor begin or end with a space"),
     _("a tag is 1 to 40 letters, digits, '.', '_' or '-', unlike %(tag)s"),
@@ -342,6 +351,8 @@ FIELDS = (
 """What is wrong with a verb's parameters."""
 
 NAMES = (
+    _("url"),
+    _("checksum"),
     _("enabled"),
     _("name"),
     _("title"),
