@@ -188,6 +188,7 @@ ON_POOLS = (
         queue=Queue.SLOW,
         group=Group.START,
         icon="player-play",
+        bulk=True,
     ),
     Verb(
         "pool.refresh",
@@ -198,6 +199,7 @@ ON_POOLS = (
         queue=Queue.SLOW,
         group=Group.START,
         icon="refresh",
+        bulk=True,
     ),
     Verb(
         "pool.build",
@@ -221,6 +223,7 @@ ON_POOLS = (
         icon="player-stop",
         danger=_("Its volumes cannot be seen or given to machines until it is started again. Nothing is deleted."),
         forbids=uses.pool_is_open,
+        bulk=True,
     ),
     Verb(
         "pool.autostart",
@@ -316,6 +319,7 @@ ON_VOLUMES = (
         danger=_("Every byte of it is written over: what it holds is lost, and it is no image any more."),
         forbids=uses.volume_in_use,
         by_name=True,
+        bulk=True,
     ),
     Verb(
         "volume.delete",
@@ -327,6 +331,7 @@ ON_VOLUMES = (
         danger=_("What it holds is lost."),
         forbids=uses.volume_in_use,
         by_name=True,
+        bulk=True,
     ),
 )
 

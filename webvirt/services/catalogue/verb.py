@@ -41,8 +41,8 @@ class Verb:
 
     `states` are the object's states in which it makes sense (None: any but missing); `exclusive` takes the busy lock;
     `cancellable` says that its runner looks at the cancel mark while it runs; `danger` asks before doing it, `by_name`
-    has the name typed as well; `made_on` is the noun that a verb is done to which makes something new (a pool on a
-    host); `session` marks what is allowed or not but is no operation (consoles).
+    has the name typed as well; `bulk` offers it for many at once; `made_on` is the noun that a verb is done to which
+    makes something new (a pool on a host); `session` marks what is allowed or not but is no operation (consoles).
     """
 
     kind: str
