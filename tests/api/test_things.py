@@ -7,7 +7,7 @@ from typing import Any
 from tests.api.conftest import Callers
 from tests.people import Cast, make_filter, make_pool
 from webvirt.hypervisor.types import HostDevice
-from webvirt.models import CardUse, DeviceUse, Grant, PoolStatus, Role
+from webvirt.models import CardUse, DeviceUse, Grant, PoolStatus, Role, Volume
 from webvirt.services import inventory
 
 CARD = HostDevice("pci_0000_01_00_0", "pci", "A card", "0000:01:00.0", "8086:1572", iommu_group=1)
@@ -51,6 +51,10 @@ def test_a_secret_with_who_needs_it(api: Callers, cast: Cast) -> None:
     assert (found["pools"], found["domains"]) == ([{"id": pool.pk, "name": "rbd"}], [])
     reasons = {verb["verb"]: verb["why_not"] for verb in found["verbs"]}
     assert reasons == {"set_value": "", "undefine": "rbd signs in with it"}
+    Volume.objects.filter(pk=cast.volume.pk).update(encrypted=True, secret=cast.secret.uuid)
+    found = api.administrator.get(f"/secrets/{cast.secret.pk}").json()
+    assert found["volumes"] == [{"id": cast.volume.pk, "name": cast.volume.name}]
+    assert api.administrator.get(f"/volumes/{cast.volume.pk}").json()["secret"] == cast.secret.uuid
     assert [row["id"] for row in api.administrator.get("/secrets?q=client").json()["items"]] == [cast.secret.pk]
     assert api.owner.get(f"/secrets/{cast.secret.pk}").status_code == 404
 

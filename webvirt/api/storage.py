@@ -73,6 +73,8 @@ class VolumeOut(Schema):
     backing_path: str
     backing_format: str
     encrypted: bool
+    secret: str
+    """The UUID of the secret that it is encrypted with, where that is known."""
     modified_at: datetime | None
     read_at: datetime | None
 

@@ -38,6 +38,7 @@ FORMATTED = (PoolType.FS, PoolType.LOGICAL, PoolType.DISK)
 """Types whose building writes on a device, and may have to overwrite what is there."""
 CHUNK = 262_120
 """Bytes in one message of a stream: the most that every libvirt takes."""
+KEY_TRIES = 8
 LONGEST_CHAIN = 64
 """Backing volumes under one another; QEMU itself gives up far below."""
 
@@ -190,14 +191,15 @@ class StorageCalls:
     def create_volume(self, uuid: str, spec: VolumeSpec) -> None:
         """Make a volume. What it is to build on, and all that this builds on, must be volumes of running pools.
 
-        With Preallocation.FULL it takes as long as the disk does. A failure leaves nothing behind.
+        None of that may be encrypted, which a volume on it could not be told. With Preallocation.FULL it takes as long
+        as the disk does, with a secret some seconds for its keys. A failure leaves nothing behind.
         """
         with self._handle.call() as raw:
             pool = raw.storagePoolLookupByUUIDString(uuid)
             xml = build_volume(spec, parse_pool(pool.XMLDesc(0)).type)
             if spec.backing_path:
-                chain_of(raw, volume_at(raw, spec.backing_path))
-            pool.createXML(xml, creation_flags(spec))
+                demand_plain(chain_of(raw, volume_at(raw, spec.backing_path)))
+            with_keys(lambda: pool.createXML(xml, creation_flags(spec)))
 
     def delete_volume(self, uuid: str, name: str) -> None:
         """Delete a volume. WrongState while libvirt still makes it or copies from it; whether a guest uses it, it
@@ -206,15 +208,16 @@ class StorageCalls:
             volume.delete(0)
 
     def resize_volume(self, uuid: str, name: str, size: int) -> None:
-        """Grow a volume to `size` bytes. WrongState when it would become smaller.
+        """Grow a volume to `size` bytes. WrongState when it would become smaller, or its secret is not known.
 
         Never one that a running guest uses, which QEMU refuses of some formats only: that is `resize_disk`.
         """
         with self._handle.call() as raw:
             volume = raw.storagePoolLookupByUUIDString(uuid).storageVolLookupByName(name)
-            capacity = look_into(raw, volume).capacity
-            demand_growth(capacity, size)
-            if size > capacity:
+            info = look_into(raw, volume)
+            demand_growth(info.capacity, size)
+            if size > info.capacity:
+                demand_secret(info)
                 volume.resize(size, 0)
 
     def resize_disk(self, domain_uuid: str, disk: str, size: int) -> None:
@@ -246,7 +249,9 @@ class StorageCalls:
     ) -> None:
         """Copy a volume of any pool into a new one, of another format if `spec` says so; a capacity of 0 is its own.
 
-        Whatever the source builds on is copied along, so all of it must be volumes of running pools. One that a running
+        The copy of an encrypted one is encrypted, with the same secret unless `spec` has another: WrongState where the
+        host does not know the source's. Whatever it builds on is copied along, so all of it must be volumes of running
+        pools, none of them encrypted. One that a running
         guest writes is not for copying: QEMU refuses it, but from raw to raw it would be torn. A failure leaves nothing
         behind. `progress(done, total)` gets bytes about twice a second: libvirt does not tell, so they are what
         the new volume takes up and what the old one does.
@@ -259,16 +264,14 @@ class StorageCalls:
             pool = raw.storagePoolLookupByUUIDString(uuid)
             source = raw.storagePoolLookupByUUIDString(source_uuid).storageVolLookupByName(source_name)
             demand_free_name(pool, spec.name)
-            chain = chain_of(raw, source)
-            capacity = spec.capacity or chain[0].capacity
-            demand_growth(chain[0].capacity, capacity)
-            xml = build_volume(replace(spec, capacity=capacity), parse_pool(pool.XMLDesc(0)).type)
+            whole, total = copy_of(raw, source, spec)
+            xml = build_volume(whole, parse_pool(pool.XMLDesc(0)).type)
 
         def work() -> None:
             with self._handle.call():
-                pool.createXMLFrom(xml, source, creation_flags(spec))
+                with_keys(lambda: pool.createXMLFrom(xml, source, creation_flags(spec)))
 
-        done, total = 0, sum(info.allocation for info in chain)
+        done = 0
         copy: Any = None
 
         def look() -> None:
@@ -289,7 +292,7 @@ class StorageCalls:
             if stopped is not None:
                 raise stopped
             # A qcow2 is made as large as its source, whatever was asked for.
-            self.resize_volume(uuid, spec.name, capacity)
+            self.resize_volume(uuid, spec.name, whole.capacity)
         except BaseException:
             self.delete_volume(uuid, spec.name)
             raise
@@ -389,6 +392,17 @@ def chain_of(raw: Any, volume: Any) -> builtins.list[VolumeInfo]:
     return chain
 
 
+def copy_of(raw: Any, source: Any, spec: VolumeSpec) -> tuple[VolumeSpec, int]:
+    """What the copy of a volume is to be, and of how many bytes it is made; raises where there can be none."""
+    chain = chain_of(raw, source)
+    demand_secret(chain[0])
+    demand_plain(chain[1:])
+    capacity = spec.capacity or chain[0].capacity
+    demand_growth(chain[0].capacity, capacity)
+    whole = replace(spec, capacity=capacity, secret=spec.secret or chain[0].secret)
+    return whole, sum(info.allocation for info in chain)
+
+
 def look_into(raw: Any, volume: Any) -> VolumeInfo:
     """A volume as it is, its own first bytes checked against what libvirt says of it."""
     info = parse_volume(volume.XMLDesc(0))
@@ -415,6 +429,32 @@ def volume_at(raw: Any, path: str) -> Any:
 def demand_growth(size: int, wanted: int) -> None:
     if wanted < size:
         raise WrongState(f"It has {size} bytes and cannot be cut to {wanted}: what is at its end would be lost.")
+
+
+def demand_secret(info: VolumeInfo) -> None:
+    """libvirt has to open an encrypted volume for this, and can be told its secret by nobody but itself."""
+    if info.encrypted and not info.secret:
+        raise WrongState("The host does not know any more with which secret this volume is encrypted.")
+
+
+def demand_plain(chain: builtins.list[VolumeInfo]) -> None:
+    """No volume can be told the secret of what it builds on: it would be taken for the bytes that it shows."""
+    for info in chain:
+        if info.encrypted:
+            raise InvalidSpec(f"This volume is encrypted, so nothing can be built on it: {info.name}")
+
+
+def with_keys(make: Callable[[], object]) -> None:
+    """Make a volume that may be encrypted. QEMU weighs how fast keys are computed, which some virtual machines do not
+    let it see each time: then it fails before there is anything, and is asked again."""
+    for tries_left in reversed(range(KEY_TRIES)):
+        try:
+            make()
+        except libvirt.libvirtError as error:
+            if not tries_left or "accurate CPU usage" not in str(error):
+                raise
+        else:
+            return
 
 
 def demand_free_name(pool: Any, name: str) -> None:

@@ -191,6 +191,7 @@ def volume(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
         "volume": found,
         "uses": uses.uses_of(found),
         "chain": uses.chain_of(found),
+        "secret": uses.secret_of(found),
         "known": {row.pk for row in access.domains().filter(host=found.pool.host_id).only("pk", "host")},
     }
     return render(request, "volumes/overview.html", context | operations_page(request, found))

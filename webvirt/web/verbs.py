@@ -96,6 +96,8 @@ def plan(request: HttpRequest, access: Access, verb: Verb, target: Subject) -> H
         spec = operations.parse_parameters(verb, parameters_of(verb, request.POST))
     except operations.Invalid as error:
         return JsonResponse({"virsh": "", "fields": error.fields})
+    if wrong := operations.misfits(access.user, verb, target, spec):
+        return JsonResponse({"virsh": "", "fields": wrong})
     more = FORMS[verb.kind].plan(target, spec) if verb.kind in FORMS else {}
     return JsonResponse({"virsh": verb.virsh(target, spec), "fields": {}} | more)
 

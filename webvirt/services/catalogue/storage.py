@@ -12,12 +12,12 @@ from django.utils.translation import pgettext_lazy
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from webvirt.hypervisor.errors import InvalidSpec
-from webvirt.hypervisor.pool_rules import NAME, check_pool
+from webvirt.hypervisor.pool_rules import NAME, check_pool, check_space
 from webvirt.hypervisor.types import PoolSpec, PoolType, Preallocation
-from webvirt.models import PoolStatus, Role, Volume
+from webvirt.models import Pool, PoolStatus, Role, Secret, Volume
 from webvirt.services import uses
 from webvirt.services.catalogue.specs import AutostartSpec, Spec, domain_name, one_line
-from webvirt.services.catalogue.verb import Group, Queue, Verb, shown_uri, virsh, virsh_autostart
+from webvirt.services.catalogue.verb import Group, Queue, Rows, Verb, shown_uri, virsh, virsh_autostart
 from webvirt.services.subjects import Subject
 
 P = PoolStatus
@@ -77,13 +77,25 @@ class CreatePoolSpec(Spec):
 
 
 class CreateVolumeSpec(Spec):
-    """`capacity` in bytes; with `backing` (a volume's id) it may be left out, and the format is qcow2."""
+    """`capacity` in bytes; with `backing` (a volume's id) it may be left out, and the format is qcow2.
+
+    `secret` is the id of the secret that it is encrypted with (LUKS), one of the same host.
+    """
 
     name: VolumeName
     capacity: Bytes | None = None
     format: Format = "qcow2"
     preallocation: Preallocation = Preallocation.OFF
     backing: int | None = None
+    secret: int | None = None
+
+    @model_validator(mode="after")
+    def possible(self) -> Self:
+        try:
+            check_space(self.format, self.preallocation, encrypted=self.secret is not None)
+        except InvalidSpec as error:
+            raise ValueError(str(error)) from None
+        return self
 
 
 class UploadSpec(Spec):
@@ -140,14 +152,41 @@ def virsh_create_pool(target: Subject, spec: CreatePoolSpec) -> str:
     return "\n".join(lines)
 
 
+def create_volume_misfits(rows: Rows, pool: Pool, spec: CreateVolumeSpec) -> dict[str, str]:
+    """What a new volume is based on or encrypted with: on the pool's host, and good for it."""
+    wrong = {}
+    if spec.secret is not None:
+        secret = rows("secret").filter(pk=spec.secret, host=pool.host_id, missing_since=None).first()
+        if secret is None:
+            wrong["secret"] = _("This secret is not on the pool's host.")
+        elif secret.usage not in uses.FOR_VOLUMES:
+            wrong["secret"] = _("This secret is for something else than volumes.")
+    if spec.backing is not None:
+        base = rows("volume").filter(pk=spec.backing, pool__host=pool.host_id).first()
+        if base is None:
+            wrong["backing"] = _("This volume is not on the pool's host.")
+        elif base.encrypted:
+            wrong["backing"] = _("It is encrypted, so nothing can be based on it.")
+    return {name: str(sentence) for name, sentence in wrong.items()}
+
+
 def virsh_create_volume(target: Subject, spec: CreateVolumeSpec) -> str:
+    connect = f"virsh -c {shlex.quote(shown_uri(target))}"
+    secret = Secret.objects.filter(pk=spec.secret).first() if spec.secret else None
+    if secret:
+        # vol-create-as knows no encryption.
+        flag = "" if spec.preallocation == Preallocation.OFF else " --prealloc-metadata"
+        part = f"<encryption format='luks'><secret type='passphrase' uuid='{secret.uuid}'/></encryption>"
+        return (
+            f"# With {part} in {spec.name}.xml\n{connect} vol-create {shlex.quote(target.name)} {spec.name}.xml{flag}"
+        )
     words = [shlex.quote(target.name), shlex.quote(spec.name), str(spec.capacity or 0), "--format", spec.format]
     if spec.preallocation == Preallocation.FULL:
         words += ["--allocation", str(spec.capacity)]
     base = Volume.objects.filter(pk=spec.backing).first() if spec.backing else None
     if base:
         words += ["--backing-vol", shlex.quote(base.path), "--backing-vol-format", base.format]
-    return f"virsh -c {shlex.quote(shown_uri(target))} vol-create-as {' '.join(words)}"
+    return f"{connect} vol-create-as {' '.join(words)}"
 
 
 def virsh_upload(target: Subject, spec: UploadSpec) -> str:
@@ -164,7 +203,13 @@ def virsh_resize(target: Subject, spec: ResizeSpec) -> str:
 
 
 def virsh_clone(target: Subject, spec: CloneVolumeSpec) -> str:
-    return f"{virsh('vol-clone')(target, spec)} {shlex.quote(spec.name)}"
+    """vol-clone stays in its pool and format; what it copies of the definition includes the encryption."""
+    assert isinstance(target, Volume)
+    pool = Pool.objects.filter(pk=spec.pool).first() if spec.pool else target.pool
+    if pool in (None, target.pool) and spec.format == target.format:
+        return f"{virsh('vol-clone')(target, spec)} {shlex.quote(spec.name)}"
+    words = [pool.name if pool else target.pool.name, f"{spec.name}.xml", target.name, "--inputpool", target.pool.name]
+    return f"virsh -c {shlex.quote(shown_uri(target))} vol-create-from {' '.join(map(shlex.quote, words))}"
 
 
 ON_POOLS = (
@@ -246,6 +291,7 @@ ON_POOLS = (
         group=Group.CHANGE,
         made_on="pool",
         icon="plus",
+        misfits=create_volume_misfits,
     ),
     Verb(
         "volume.upload",

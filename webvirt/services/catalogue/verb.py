@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from django.db.models import QuerySet
 from django.utils.functional import Promise
 
 from webvirt.hypervisor.types import Transport
@@ -33,6 +34,8 @@ class Group(StrEnum):
 
 
 Virsh = Callable[[Subject, Any], str]
+Rows = Callable[[str], QuerySet[Any]]
+"""What somebody may know of, by noun: `Access.rows`."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,9 @@ class Verb:
     """It may lie still while it waits for somebody, and another worker goes on where one died."""
     forbids: Callable[[Any], str] | None = None
     """Tells what forbids it on an object beyond its state, in a part of a sentence; empty when nothing does."""
+    misfits: Callable[[Rows, Any, Any], dict[str, str]] | None = None
+    """Tells which parameters do not go with the object: of the fields that name others, looked up in what the asker may
+    know of, and a sentence for each."""
 
     @property
     def noun(self) -> str:

@@ -18,7 +18,7 @@ from webvirt.services.inventory.seen import reconcile_listed
 CHUNK = 400
 """Rows in one bulk UPDATE: SQLite allows so many variables and no more."""
 SHARED = ("netfs", "rbd", "gluster", "iscsi")
-FIGURES = ("path", "kind", "format", "capacity", "allocation", "backing_path", "backing_format", "encrypted")
+FIGURES = ("path", "kind", "format", "capacity", "allocation", "backing_path", "backing_format", "encrypted", "secret")
 
 
 def reconcile_pools(host: Host, seen: Sequence[PoolSummary]) -> set[str]:
@@ -68,7 +68,9 @@ def reconcile_volumes(pool: Pool, names: Iterable[str]) -> list[str]:
         # One that is only just being made may not be listed yet.
         gone = [row.pk for name, row in known.items() if name not in listed and not (row.missing_since or row.is_made)]
         for start in range(0, len(back), CHUNK):
-            Volume.objects.filter(pk__in=back[start : start + CHUNK]).update(missing_since=None, read_at=None)
+            Volume.objects.filter(pk__in=back[start : start + CHUNK]).update(
+                missing_since=None, read_at=None, secret=""
+            )
         for start in range(0, len(gone), CHUNK):
             Volume.objects.filter(pk__in=gone[start : start + CHUNK]).update(missing_since=now)
         new = [Volume(pool=pool, name=name) for name in sorted(listed - set(known))]
@@ -83,7 +85,7 @@ def expect_volume(pool: Pool, name: str, operation: Operation) -> None:
     """Write down that a volume is being made, before its host has it; the host has been seen to have none so named."""
     with transaction.atomic():
         row, _ = Volume.objects.update_or_create(
-            pool=pool, name=name, defaults={"making": operation, "missing_since": None, "read_at": None}
+            pool=pool, name=name, defaults={"making": operation, "missing_since": None, "read_at": None, "secret": ""}
         )
         bus.announce([f"pool:{pool.pk}", f"volume:{row.pk}"])
 
@@ -127,7 +129,9 @@ def remember_volumes(pool: Pool, found: Iterable[VolumeInfo]) -> None:
 def bring_up(row: Volume, info: VolumeInfo) -> bool:
     """Set a row's figures; True if that changed any, or they are the first."""
     before = tuple(getattr(row, name) for name in FIGURES)
+    known = row.secret if info.encrypted else ""
     for name in FIGURES:
         setattr(row, name, getattr(info, name))
+    row.secret = info.secret or known
     row.modified_at = datetime.fromtimestamp(info.modified_at, UTC) if info.modified_at else None
     return row.read_at is None or before != tuple(getattr(row, name) for name in FIGURES)

@@ -12,6 +12,7 @@ from webvirt.hypervisor.types import PoolType, Preallocation
 from webvirt.models import Host, Pool, PoolStatus, Volume
 from webvirt.services.access import Access
 from webvirt.services.subjects import Subject, host_of
+from webvirt.services.uses import FOR_VOLUMES
 from webvirt.web.forms.form import Form, Values, filled, number, text, words
 from webvirt.web.kinds import pool_types
 
@@ -70,6 +71,7 @@ def start_create_volume(pool: Pool) -> Values:
         "format": "qcow2",
         "preallocation": Preallocation.OFF.value,
         "backing": "",
+        "secret": "",
     }
 
 
@@ -79,14 +81,22 @@ def create_volume(given: QueryDict) -> Values:
         found["capacity"] = size(given, "capacity")
     if text(given, "backing"):
         found["backing"] = number(text(given, "backing"))
+    if text(given, "secret"):
+        found["secret"] = number(text(given, "secret"))
     return found
 
 
-def bases(access: Access, target: Subject | None) -> Values:
-    """What a new volume of this pool can be based on."""
+def parts_of_volume(access: Access, target: Subject | None) -> Values:
+    """What a new volume of this pool can be based on, and encrypted with."""
     assert isinstance(target, Pool)
-    found = access.volumes().filter(pool__host=target.host, kind="file").exclude(format="iso")
-    return {"bases": list(found.order_by("name")[:500]), "units": list(UNITS), "pool": target}
+    bases = access.volumes().filter(pool__host=target.host, kind="file", encrypted=False).exclude(format="iso")
+    secrets = access.secrets().filter(host=target.host, missing_since=None, usage__in=FOR_VOLUMES)
+    return {
+        "bases": list(bases.order_by("name")[:500]),
+        "secrets": list(secrets.order_by("name")[:500]),
+        "units": list(UNITS),
+        "pool": target,
+    }
 
 
 def start_upload(pool: Pool) -> Values:
@@ -134,7 +144,7 @@ def places(access: Access, target: Subject | None) -> Values:
 
 FORMS = {
     "pool.create": Form("pools/create.html", start_create_pool, create_pool, kinds_of_pool),
-    "volume.create": Form("volumes/create.html", start_create_volume, create_volume, bases),
+    "volume.create": Form("volumes/create.html", start_create_volume, create_volume, parts_of_volume),
     "volume.upload": Form("volumes/upload.html", start_upload, upload),
     "volume.resize": Form("volumes/resize.html", start_resize, resize, units),
     "volume.clone": Form("volumes/clone.html", start_clone, clone, places),
