@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import libvirt
 import pytest
@@ -10,7 +11,8 @@ import redis
 
 from tests.people import Cast, make_domain, make_host
 from tests.services.carrying import Worker
-from webvirt.hypervisor.types import Transport
+from webvirt.hypervisor.connection import connect
+from webvirt.hypervisor.types import DomainEvent, ObjectEvent, Transport
 from webvirt.models import CardUse, DeviceList, Filter, Host, OperationState, Secret
 from webvirt.services import operations
 from webvirt.services.watcher.stock import Stock
@@ -100,6 +102,28 @@ def test_a_secret_is_made_changed_and_deleted(
     assert worker.do("secret.undefine", row).state == OperationState.SUCCEEDED
     row.refresh_from_db()
     assert row.missing_since
+
+
+def test_a_secret_that_somebody_makes_or_deletes_shows_by_its_event(here: Host, raw: libvirt.virConnect) -> None:
+    stock = Stock(here)
+    with connect(here.address) as ears:
+        ears.listen(heard_by(stock), lambda _why: None)
+        stock.optional(stock.secrets)
+        # Well before the list would be read again.
+        secret = raw.secretDefineXML(f"<secret><usage type='ceph'><name>{NAME}</name></usage></secret>")
+        stock.wait(time.monotonic() + 1)
+        row = Secret.objects.get(host=here, usage_id=NAME)
+        assert (row.uuid, row.missing_since) == (secret.UUIDString(), None)
+        secret.undefine()
+        stock.wait(time.monotonic() + 1)
+        row.refresh_from_db()
+        assert row.missing_since
+    stock.connection.close()
+
+
+def heard_by(stock: Stock) -> Callable[[DomainEvent | ObjectEvent], None]:
+    """Hands the stock what is for it, as the watch does."""
+    return lambda event: stock.events.put(event) if isinstance(event, ObjectEvent) else None
 
 
 def test_the_watcher_finds_all_of_them(here: Host, raw: libvirt.virConnect) -> None:
