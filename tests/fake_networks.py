@@ -292,11 +292,15 @@ class FakeSecretCalls:
             if new.usage_id and (new.usage, new.usage_id) == (known.usage, known.usage_id):
                 raise HypervisorError(f"internal error: a secret with UUID {known.uuid} already defined")
         self.known[new.uuid], self.values[new.uuid] = new, value
+        self._connection.tell_object("secret", new.uuid, "defined")
+        self._connection.tell_object("secret", new.uuid, "value changed")
         return new.uuid
 
     def set_value(self, uuid: str, value: bytes) -> None:
         check_value(value)
         self.values[self._get(uuid).uuid] = value
+        self._connection.tell_object("secret", uuid, "value changed")
 
     def undefine(self, uuid: str) -> None:
         del self.known[self._get(uuid).uuid], self.values[uuid]
+        self._connection.tell_object("secret", uuid, "undefined")

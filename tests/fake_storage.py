@@ -13,7 +13,8 @@ from lxml import etree
 
 from webvirt.hypervisor.errors import HypervisorError, InvalidSpec, NotFound, WrongState
 from webvirt.hypervisor.images import HEAD, check_image
-from webvirt.hypervisor.storage import CHUNK, demand_growth, length_of, written_out
+from webvirt.hypervisor.storage import demand_growth, demand_plain, demand_secret
+from webvirt.hypervisor.streams import CHUNK, length_of, written_out
 from webvirt.hypervisor.types import (
     DomainState,
     Extent,
@@ -172,7 +173,15 @@ class FakeStorageCalls:
         self._tell(pool, "stopped")
 
     def refresh(self, uuid: str) -> None:
-        self._tell(self._in(uuid, True), "refreshed")
+        pool = self._in(uuid, True)
+        for volume in pool.volumes.values():
+            # Nothing in a volume tells its secret: only one that is for this very path is found again.
+            theirs = [
+                each.uuid for each in self._connection.secrets.known.values() if each.usage_id == volume.info.path
+            ]
+            if volume.info.encrypted:
+                volume.info = replace(volume.info, secret="".join(theirs[:1]))
+        self._tell(pool, "refreshed")
 
     def set_autostart(self, uuid: str, enabled: bool) -> None:
         self._get(uuid).autostart = enabled
@@ -212,7 +221,9 @@ class FakeStorageCalls:
         pool = self._get(uuid)
         build_volume(spec, pool.spec.type)
         self._in(uuid, True)
-        self._add(pool, spec, self._chain(spec.backing_path))
+        chain = self._chain(spec.backing_path)
+        demand_plain([volume.info for volume in chain])
+        self._add(pool, spec, chain)
 
     def _add(self, pool: FakePool, spec: VolumeSpec, chain: builtins.list[FakeVolume]) -> FakeVolume:
         if spec.name in pool.volumes:
@@ -229,6 +240,7 @@ class FakeStorageCalls:
             backing_path=spec.backing_path,
             backing_format=spec.backing_format,
             encrypted=bool(spec.secret),
+            secret=spec.secret,
             modified_at=time.time(),
         )
         self._demand_space(pool, info.allocation)
@@ -257,6 +269,8 @@ class FakeStorageCalls:
     def resize_volume(self, uuid: str, name: str, size: int) -> None:
         volume = self._volume(uuid, name)
         demand_growth(volume.info.capacity, size)
+        if size > volume.info.capacity:
+            demand_secret(volume.info)
         volume.info = replace(volume.info, capacity=size)
 
     def resize_disk(self, domain_uuid: str, disk: str, size: int) -> None:
@@ -287,7 +301,9 @@ class FakeStorageCalls:
         pool, source = self._in(uuid, True), self._volume(source_uuid, source_name)
         demand_growth(source.info.capacity, spec.capacity or source.info.capacity)
         chain = self._chain(source.info.backing_path)
-        spec = replace(spec, capacity=spec.capacity or source.info.capacity)
+        demand_secret(source.info)
+        demand_plain([volume.info for volume in chain])
+        spec = replace(spec, capacity=spec.capacity or source.info.capacity, secret=spec.secret or source.info.secret)
         build_volume(spec, pool.spec.type)
         total = sum(each.info.allocation for each in [source, *chain])
         copy = self._add(pool, spec, [])

@@ -64,23 +64,39 @@ export async function get(url) {
   }
 }
 
-/** Asks before something is lost; resolves to true when the person says so, having typed `byName` where that is asked. */
-export function sure(label, danger, names, byName = "") {
+/**
+ * Asks before something is lost; resolves to true when the person says so, having typed the name of the one thing or
+ * the number of several where `typed`. A name may be followed by what else is to be said: {name, more}.
+ */
+export function sure(label, danger, things, typed = false) {
   const dialog = document.getElementById("sure");
-  const several = names.length > 1;
-  dialog.querySelector("h2").textContent = several ? interpolate(gettext("%s: %s machines?"), [label, names.length]) : `${label}: ${names[0]}?`;
-  dialog.querySelector("p").textContent = danger;
-  dialog.querySelector("ul").replaceChildren(...(several ? names.map((name) => make("li", {}, name)) : []));
-  dialog.querySelector("[value=yes]").textContent = label;
-  const typed = dialog.querySelector("input");
+  const several = things.length > 1;
+  const field = dialog.querySelector("input");
   const yes = dialog.querySelector("[value=yes]");
-  typed.closest("label").hidden = !byName;
-  typed.value = "";
-  typed.oninput = () => (yes.disabled = Boolean(byName) && typed.value.trim() !== byName);
-  typed.oninput();
+  const word = wordToType(things);
+  dialog.querySelector("h2").textContent = several ? interpolate(gettext("%s: these %s?"), [label, things.length]) : `${label}: ${things[0].name}?`;
+  dialog.querySelector("p").textContent = danger;
+  dialog.querySelector("ul").replaceChildren(...(several ? things.map(line) : []));
+  field.closest("label").querySelector("span").textContent = several
+    ? interpolate(gettext("Type %s, how many they are, to say that you mean it."), [word])
+    : gettext("Type its name to say that you mean it.");
+  field.closest("label").hidden = !typed;
+  field.value = "";
+  field.oninput = () => (yes.disabled = typed && field.value.trim() !== word);
+  field.oninput();
+  yes.textContent = label;
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
   });
+}
+
+/** What says that one means it, of one thing and of several. */
+export function wordToType(things) {
+  return things.length === 1 ? things[0].name : String(things.length);
+}
+
+function line({ name, more }) {
+  return make("li", {}, make("b", {}, name), more ? make("span", { className: "muted" }, ` ${more}`) : "");
 }

@@ -1,12 +1,12 @@
 // Verbs without leaving the page: the button turns at once, and a note follows the operation.
 
-import { icon, make, post, sure } from "./dom.js";
+import { icon, make, post, sure, wordToType } from "./dom.js";
 import { refresh } from "./live.js";
 import { complain, follow, followAll } from "./toasts.js";
 
 /** Asks for a verb on one object; `danger` is asked about first. Resolves to true when it was accepted. */
 export async function perform({ url, label, target, danger, byName = "", fields = {}, button = null }) {
-  if (danger && !(await sure(label, danger, [target], byName))) return false;
+  if (danger && !(await sure(label, danger, [{ name: byName || target }], Boolean(byName)))) return false;
   const restore = turn(button, label);
   const answer = await post(url, byName ? { ...fields, confirm: byName } : fields);
   if (answer.status === 202) {
@@ -33,10 +33,13 @@ function turn(button, label) {
 
 async function bulk(form, button) {
   const ticked = [...form.querySelectorAll('[name="ids"]:checked')];
-  const names = ticked.map((box) => box.getAttribute("aria-label"));
-  const label = button.dataset.bulkVerb;
-  if (!ticked.length || (button.dataset.danger && !(await sure(label, button.dataset.danger, names)))) return;
-  const answer = await post(form.action, new FormData(form, button));
+  const things = ticked.map((box) => ({ name: box.getAttribute("aria-label"), more: box.dataset.more }));
+  const { bulkVerb: label, danger } = button.dataset;
+  const typed = "byName" in button.dataset;
+  if (!ticked.length || (danger && !(await sure(label, danger, things, typed)))) return;
+  const fields = new FormData(form, button);
+  if (typed) fields.set("confirm", wordToType(things));
+  const answer = await post(form.action, fields);
   if (!answer.ok) return complain(answer.data.error);
   followAll(label, answer.data.results);
   for (const box of ticked) box.checked = false;

@@ -287,7 +287,7 @@ def test_a_body_that_is_no_json_object(api: Callers, cast: Cast, body: str) -> N
     assert document(response)["error"]
 
 
-@pytest.mark.parametrize("path", ["/hosts", "/me/tokens", "/domains/bulk"])
+@pytest.mark.parametrize("path", ["/hosts", "/me/tokens", "/domains/bulk", "/volumes/bulk"])
 def test_a_body_that_is_too_big(api: Callers, path: str) -> None:
     response = api.administrator.post(path, {"name": "x" * 2_000_000})
     assert response.status_code in (400, 413)
@@ -341,17 +341,17 @@ def test_many_at_once_have_an_answer_each(api: Callers, cast: Cast) -> None:
     running = make_domain(cast.host, "up-1", 3, status=Status.RUNNING)
     Grant.objects.create(user=cast.operator, role=Role.OPERATOR, domain=running)
     ids = [cast.domain.pk, running.pk, cast.other.pk, MISSING]
-    found = document(api.operator.post("/domains/bulk", {"verb": "start", "domains": ids}))
-    assert [(item["domain"], item["status"]) for item in found["items"]] == list(
+    found = document(api.operator.post("/domains/bulk", {"verb": "start", "ids": ids}))
+    assert [(item["id"], item["status"]) for item in found["items"]] == list(
         zip(ids, (202, 409, 404, 404), strict=True)
     )
-    viewer = document(api.viewer.post("/domains/bulk", {"verb": "start", "domains": ids[:1]}))
+    viewer = document(api.viewer.post("/domains/bulk", {"verb": "start", "ids": ids[:1]}))
     assert viewer["items"][0]["status"] == 403
 
 
 @pytest.mark.parametrize("verb", ["rename", "nonsense", "console"])
 def test_not_every_verb_is_for_many(api: Callers, cast: Cast, verb: str) -> None:
-    response = api.owner.post("/domains/bulk", {"verb": verb, "domains": [cast.domain.pk]})
+    response = api.owner.post("/domains/bulk", {"verb": verb, "ids": [cast.domain.pk]})
     assert response.status_code == 422
     assert "start" in document(response)["fields"]["verb"]
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.api.conftest import Callers
 from tests.people import Cast, make_filter, make_host, make_pool, make_volume
 from webvirt.hypervisor.types import HostDevice
-from webvirt.models import CardUse, DeviceUse, DiskUse, Grant, Role
+from webvirt.models import CardUse, DeviceUse, DiskUse, Grant, PoolStatus, Role, Volume
 from webvirt.services import inventory
 
 CARD = HostDevice("pci_0000_01_00_0", "pci", "A card", "0000:01:00.0", "8086:1572", iommu_group=1)
@@ -49,6 +51,10 @@ def test_a_secret_with_who_needs_it(api: Callers, cast: Cast) -> None:
     assert (found["pools"], found["domains"]) == ([{"id": pool.pk, "name": "rbd"}], [])
     reasons = {verb["verb"]: verb["why_not"] for verb in found["verbs"]}
     assert reasons == {"set_value": "", "undefine": "rbd signs in with it"}
+    Volume.objects.filter(pk=cast.volume.pk).update(encrypted=True, secret=cast.secret.uuid)
+    found = api.administrator.get(f"/secrets/{cast.secret.pk}").json()
+    assert found["volumes"] == [{"id": cast.volume.pk, "name": cast.volume.name}]
+    assert api.administrator.get(f"/volumes/{cast.volume.pk}").json()["secret"] == cast.secret.uuid
     assert [row["id"] for row in api.administrator.get("/secrets?q=client").json()["items"]] == [cast.secret.pk]
     assert api.owner.get(f"/secrets/{cast.secret.pk}").status_code == 404
 
@@ -88,3 +94,37 @@ def test_the_image_library(api: Callers, cast: Cast) -> None:
     assert "checksum" in {verb["verb"] for verb in found["verbs"]}
     Grant.objects.create(user=cast.viewer, host=omega, role=Role.VIEWER)
     assert [row["id"] for row in api.viewer.get("/images").json()["items"]] == [plain.pk]
+
+
+def test_a_verb_on_many_of_any_noun(api: Callers, cast: Cast) -> None:
+    stopped = make_pool(cast.host, "backup", 3, status=PoolStatus.INACTIVE)
+    Grant.objects.create(user=cast.viewer, host=cast.host, role=Role.VIEWER)
+    body = {"verb": "refresh", "ids": [stopped.pk, cast.pool.pk, 999_999]}
+    assert statuses(api.administrator.post("/pools/bulk", body)) == [
+        (stopped.pk, 409),
+        (cast.pool.pk, 202),
+        (999_999, 404),
+    ]
+    assert statuses(api.viewer.post("/pools/bulk", body)) == [(stopped.pk, 403), (cast.pool.pk, 403), (999_999, 404)]
+    assert [status for _, status in statuses(api.stranger.post("/pools/bulk", body))] == [404, 404, 404]
+    deleted = api.administrator.post("/volumes/bulk", {"verb": "delete", "ids": [cast.volume.pk]})
+    assert statuses(deleted) == [(cast.volume.pk, 202)]
+    assert statuses(api.administrator.post("/networks/bulk", {"verb": "stop", "ids": [cast.network.pk]})) == [
+        (cast.network.pk, 202)
+    ]
+    refused = api.administrator.post("/volumes/bulk", {"verb": "resize", "ids": [cast.volume.pk]})
+    assert refused.status_code == 422
+    assert refused.json()["fields"]["verb"] == "One of wipe, delete."
+    old = {"verb": "stop", "networks": [cast.network.pk]}
+    assert api.administrator.post("/networks/bulk", old).status_code == 422
+
+
+def statuses(answer: Any) -> list[tuple[int, int]]:
+    assert answer.status_code == 200, answer.content
+    return [(item["id"], item["status"]) for item in answer.json()["items"]]
+
+
+def test_each_noun_with_verbs_for_many_is_documented(api: Callers, cast: Cast) -> None:
+    paths = api.viewer.get("/openapi.json").json()["paths"]
+    bulk = {path: document["post"]["operationId"] for path, document in paths.items() if path.endswith("/bulk")}
+    assert bulk == {f"/api/v1/{noun}s/bulk": f"{noun}s.bulk" for noun in ("domain", "pool", "volume", "network")}

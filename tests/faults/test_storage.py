@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import requests
@@ -258,3 +259,21 @@ def settled(api: Api, pk: int) -> str:
     operation = api.operation(pk)
     placed = operation["phase"] == "writing to the host"
     return str(operation["state"]) if operation["state"] == "failed" or placed else ""
+
+
+def test_a_secret_made_behind_our_back_shows_by_its_event(api: Api, tmp_path: Path) -> None:
+    """Well before the list of secrets would be read again."""
+    name, uuid = f"wvf-{token_hex(3)}", str(uuid4())
+
+    def shown() -> bool:
+        return bool(api.get("/secrets", q=name)["items"])
+
+    until(lambda: api.get("/hosts")["items"][0]["state"] == "up", 30, what="the host up")
+    definition = tmp_path / "secret.xml"
+    definition.write_text(f"<secret><uuid>{uuid}</uuid><usage type='ceph'><name>{name}</name></usage></secret>")
+    virsh("secret-define", str(definition))
+    try:
+        until(shown, 5, what="the secret shown")
+    finally:
+        virsh("secret-undefine", uuid)
+    until(lambda: not shown(), 5, what="the secret gone")

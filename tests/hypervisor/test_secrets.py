@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from tests.hypervisor.subjects import PREFIX, SUBJECTS, TEST_HOST, Subject
 from webvirt.hypervisor.connection import Connection, connect
 from webvirt.hypervisor.errors import HypervisorError, InvalidSpec, NotFound, Unsupported
 from webvirt.hypervisor.secrets import SecretCalls
-from webvirt.hypervisor.types import SecretInfo, SecretSpec, SecretUsage
+from webvirt.hypervisor.types import DomainEvent, ObjectEvent, SecretInfo, SecretSpec, SecretUsage
 from webvirt.hypervisor.xml.secrets import build_secret, parse_secret
 
 KEEPERS = [subject for subject in SUBJECTS if subject.name in ("fake", "qemu")]
@@ -159,6 +160,24 @@ def test_nothing_of_ours_tells_a_value(keeper: Keeper) -> None:
     keeper.secrets.create(CEPH, VALUE)
     assert b"Sesame" not in repr(keeper.secrets.list()).encode()
     assert [name for name in dir(SecretCalls) if name[0] != "_"] == ["create", "list", "set_value", "undefine"]
+
+
+def test_what_happens_is_heard(keeper: Keeper) -> None:
+    heard: queue.SimpleQueue[DomainEvent | ObjectEvent] = queue.SimpleQueue()
+    keeper.connection.listen(heard.put, lambda _why: None)
+
+    def hears(key: str, *words: str) -> None:
+        for word in words:
+            # Others have secrets as well.
+            while (event := heard.get(timeout=5)) != ObjectEvent("secret", key, word):
+                assert not isinstance(event, ObjectEvent) or event.key != key, event
+
+    made = keeper.secrets.create(CEPH, VALUE)
+    hears(made, "defined", "value changed")
+    keeper.secrets.set_value(made, b"another")
+    hears(made, "value changed")
+    keeper.secrets.undefine(made)
+    hears(made, "undefined")
 
 
 # --- the real thing

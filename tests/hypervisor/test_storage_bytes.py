@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import signal
@@ -22,12 +23,13 @@ from tests.hypervisor.stores import MIB, Store, close_store, here, ignore, on, o
 from tests.hypervisor.subjects import HERE, PREFIX, SUBJECTS, THERE
 from tests.lab.lab import LAB, SecondHost, run
 from tests.until import until
-from webvirt.hypervisor import storage
+from webvirt.hypervisor import streams
 from webvirt.hypervisor.calls import Handle
 from webvirt.hypervisor.connection import Connection, connect
 from webvirt.hypervisor.errors import HostUnreachable, HypervisorError, InvalidSpec, NotFound, WrongState
-from webvirt.hypervisor.storage import AT_HOLE, CHUNK, StorageCalls, length_of
-from webvirt.hypervisor.types import DomainState, Extent, VolumeSpec
+from webvirt.hypervisor.storage import StorageCalls
+from webvirt.hypervisor.streams import AT_HOLE, CHUNK, length_of
+from webvirt.hypervisor.types import DomainState, Extent, Preallocation, VolumeSpec
 
 FAKE, _, QEMU, QEMU_TCP = SUBJECTS
 LARGE = 512 * MIB
@@ -94,7 +96,7 @@ def test_bytes_go_in_small_pieces(store: Store) -> None:
 @with_bytes
 @pytest.mark.parametrize("size", [1, 99_999, 100_000, 100_001, 300_000])
 def test_a_download_in_slices_is_whole(store: Store, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "SLICE", 100_000)
+    monkeypatch.setattr(streams, "SLICE", 100_000)
     data = secrets.token_bytes(size)
     store.put("v", data)
     # A host may round a size up to whole sectors.
@@ -398,25 +400,79 @@ def passphrase(tmp_path: Path) -> Iterator[str]:
     virsh("secret-undefine", secret)
 
 
-@here
-def test_an_encrypted_volume(store: Store, passphrase: str) -> None:
-    def made() -> bool:
-        try:
-            store.make("v", 4 * MIB, format="raw", secret=passphrase)
-        except HypervisorError as error:
-            # QEMU weighs how fast it computes keys, which some virtual machines do not let it see each time.
-            if "accurate CPU usage" not in str(error):
-                raise
-            return False
-        return True
+@pytest.fixture
+def theirs(store: Store, tmp_path: Path) -> Iterator[Callable[[str], str]]:
+    """Makes a secret of the same value that is for a volume of this name; returns its uuid."""
+    made = []
 
-    until(made, 30)
+    def make(name: str) -> str:
+        made.append(str(uuid.uuid4()))
+        xml, value = tmp_path / "theirs.xml", tmp_path / "value"
+        usage = f"<usage type='volume'><volume>{store.folder / name}</volume></usage>"
+        xml.write_text(f"<secret ephemeral='no' private='yes'><uuid>{made[-1]}</uuid>{usage}</secret>")
+        virsh("secret-define", str(xml))
+        virsh("secret-set-value", made[-1], "--file", str(value), "--plain")
+        return made[-1]
+
+    yield make
+    for secret in made:
+        virsh("secret-undefine", secret)
+
+
+@here
+def test_an_encrypted_volume(store: Store, passphrase: str, theirs: Callable[[str], str]) -> None:
+    store.make("v", 2 * MIB, format="raw", secret=passphrase)
+    info = store.calls.volume(store.uuid, "v")
+    assert (info.encrypted, info.secret, info.capacity) == (True, passphrase, 2 * MIB)
     store.calls.refresh(store.uuid)
     info = store.calls.volume(store.uuid, "v")
-    assert (info.encrypted, info.capacity) == (True, 4 * MIB)
+    assert (info.encrypted, info.secret, info.capacity) == (True, "", 2 * MIB)
+    # Its secret is forgotten, so what has to open it is refused before anything is touched.
+    before = (store.folder / "v").read_bytes()
+    copy = VolumeSpec("copy.qcow2", 0)
+    with pytest.raises(WrongState, match="with which secret"):
+        store.calls.clone_volume(store.uuid, store.uuid, "v", copy, ignore)
+    with pytest.raises(WrongState, match="with which secret"):
+        store.calls.resize_volume(store.uuid, "v", 3 * MIB)
+    assert ((store.folder / "v").read_bytes(), store.names()) == (before, ["v"])
+    # A secret that is for it by its path is found again, now and after each refresh.
+    secret = theirs("v")
+    store.calls.refresh(store.uuid)
+    assert store.calls.volume(store.uuid, "v").secret == secret
+    store.calls.resize_volume(store.uuid, "v", 3 * MIB)
+    # Its copy is encrypted as well, in whatever format.
+    store.calls.clone_volume(store.uuid, store.uuid, "v", copy, ignore)
+    info = store.calls.volume(store.uuid, "copy.qcow2")
+    assert (info.encrypted, info.secret, info.format, info.capacity) == (True, secret, "qcow2", 3 * MIB)
+    assert is_luks(store, "copy.qcow2")
+
+
+@here
+def test_what_cannot_be_encrypted_makes_nothing(store: Store, passphrase: str) -> None:
     with pytest.raises(NotFound):
         store.make("stranger", MIB, secret=str(uuid.uuid4()))
-    assert store.names() == ["v"]
+    for space in (Preallocation.METADATA, Preallocation.FULL):
+        with pytest.raises(InvalidSpec):
+            store.make("space", MIB, format="raw", preallocation=space, secret=passphrase)
+    assert store.names() == []
+
+
+@here
+def test_on_what_is_encrypted_nothing_is_built(store: Store, passphrase: str) -> None:
+    store.make("base.qcow2", MIB)
+    base = str(store.folder / "base.qcow2")
+    # The other way round is well: what a guest writes is encrypted, what was there before is not.
+    store.make("top.qcow2", 0, backing_path=base, backing_format="qcow2", secret=passphrase)
+    assert store.calls.volume(store.uuid, "top.qcow2").backing_path == base
+    top = str(store.folder / "top.qcow2")
+    with pytest.raises(InvalidSpec, match=r"encrypted.*top\.qcow2"):
+        store.make("more.qcow2", 0, backing_path=top, backing_format="qcow2")
+    assert store.names() == ["base.qcow2", "top.qcow2"]
+
+
+def is_luks(store: Store, name: str) -> bool:
+    """Whether QEMU itself, who knows no secret, finds it encrypted."""
+    return json.loads(run("qemu-img", "info", "-U", "--output", "json", str(store.folder / name)))["encrypted"] is True
 
 
 # --- holes

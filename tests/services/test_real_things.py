@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import libvirt
@@ -15,7 +16,9 @@ from tests.discs import disc
 from tests.lab.lab import LAB
 from tests.people import Cast, make_domain, make_host
 from tests.services.carrying import Worker
-from webvirt.hypervisor.types import Transport
+from tests.until import until
+from webvirt.hypervisor.connection import connect
+from webvirt.hypervisor.types import DomainEvent, ObjectEvent, Transport
 from webvirt.models import CardUse, DeviceList, Filter, Host, OperationState, Pool, Secret
 from webvirt.services import operations
 from webvirt.services.watcher.stock import Stock
@@ -108,6 +111,35 @@ def test_a_secret_is_made_changed_and_deleted(
     assert worker.do("secret.undefine", row).state == OperationState.SUCCEEDED
     row.refresh_from_db()
     assert row.missing_since
+
+
+def test_a_secret_that_somebody_makes_or_deletes_shows_by_its_event(here: Host, raw: libvirt.virConnect) -> None:
+    stock = Stock(here)
+    with connect(here.address) as ears:
+        ears.listen(heard_by(stock), lambda _why: None)
+        stock.optional(stock.secrets)
+        # Well before the list would be read again.
+        secret = raw.secretDefineXML(f"<secret><usage type='ceph'><name>{NAME}</name></usage></secret>")
+        rows = Secret.objects.filter(host=here, usage_id=NAME, uuid=secret.UUIDString())
+        follow(stock, rows.filter(missing_since=None).exists)
+        secret.undefine()
+        follow(stock, rows.exclude(missing_since=None).exists)
+    stock.connection.close()
+
+
+def follow(stock: Stock, condition: Callable[[], bool]) -> None:
+    """Follow events, which read no list by the clock, until this holds."""
+
+    def followed() -> bool:
+        stock.wait(time.monotonic() + 0.2)
+        return condition()
+
+    until(followed, 20, what="the event followed")
+
+
+def heard_by(stock: Stock) -> Callable[[DomainEvent | ObjectEvent], None]:
+    """Hands the stock what is for it, as the watch does."""
+    return lambda event: stock.events.put(event) if isinstance(event, ObjectEvent) else None
 
 
 def test_the_watcher_finds_all_of_them(here: Host, raw: libvirt.virConnect) -> None:

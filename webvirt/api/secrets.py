@@ -41,6 +41,8 @@ class SecretUser(Schema):
 class SecretDetail(SecretOut):
     pools: list[SecretUser]
     """The pools that sign in with it."""
+    volumes: list[SecretUser]
+    """The volumes that are known to be encrypted with it."""
     domains: list[SecretUser]
     """The machines whose definitions name it."""
     verbs: list[VerbNow]
@@ -79,6 +81,7 @@ def secret(request: HttpRequest, pk: int) -> SecretDetail:
     return SecretDetail(
         **fields(found),
         pools=[SecretUser(id=pool.pk, name=pool.name) for pool in uses.pools_with(found)],
+        volumes=[SecretUser(id=volume.pk, name=volume.name) for volume in uses.volumes_with(found)],
         domains=[SecretUser(id=domain.pk, name=domain.name) for domain in uses.machines_with(found)],
         verbs=verbs_now(access, found),
     )

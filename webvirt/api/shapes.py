@@ -222,9 +222,9 @@ class Sessions(Schema):
 
 
 class BulkItem(Schema):
-    """What became of one machine: `status` as if it had been asked alone."""
+    """What became of one thing: `status` as if it had been asked alone."""
 
-    domain: int
+    id: int
     status: int
     operation: OperationOut | None = None
     error: str = ""

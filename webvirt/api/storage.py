@@ -76,6 +76,8 @@ class VolumeOut(Schema):
     backing_path: str
     backing_format: str
     encrypted: bool
+    secret: str
+    """The UUID of the secret that it is encrypted with, where that is known."""
     os: str
     """osinfo's short id of the system that it looks to hold, such as `debian12`; empty when it is not recognized."""
     os_name: str

@@ -29,7 +29,7 @@ from webvirt.api.shapes import (
 from webvirt.models import Operation
 from webvirt.services import bulk, operations
 from webvirt.services.access import Access
-from webvirt.services.catalogue import BY_KIND, VERBS, NoParameters, Queue, Verb, verbs_on
+from webvirt.services.catalogue import VERBS, VERBS_FOR_MANY, NoParameters, Queue, Verb
 from webvirt.services.subjects import Subject
 
 router = Router(tags=["verbs"])
@@ -113,37 +113,46 @@ for _verb in VERBS:
 
 
 class BulkSpec(Schema, extra="forbid"):
-    """`verb` by name (`start`), the machines' ids, and what the verb takes."""
+    """`verb` by name (`start`), the ids of what it is done to, and what the verb takes."""
 
     verb: str
-    domains: list[int] = Field(min_length=1, max_length=bulk.MOST)
+    ids: list[int] = Field(min_length=1, max_length=bulk.MOST)
     parameters: dict[str, Any] = {}
 
 
-@router.post(
-    "/domains/bulk",
-    response={200: BulkOut, (401, 422): Failure},
-    summary="A verb on many machines",
-    tags=["domains"],
-    openapi_extra={"parameters": [KEY_HEADER]},
-)
-def bulk_verb(request: HttpRequest, spec: BulkSpec) -> BulkOut:
-    """One answer for each machine, in the order asked; a refusal of one stops no other."""
-    verb = BY_KIND.get(f"domain.{spec.verb}")
-    if verb is None or not verb.bulk:
-        names = ", ".join(verb.name for verb in verbs_on("domain") if verb.bulk)
-        raise operations.Invalid({"verb": _("One of %(names)s.") % {"names": names}})
-    access = access_for(request)
-    outcomes = bulk.submit_to_each(actor_of(request), access, verb, spec.domains, spec.parameters)
-    return BulkOut(items=[bulk_item(access, outcome) for outcome in outcomes])
+def make_bulk_view(noun: str, verbs: dict[str, Verb]) -> Callable[..., BulkOut]:
+    """The view of all verbs on many of one noun."""
+
+    def view(request: HttpRequest, spec: BulkSpec) -> BulkOut:
+        if spec.verb not in verbs:
+            raise operations.Invalid({"verb": _("One of %(names)s.") % {"names": ", ".join(verbs)}})
+        access = access_for(request)
+        actor, verb = actor_of(request), verbs[spec.verb]
+        outcomes = bulk.submit_to_each(actor, access, verb, spec.ids, spec.parameters)
+        return BulkOut(items=[bulk_item(access, outcome) for outcome in outcomes])
+
+    view.__name__ = f"{noun}s_bulk"
+    return view
 
 
 def bulk_item(access: Access, outcome: bulk.Outcome) -> BulkItem:
     if outcome.operation is not None:
-        return BulkItem(domain=outcome.domain, status=202, operation=operation_out(access, outcome.operation))
+        return BulkItem(id=outcome.id, status=202, operation=operation_out(access, outcome.operation))
     if outcome.refused is None:
-        return BulkItem(domain=outcome.domain, status=404, error=_("Not found."))
-    return BulkItem(domain=outcome.domain, status=status_of(outcome.refused), error=str(outcome.refused))
+        return BulkItem(id=outcome.id, status=404, error=_("Not found."))
+    return BulkItem(id=outcome.id, status=status_of(outcome.refused), error=str(outcome.refused))
+
+
+for _noun, _verbs in VERBS_FOR_MANY.items():
+    router.post(
+        f"/{_noun}s/bulk",
+        response={200: BulkOut, (401, 422): Failure},
+        operation_id=f"{_noun}s.bulk",
+        summary=f"A verb on many {_noun}s",
+        description=f"One of {', '.join(_verbs)}. One answer for each, in the order asked; a refusal stops no other.",
+        tags=[f"{_noun}s"],
+        openapi_extra={"parameters": [KEY_HEADER]},
+    )(make_bulk_view(_noun, _verbs))
 
 
 @router.get("/catalogue", response=list[VerbOut], summary="All verbs", tags=["catalogue"])

@@ -137,9 +137,30 @@ OBJECTS: tuple[tuple[str, str, int, dict[int, str] | str], ...] = (
             libvirt.VIR_NETWORK_EVENT_STOPPED: "stopped",
         },
     ),
+    (
+        "device",
+        "nodeDeviceEventRegisterAny",
+        libvirt.VIR_NODE_DEVICE_EVENT_ID_LIFECYCLE,
+        {
+            libvirt.VIR_NODE_DEVICE_EVENT_CREATED: "created",
+            libvirt.VIR_NODE_DEVICE_EVENT_DELETED: "deleted",
+            libvirt.VIR_NODE_DEVICE_EVENT_DEFINED: "defined",
+            libvirt.VIR_NODE_DEVICE_EVENT_UNDEFINED: "undefined",
+        },
+    ),
+    ("device", "nodeDeviceEventRegisterAny", libvirt.VIR_NODE_DEVICE_EVENT_ID_UPDATE, "updated"),
+    (
+        "secret",
+        "secretEventRegisterAny",
+        libvirt.VIR_SECRET_EVENT_ID_LIFECYCLE,
+        {libvirt.VIR_SECRET_EVENT_DEFINED: "defined", libvirt.VIR_SECRET_EVENT_UNDEFINED: "undefined"},
+    ),
+    ("secret", "secretEventRegisterAny", libvirt.VIR_SECRET_EVENT_ID_VALUE_CHANGED, "value changed"),
 )
 """What happens to things that are no domains: noun, how to register, which event, and its words by number, or its one
 word where libvirt sends no number."""
+NET_DEVICE = "net_"
+"""How libvirt's names of devices begin that are network interfaces, those of guests among them."""
 CLOSED = {
     libvirt.VIR_CONNECT_CLOSE_REASON_ERROR: "The connection broke.",
     libvirt.VIR_CONNECT_CLOSE_REASON_EOF: "libvirt closed the connection.",
@@ -176,7 +197,8 @@ def register(
     def hear_object(noun: str, words: dict[int, str] | str) -> Callable[..., None]:
         def happened(_conn: Any, thing: Any, number: int, *_: Any) -> None:
             what = words if isinstance(words, str) else words.get(number, "changed")
-            on_event(ObjectEvent(noun, key_of(noun, thing), what))
+            key = key_of(noun, thing)
+            on_event(ObjectEvent("interface" if key.startswith(NET_DEVICE) else noun, key, what))
 
         return happened
 
@@ -193,8 +215,10 @@ def register(
             try:
                 registered.append(Registered(method, getattr(raw, method)(None, number, heard, None)))
             except libvirt.libvirtError as error:
-                # Older daemons and other drivers know fewer events; the resync covers for them.
-                if error.get_error_code() not in (libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_INVALID_ARG):
+                # Older daemons and other drivers know fewer events, and a host's libvirt may lack the part that has the
+                # devices or the secrets; the resync covers for them.
+                unknown = error.get_error_code() in (libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_INVALID_ARG)
+                if not unknown and (method == "domainEventRegisterAny" or not raw.isAlive()):
                     raise
     return registered
 

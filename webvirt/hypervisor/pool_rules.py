@@ -9,7 +9,7 @@ from uuid import UUID
 
 from webvirt.hypervisor.addresses import is_hostname
 from webvirt.hypervisor.errors import InvalidSpec
-from webvirt.hypervisor.types import PoolSpec, PoolType, VolumeSpec
+from webvirt.hypervisor.types import PoolSpec, PoolType, Preallocation, VolumeSpec
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}", re.ASCII)
 """Of a pool or a volume. libvirt takes `-rf` and names of two lines, which tools and people then stumble over."""
@@ -215,3 +215,12 @@ def check_volume(spec: VolumeSpec) -> None:
             raise InvalidSpec("Tell the format of the backing volume, such as qcow2 or raw.")
     if spec.secret:
         check_secret(spec.secret)
+    check_space(spec.format, spec.preallocation, encrypted=bool(spec.secret))
+
+
+def check_space(volume_format: str, preallocation: Preallocation, *, encrypted: bool) -> None:
+    """Raise InvalidSpec for space that libvirt does not allocate beforehand, be it that it says so or not."""
+    if preallocation == Preallocation.METADATA and volume_format != "qcow2":
+        raise InvalidSpec("Only qcow2 has tables that can be made beforehand.")
+    if preallocation == Preallocation.FULL and volume_format == "raw" and encrypted:
+        raise InvalidSpec("An encrypted raw volume takes its space as it is written: libvirt does not fill it before.")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
 import libvirt
 
-from webvirt.hypervisor.calls import Handle, translating, watched
+from webvirt.hypervisor.calls import Handle, watched
 from webvirt.hypervisor.errors import HypervisorError, InvalidSpec, NotFound, WrongState
 from webvirt.hypervisor.images import HEAD, check_image
+from webvirt.hypervisor.streams import CHUNK, flowing, received, send_all, written_out
 from webvirt.hypervisor.types import (
     Extent,
     PoolReading,
@@ -37,19 +38,9 @@ STATES = {
 STOPPED = (libvirt.VIR_STORAGE_POOL_INACTIVE, 0, 0, 0)
 FORMATTED = (PoolType.FS, PoolType.LOGICAL, PoolType.DISK)
 """Types whose building writes on a device, and may have to overwrite what is there."""
-CHUNK = 262_120
-"""Bytes in one message of a stream: the most that every libvirt takes."""
-ZEROS = bytes(CHUNK)
-AT_HOLE = -3
-"""What libvirt's Python gives instead of bytes where a hole begins."""
-SLICE = 16 * 1024**2
-"""Bytes asked for in one stream: libvirt holds whatever of a stream has come and was not taken yet, however much."""
+KEY_TRIES = 8
 LONGEST_CHAIN = 64
 """Backing volumes under one another; QEMU itself gives up far below."""
-
-
-class Enough(Exception):
-    """Ends a stream before its end."""
 
 
 class StorageCalls:
@@ -200,14 +191,15 @@ class StorageCalls:
     def create_volume(self, uuid: str, spec: VolumeSpec) -> None:
         """Make a volume. What it is to build on, and all that this builds on, must be volumes of running pools.
 
-        With Preallocation.FULL it takes as long as the disk does. A failure leaves nothing behind.
+        None of that may be encrypted, which a volume on it could not be told. With Preallocation.FULL it takes as long
+        as the disk does, with a secret some seconds for its keys. A failure leaves nothing behind.
         """
         with self._handle.call() as raw:
             pool = raw.storagePoolLookupByUUIDString(uuid)
             xml = build_volume(spec, parse_pool(pool.XMLDesc(0)).type)
             if spec.backing_path:
-                chain_of(raw, volume_at(raw, spec.backing_path))
-            pool.createXML(xml, creation_flags(spec))
+                demand_plain(chain_of(raw, volume_at(raw, spec.backing_path)))
+            with_keys(lambda: pool.createXML(xml, creation_flags(spec)))
 
     def delete_volume(self, uuid: str, name: str) -> None:
         """Delete a volume. WrongState while libvirt still makes it or copies from it; whether a guest uses it, it
@@ -216,15 +208,16 @@ class StorageCalls:
             volume.delete(0)
 
     def resize_volume(self, uuid: str, name: str, size: int) -> None:
-        """Grow a volume to `size` bytes. WrongState when it would become smaller.
+        """Grow a volume to `size` bytes. WrongState when it would become smaller, or its secret is not known.
 
         Never one that a running guest uses, which QEMU refuses of some formats only: that is `resize_disk`.
         """
         with self._handle.call() as raw:
             volume = raw.storagePoolLookupByUUIDString(uuid).storageVolLookupByName(name)
-            capacity = look_into(raw, volume).capacity
-            demand_growth(capacity, size)
-            if size > capacity:
+            info = look_into(raw, volume)
+            demand_growth(info.capacity, size)
+            if size > info.capacity:
+                demand_secret(info)
                 volume.resize(size, 0)
 
     def resize_disk(self, domain_uuid: str, disk: str, size: int) -> None:
@@ -256,7 +249,9 @@ class StorageCalls:
     ) -> None:
         """Copy a volume of any pool into a new one, of another format if `spec` says so; a capacity of 0 is its own.
 
-        Whatever the source builds on is copied along, so all of it must be volumes of running pools. One that a running
+        The copy of an encrypted one is encrypted, with the same secret unless `spec` has another: WrongState where the
+        host does not know the source's. Whatever it builds on is copied along, so all of it must be volumes of running
+        pools, none of them encrypted. One that a running
         guest writes is not for copying: QEMU refuses it, but from raw to raw it would be torn. A failure leaves nothing
         behind. `progress(done, total)` gets bytes about twice a second: libvirt does not tell, so they are what
         the new volume takes up and what the old one does.
@@ -269,16 +264,14 @@ class StorageCalls:
             pool = raw.storagePoolLookupByUUIDString(uuid)
             source = raw.storagePoolLookupByUUIDString(source_uuid).storageVolLookupByName(source_name)
             demand_free_name(pool, spec.name)
-            chain = chain_of(raw, source)
-            capacity = spec.capacity or chain[0].capacity
-            demand_growth(chain[0].capacity, capacity)
-            xml = build_volume(replace(spec, capacity=capacity), parse_pool(pool.XMLDesc(0)).type)
+            whole, total = copy_of(raw, source, spec)
+            xml = build_volume(whole, parse_pool(pool.XMLDesc(0)).type)
 
         def work() -> None:
             with self._handle.call():
-                pool.createXMLFrom(xml, source, creation_flags(spec))
+                with_keys(lambda: pool.createXMLFrom(xml, source, creation_flags(spec)))
 
-        done, total = 0, sum(info.allocation for info in chain)
+        done = 0
         copy: Any = None
 
         def look() -> None:
@@ -299,7 +292,7 @@ class StorageCalls:
             if stopped is not None:
                 raise stopped
             # A qcow2 is made as large as its source, whatever was asked for.
-            self.resize_volume(uuid, spec.name, capacity)
+            self.resize_volume(uuid, spec.name, whole.capacity)
         except BaseException:
             self.delete_volume(uuid, spec.name)
             raise
@@ -318,12 +311,7 @@ class StorageCalls:
             volume = raw.storagePoolLookupByUUIDString(uuid).storageVolLookupByName(name)
             stream = raw.newStream(0)
             volume.upload(stream, offset, 0, libvirt.VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM)
-        with flowing(stream):
-            sent = 0
-            for extent in extents:
-                send(stream, extent)
-                sent += length_of(extent)
-        return sent
+        return send_all(stream, extents)
 
     def extents(self, uuid: str, name: str, offset: int = 0, length: int = 0) -> Generator[Extent, None, None]:
         """What a volume holds, from `offset` on, piece by piece; a `length` of 0 is all that follows.
@@ -331,65 +319,21 @@ class StorageCalls:
         Holes are told, not carried. Nothing keeps a running guest from changing it meanwhile. No more than `SLICE` of
         data is on its way, so that memory stays flat however slowly it is taken.
         """
-        at, end, step = offset, offset + length if length else None, SLICE
-        while end is None or at < end:
-            most = step if end is None else min(step, end - at)
-            before, data_came = at, False
-            with suppress(Enough), closing(self._slice(uuid, name, at, most)) as part:
-                for extent in part:
-                    if isinstance(extent, bytes):
-                        if step > SLICE:
-                            # A slice so long is for holes alone: the data is asked for anew.
-                            raise Enough
-                        data_came = True
-                    at += length_of(extent)
-                    yield extent
-                if at - before < most:
-                    return
-            step = SLICE if data_came or at - before < most else 2 * step
 
-    def _slice(self, uuid: str, name: str, offset: int, length: int) -> Generator[Extent, None, None]:
-        """What a volume holds there, in one stream."""
-        with self._handle.call() as raw:
-            volume = raw.storagePoolLookupByUUIDString(uuid).storageVolLookupByName(name)
-            stream = raw.newStream(0)
-            volume.download(stream, offset, length, libvirt.VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM)
-        with flowing(stream):
-            while data := stream.recvFlags(CHUNK, libvirt.VIR_STREAM_RECV_STOP_AT_HOLE):
-                if data != AT_HOLE:
-                    yield data
-                elif hole := stream.recvHole():
-                    yield hole
+        def opened(at: int, most: int) -> Any:
+            with self._handle.call() as raw:
+                volume = raw.storagePoolLookupByUUIDString(uuid).storageVolLookupByName(name)
+                stream = raw.newStream(0)
+                volume.download(stream, at, most, libvirt.VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM)
+            return stream
+
+        return received(opened, offset, length)
 
     def download(self, uuid: str, name: str, offset: int, length: int, write: Callable[[bytes], object]) -> None:
         """Hand `length` bytes of a volume, from `offset` on, to `write` piece by piece; 0 is all that follows."""
         for extent in self.extents(uuid, name, offset, length):
             for piece in written_out(extent):
                 write(piece)
-
-
-def length_of(extent: Extent) -> int:
-    return extent if isinstance(extent, int) else len(extent)
-
-
-def written_out(extent: Extent) -> Iterator[bytes]:
-    """The bytes of an extent, those of a hole as zeros."""
-    if isinstance(extent, bytes):
-        yield extent
-        return
-    for start in range(0, extent, CHUNK):
-        yield ZEROS if extent - start >= CHUNK else bytes(extent - start)
-
-
-def send(stream: Any, extent: Extent) -> None:
-    """Send all of an extent; a host may take little at once."""
-    if isinstance(extent, int):
-        stream.sendHole(extent)
-        return
-    for start in range(0, len(extent), CHUNK):
-        data = extent[start : start + CHUNK]
-        while data:
-            data = data[stream.send(data) :]
 
 
 def uuids_of(pools: Iterable[Any]) -> set[str]:
@@ -450,6 +394,17 @@ def chain_of(raw: Any, volume: Any) -> builtins.list[VolumeInfo]:
     return chain
 
 
+def copy_of(raw: Any, source: Any, spec: VolumeSpec) -> tuple[VolumeSpec, int]:
+    """What the copy of a volume is to be, and of how many bytes it is made; raises where there can be none."""
+    chain = chain_of(raw, source)
+    demand_secret(chain[0])
+    demand_plain(chain[1:])
+    capacity = spec.capacity or chain[0].capacity
+    demand_growth(chain[0].capacity, capacity)
+    whole = replace(spec, capacity=capacity, secret=spec.secret or chain[0].secret)
+    return whole, sum(info.allocation for info in chain)
+
+
 def look_into(raw: Any, volume: Any) -> VolumeInfo:
     """A volume as it is, its own first bytes checked against what libvirt says of it."""
     info = parse_volume(volume.XMLDesc(0))
@@ -478,20 +433,33 @@ def demand_growth(size: int, wanted: int) -> None:
         raise WrongState(f"It has {size} bytes and cannot be cut to {wanted}: what is at its end would be lost.")
 
 
+def demand_secret(info: VolumeInfo) -> None:
+    """libvirt has to open an encrypted volume for this, and can be told its secret by nobody but itself."""
+    if info.encrypted and not info.secret:
+        raise WrongState("The host does not know any more with which secret this volume is encrypted.")
+
+
+def demand_plain(chain: builtins.list[VolumeInfo]) -> None:
+    """No volume can be told the secret of what it builds on: it would be taken for the bytes that it shows."""
+    for info in chain:
+        if info.encrypted:
+            raise InvalidSpec(f"This volume is encrypted, so nothing can be built on it: {info.name}")
+
+
+def with_keys(make: Callable[[], object]) -> None:
+    """Make a volume that may be encrypted. QEMU weighs how fast keys are computed, which some virtual machines do not
+    let it see each time: then it fails before there is anything, and is asked again."""
+    for tries_left in reversed(range(KEY_TRIES)):
+        try:
+            make()
+        except libvirt.libvirtError as error:
+            if not tries_left or "accurate CPU usage" not in str(error):
+                raise
+        else:
+            return
+
+
 def demand_free_name(pool: Any, name: str) -> None:
     """libvirt itself calls it an internal error when a copy meets a volume of its name."""
     if any(volume.name() == name for volume in pool.listAllVolumes(0)):
         raise WrongState(f"There is a volume of that name already: {name}")
-
-
-@contextmanager
-def flowing(stream: Any) -> Iterator[None]:
-    """Use a stream: finished at the end, which may be where its errors appear, aborted when anything fails."""
-    try:
-        with translating():
-            yield
-            stream.finish()
-    except BaseException:
-        with suppress(libvirt.libvirtError):
-            stream.abort()
-        raise

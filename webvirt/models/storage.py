@@ -67,6 +67,8 @@ class Volume(models.Model):
     backing_path = models.TextField(blank=True, default="")
     backing_format = models.CharField(max_length=24, blank=True, default="")
     encrypted = models.BooleanField(default=False)
+    secret = models.CharField(max_length=36, blank=True, default="")
+    """The UUID of the secret that it is encrypted with, as last told: libvirt forgets it of most, see `VolumeInfo`."""
     modified_at = models.DateTimeField(null=True)
     first_seen_at = models.DateTimeField(auto_now_add=True)
     read_at = models.DateTimeField(null=True)

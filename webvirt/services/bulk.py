@@ -1,4 +1,4 @@
-"""The same verb on many machines at once, with an answer for each."""
+"""The same verb on many things of one noun at once, with an answer for each."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from webvirt.services.catalogue import Verb
 from webvirt.services.operations import Actor, Refused, submit
 
 MOST = 500
-"""How many machines one request may name."""
+"""How many things one request may name."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one machine: exactly one of `operation` and `refused` is set, or neither if it is unknown."""
+    """What became of one thing: exactly one of `operation` and `refused` is set, or neither if it is unknown."""
 
-    domain: int
+    id: int
     operation: Operation | None = None
     refused: Refused | None = None
 
 
 def submit_to_each(
-    actor: Actor, access: Access, verb: Verb, domains: Iterable[int], parameters: dict[str, Any] | None = None
+    actor: Actor, access: Access, verb: Verb, ids: Iterable[int], parameters: dict[str, Any] | None = None
 ) -> list[Outcome]:
-    """Submit `verb` to each machine by id, in the order given, repeated ids once; one refusal stops no other."""
-    wanted = list(dict.fromkeys(domains))
-    found = access.domains().in_bulk(wanted)
+    """Submit `verb` to each of its noun by id, in the order given, repeated ids once; one refusal stops no other."""
+    wanted = list(dict.fromkeys(ids))
+    found = access.rows(verb.on).in_bulk(wanted)
     outcomes = []
     for pk in wanted:
         if pk not in found:

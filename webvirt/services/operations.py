@@ -27,7 +27,7 @@ from redis.exceptions import RedisError
 
 from webvirt import bus
 from webvirt.celery import app
-from webvirt.models import Domain, Operation, OperationState, Origin, User
+from webvirt.models import Domain, Operation, OperationState, Origin, Role, User
 from webvirt.services import hidden
 from webvirt.services.access import Access, access_of
 from webvirt.services.catalogue import BY_KIND, Queue, Spec, Verb, why_not
@@ -113,6 +113,8 @@ def submit(actor: Actor, verb: Verb, target: Subject, parameters: dict[str, Any]
         return before
     if reason := why_not(verb, target):
         raise NotNow(refusal(verb, reason))
+    if wrong := misfits(actor.user, verb, target, spec):
+        raise Invalid(wrong)
     operation = Operation(
         kind=verb.kind,
         exclusive=verb.exclusive,
@@ -193,6 +195,12 @@ def parse_parameters(verb: Verb, parameters: dict[str, Any]) -> Spec:
             name = ".".join(str(part) for part in problem["loc"])
             fields[name] = said(problem["msg"].removeprefix("Value error, "))
         raise Invalid(fields) from None
+
+
+def misfits(user: User | None, verb: Verb, target: Subject, spec: Spec) -> dict[str, str]:
+    """A sentence for each parameter that does not go with the object, or names what this person may not know of."""
+    access = access_of(user) if user else Access(User(), everywhere=Role.ADMINISTRATOR)
+    return verb.misfits(access.rows, target, spec) if verb.misfits else {}
 
 
 def holder_of(target: Subject) -> Operation | None:

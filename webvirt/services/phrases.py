@@ -254,6 +254,10 @@ ERRORS = (
     _("The backing volumes build on one another without end."),
     _("The backing file is in no running pool of the host: %(file)s"),
     _("It has %(n)s bytes and cannot be cut to %(m)s: what is at its end would be lost."),
+    _("Only qcow2 has tables that can be made beforehand."),
+    _("An encrypted raw volume takes its space as it is written: libvirt does not fill it before."),
+    _("The host does not know any more with which secret this volume is encrypted."),
+    _("This volume is encrypted, so nothing can be built on it: %(file)s"),
     _("There is a volume of that name already: %(name)s"),
 )
 """What `hypervisor` raises in words of ours; libvirt's own stay libvirt's."""

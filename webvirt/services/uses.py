@@ -10,6 +10,7 @@ from typing import Any
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
+from webvirt.hypervisor.types import SecretUsage
 from webvirt.models import (
     ACTIVE,
     CardUse,
@@ -25,6 +26,8 @@ from webvirt.models import (
     Volume,
 )
 
+FOR_VOLUMES = (SecretUsage.VOLUME.value, SecretUsage.NONE.value)
+"""What a secret may be for so that libvirt encrypts a volume with it."""
 NAMED = 5
 """So many users are named in a refusal; there may be more."""
 
@@ -169,6 +172,22 @@ def machines_with(secret: Secret) -> list[Domain]:
     return list(here.filter(definition__inactive_xml__contains=secret.uuid).select_related("host"))
 
 
+def volumes_with(secret: Secret) -> list[Volume]:
+    """The volumes that are encrypted with a secret: as libvirt told, or as it is theirs by their path."""
+    with_it = Q(secret=secret.uuid)
+    if secret.usage == SecretUsage.VOLUME:
+        with_it |= Q(encrypted=True, path=secret.usage_id)
+    here = Volume.objects.filter(with_it, pool__host=secret.host_id, missing_since=None)
+    return list(here.select_related("pool__host").order_by("name", "pk"))
+
+
+def secret_of(volume: Volume) -> Secret | None:
+    """The secret that a volume is encrypted with, where it is known and there."""
+    here = Secret.objects.filter(host=volume.pool.host_id, missing_since=None)
+    by_path = Q(usage=SecretUsage.VOLUME, usage_id=volume.path)
+    return here.filter(uuid=volume.secret).first() or here.filter(by_path).first() if volume.encrypted else None
+
+
 def used_by(names: list[str]) -> str:
     """The users in words, the first few by name."""
     shown = ", ".join(names[:NAMED])
@@ -272,5 +291,7 @@ def secret_in_use(secret: Secret) -> str:
     """Why a secret must not be deleted."""
     if pools := [pool.name for pool in pools_with(secret)]:
         return _("%(names)s signs in with it") % {"names": used_by(pools)}
+    if volumes := [volume.name for volume in volumes_with(secret)]:
+        return _("%(names)s is encrypted with it") % {"names": used_by(volumes)}
     machines = [domain.name for domain in machines_with(secret)]
     return _("%(names)s needs it") % {"names": used_by(machines)} if machines else ""

@@ -15,7 +15,7 @@ from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_http_methods
 from markupsafe import Markup
 
 from webvirt.models import (
@@ -32,12 +32,10 @@ from webvirt.models import (
 )
 from webvirt.services import operations
 from webvirt.services.access import Access, highest
-from webvirt.services.bulk import MOST, Outcome, submit_to_each
-from webvirt.services.catalogue import BY_KIND, verbs_on
-from webvirt.web import answers
-from webvirt.web.actor import actor_of
+from webvirt.services.catalogue import BY_KIND
+from webvirt.web.bulk import bulkbar
 from webvirt.web.context import HOST_COLUMNS, HostRow, hosts_for, under_way_for
-from webvirt.web.guards import signed_in, wants_json
+from webvirt.web.guards import signed_in
 from webvirt.web.hardware import addresses_of, compare, facts_of
 from webvirt.web.lists import Query, Slice, query_of, slice_of
 from webvirt.web.offers import KEYS, LIKELY, as_json, changes_state, offers, verb_words
@@ -139,7 +137,7 @@ def list_context(
     hosts = hosts_for(request, access)
     choosable = tuple((host.pk, host.name) for host in hosts) if with_host else ()
     language = get_language() or "en"
-    bar = bulkbar(language, highest_anywhere(access))
+    bar = bulkbar(language, "domain", highest_anywhere(access))
     return {
         "query": query,
         "part": part,
@@ -198,13 +196,12 @@ def lines_of(request: HttpRequest, access: Access, rows: Sequence[Row], *, with_
     busy = {one.domain_id: one for one in under_way_for(request, access) if one.domain_id and changes_state(one)}
     allowed = may_likely(access, rows)
     minute, language = int(time.time() // 60), get_language() or "en"
-    tickable = bool(bulkbar(language, highest_anywhere(access)))
     hosts = hosts_of(request, access, rows)
     lines = []
     for row in rows:
         work = busy.get(row.pk)
         state = (verb_words(work), work.percent) if work else None
-        lines.append(line_of(row, hosts[row.host_id], minute, language, row.pk in allowed, tickable, with_host, state))
+        lines.append(line_of(row, hosts[row.host_id], minute, language, row.pk in allowed, with_host, state))
     return lines
 
 
@@ -224,7 +221,6 @@ def line_of(
     minute: int,
     language: str,
     may: bool,
-    tickable: bool,
     with_host: bool,
     work: tuple[str, int | None] | None,
 ) -> Markup:
@@ -237,7 +233,6 @@ def line_of(
         # Where we did not see it start: it has run at least since then.
         "known_since": max(row.first_seen_at, host.state_since),
         "may": may,
-        "tickable": tickable,
         "with_host": with_host,
         "verb": verb,
         "percent": percent,
@@ -253,15 +248,8 @@ def highest_anywhere(access: Access) -> Role | None:
     return highest((access.everywhere, *access.on_hosts.values(), *access.on_domains.values()))
 
 
-@lru_cache(maxsize=32)
-def bulkbar(language: str, role: Role | None) -> Markup:
-    """The bar of verbs for ticked machines; empty for who may use none of them anywhere."""
-    verbs = [verb for verb in verbs_on("domain") if verb.bulk and role and role.rank >= verb.role.rank]
-    return piece("domains/bulkbar.html", {"verbs": verbs}) if verbs else Markup()
-
-
 def may_likely(access: Access, rows: Sequence[Row]) -> set[int]:
-    """The machines on which this person may use the verb offered beside them."""
+    """The machines on which this person may use the verb offered beside them, and so tick them for one of many."""
     least = Role.OPERATOR.rank
     if access.everywhere and access.everywhere.rank >= least:
         return {row.pk for row in rows}
@@ -390,39 +378,3 @@ def menu(request: HttpRequest, access: Access, pk: int) -> JsonResponse:
 @signed_in
 def verb(request: HttpRequest, access: Access, pk: int, name: str) -> HttpResponse:
     return perform(request, access, find(access, pk), name)
-
-
-# --- many at once
-
-
-@require_POST
-@signed_in
-def bulk(request: HttpRequest, access: Access) -> HttpResponse:
-    verb = BY_KIND.get(f"domain.{request.POST.get('verb', '')}")
-    if verb is None or not verb.bulk:
-        raise Http404
-    wanted = chosen_ids(request.POST.getlist("ids"))
-    chosen = access.domains().in_bulk(wanted)
-    back = answers.way_back(request, "/vms/")
-    if verb.danger and "sure" not in request.POST and not wants_json(request) and chosen:
-        fields = [("verb", verb.name), ("next", back), *(("ids", str(pk)) for pk in chosen)]
-        names = [domain.name for domain in chosen.values()]
-        return render(request, "sure.html", {"verb": verb, "names": names, "back": back, "fields": fields})
-    outcomes = submit_to_each(actor_of(request), access, verb, list(chosen))
-    results = [result_of(access, outcome, chosen[outcome.domain]) for outcome in outcomes if outcome.domain in chosen]
-    if wants_json(request):
-        return JsonResponse({"label": str(verb.label), "results": results}, status=202)
-    return render(request, "domains/bulk.html", {"verb": verb, "results": results, "back": back})
-
-
-def chosen_ids(given: list[str]) -> list[int]:
-    """The ticked machines' ids."""
-    return [int(pk) for pk in given[:MOST] if pk.isdecimal() and len(pk) < 18]
-
-
-def result_of(access: Access, outcome: Outcome, domain: Domain) -> dict[str, Any]:
-    """What became of one machine."""
-    line = {"name": domain.name, "url": f"/vms/{domain.pk}/", "ok": outcome.operation is not None, "refused": ""}
-    if outcome.operation:
-        return line | answers.operation_json(access, outcome.operation)
-    return line | {"refused": str(outcome.refused or "")}

@@ -83,8 +83,7 @@ def machines(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
 @signed_in
 def storage(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     host = find(access, pk)
-    context = {
-        "lines": pools.lines_of(access.pools().filter(host=host)),
+    context = pools.list_context(access, access.pools().filter(host=host)) | {
         "secrets": secrets.lines_of(access.secrets().filter(host=host)),
     }
     return render(request, "hosts/storage.html", header(request, access, host, "storage") | context)
@@ -94,10 +93,8 @@ def storage(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
 @signed_in
 def networks(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     host = find(access, pk)
-    lines = virtual.lines_of(access.networks().filter(host=host))
     interfaces = [one | {"kind": kinds.interface(one["kind"])} for one in host.interfaces]
-    context = {
-        "lines": lines,
+    context = virtual.list_context(access, access.networks().filter(host=host)) | {
         "filters": filters.lines_of(access.filters().filter(host=host)),
         "interfaces": interfaces,
     }

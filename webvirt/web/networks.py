@@ -14,6 +14,7 @@ from webvirt.models import CardUse, Network
 from webvirt.services import uses
 from webvirt.services.access import Access
 from webvirt.services.catalogue import BY_KIND
+from webvirt.web.bulk import ticking
 from webvirt.web.context import hosts_for
 from webvirt.web.guards import signed_in
 from webvirt.web.kinds import forward
@@ -47,6 +48,12 @@ def lines_of(found: QuerySet[Network]) -> list[NetworkLine]:
     return [NetworkLine(network, cards.get((network.host_id, network.name), 0)) for network in networks]
 
 
+def list_context(access: Access, found: QuerySet[Network]) -> dict[str, Any]:
+    """What a table of networks shows, here and on a host's page."""
+    lines = lines_of(found)
+    return {"lines": lines} | ticking("network", [(line.network.pk, access.role_on(line.network)) for line in lines])
+
+
 @require_GET
 @signed_in
 def index(request: HttpRequest, access: Access) -> HttpResponse:
@@ -56,9 +63,8 @@ def index(request: HttpRequest, access: Access) -> HttpResponse:
         found = found.filter(name__icontains=text)
     if host := query.get("host"):
         found = found.filter(host_id=int(host)) if host.isdecimal() and len(host) < 18 else found.none()
-    context = {
+    context = list_context(access, found) | {
         "query": query,
-        "lines": lines_of(found),
         "hosts": hosts_for(request, access),
         "may_create": [host for host in access.hosts() if access.may(BY_KIND["network.create"], host)],
     }

@@ -15,6 +15,7 @@ from webvirt.services import uses
 from webvirt.services.access import Access
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.subjects import Subject, name_of
+from webvirt.web.bulk import ticking
 from webvirt.web.context import hosts_for, under_way_for
 from webvirt.web.guards import signed_in
 from webvirt.web.kinds import NEARLY_FULL, pool_type
@@ -61,15 +62,19 @@ def lines_of(found: QuerySet[Pool]) -> list[PoolLine]:
     return [PoolLine(pool, volumes.get(pool.pk, 0)) for pool in pools]
 
 
+def list_context(access: Access, found: QuerySet[Pool]) -> dict[str, Any]:
+    """What a table of pools shows, here and on a host's page."""
+    lines = lines_of(found)
+    return {"lines": lines} | ticking("pool", [(line.pool.pk, access.role_on(line.pool)) for line in lines])
+
+
 @require_GET
 @signed_in
 def index(request: HttpRequest, access: Access) -> HttpResponse:
     query = query_of(request.GET, ("q", "host"))
-    hosts = hosts_for(request, access)
-    context = {
+    context = list_context(access, filtered(access.pools(), query)) | {
         "query": query,
-        "lines": lines_of(filtered(access.pools(), query)),
-        "hosts": hosts,
+        "hosts": hosts_for(request, access),
         "may_create": [host for host in access.hosts() if access.may(BY_KIND["pool.create"], host)],
     }
     return render(request, "pools/list.html", context)
@@ -106,7 +111,9 @@ def pool(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
         volumes = volumes.filter(name__icontains=text)
     part = slice_of(query, volumes.count())
     rows = list(volumes.order_by(*VOLUME_ORDERS.get(query.get("sort"), ("name", "pk")))[part.start :][: part.size])
-    context = header(request, access, found, "volumes", "/pools/") | {
+    role = access.role_on(found)
+    context = header(request, access, found, "volumes", "/pools/") | ticking("volume", [(row.pk, role) for row in rows])
+    context |= {
         "pool": found,
         "kind": pool_type(found.type),
         "query": query,
@@ -166,6 +173,7 @@ def volume(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
         "volume": found,
         "uses": uses.uses_of(found),
         "chain": uses.chain_of(found),
+        "secret": uses.secret_of(found),
         "known": {row.pk for row in access.domains().filter(host=found.pool.host_id).only("pk", "host")},
     }
     return render(request, "volumes/overview.html", context | operations_page(request, found))

@@ -45,6 +45,7 @@ def one(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
         "secret": found,
         "kind": secret_usage(found.usage),
         "pools": uses.pools_with(found),
+        "volumes": uses.volumes_with(found),
         "machines": uses.machines_with(found),
     }
     return render(request, "secrets/overview.html", context | operations_page(request, found))

@@ -5,7 +5,10 @@ from __future__ import annotations
 from allauth.account import views as accounts
 from django.urls import path
 
+from webvirt.services.catalogue import VERBS_FOR_MANY
+from webvirt.services.subjects import NOUNS
 from webvirt.web import (
+    bulk,
     consoles,
     domains,
     filters,
@@ -28,7 +31,7 @@ from webvirt.web import (
 urlpatterns = [
     path("", overview.overview, name="overview"),
     path("vms/", domains.index, name="vms"),
-    path("vms/bulk/", domains.bulk, name="vms_bulk"),
+    *(path(f"{NOUNS[noun].path}/bulk/", bulk.bulk, {"noun": noun}, name=f"{noun}s_bulk") for noun in VERBS_FOR_MANY),
     path("vms/<int:pk>/", domains.overview, name="vm"),
     path("vms/<int:pk>/hardware/", domains.hardware, name="vm_hardware"),
     path("vms/<int:pk>/history/", domains.history, name="vm_history"),

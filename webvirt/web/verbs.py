@@ -8,6 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.shortcuts import render
 from django.utils.translation import gettext as _
 
+from webvirt.models import Host, Volume
 from webvirt.services import operations
 from webvirt.services.access import Access
 from webvirt.services.catalogue import NoParameters, Verb, verbs_on
@@ -17,6 +18,7 @@ from webvirt.web import answers
 from webvirt.web.actor import actor_of
 from webvirt.web.forms import FORMS
 from webvirt.web.guards import wants_json
+from webvirt.web.words import size
 
 
 def perform(request: HttpRequest, access: Access, target: Subject, name: str) -> HttpResponse:
@@ -35,7 +37,7 @@ def perform(request: HttpRequest, access: Access, target: Subject, name: str) ->
 
 def ask(request: HttpRequest, access: Access, verb: Verb, target: Subject) -> HttpResponse:
     home = address_of(name_of(target))
-    if access.may(verb, target) and (page := sure_page(request, verb, target)):
+    if access.may(verb, target) and (page := sure_page(request, verb, [target], home)):
         return page
     try:
         operation = operations.submit(actor_of(request), verb, target, parameters_of(verb, request.POST))
@@ -49,24 +51,41 @@ def ask(request: HttpRequest, access: Access, verb: Verb, target: Subject) -> Ht
     return answers.accepted(request, operation, home)
 
 
-def sure_page(request: HttpRequest, verb: Verb, target: Subject) -> HttpResponse | None:
+def sure_page(request: HttpRequest, verb: Verb, targets: list[Subject], back: str) -> HttpResponse | None:
     """The question before something is lost; None where it was answered, or there is none."""
-    named = request.POST.get("confirm", "").strip() == target.name
-    if verb.by_name and not named:
-        if wants_json(request):
-            error = operations.Invalid({"confirm": _("Type its name to say that you mean it.")})
-            return answers.refused(request, error, "")
-    elif not verb.danger or "sure" in request.POST or wants_json(request):
+    named = request.POST.get("confirm", "").strip() == word_to_type(targets)
+    if named if verb.by_name else not verb.danger or "sure" in request.POST or wants_json(request):
         return None
-    fields = [(key, request.POST[key]) for key in request.POST if key not in ("csrfmiddlewaretoken", "sure", "confirm")]
+    if wants_json(request):
+        return answers.refused(request, operations.Invalid({"confirm": how_to_mean_it(targets)}), "")
+    ours = ("csrfmiddlewaretoken", "sure", "confirm")
     context = {
         "verb": verb,
-        "names": [target.name],
-        "back": address_of(name_of(target)),
-        "fields": fields,
+        "things": [(target.name, more_of(target)) for target in targets],
+        "how": how_to_mean_it(targets),
+        "back": back,
+        "fields": [(key, value) for key, values in request.POST.lists() if key not in ours for value in values],
         "wrong": "confirm" in request.POST,
     }
     return render(request, "sure.html", context)
+
+
+def word_to_type(targets: list[Subject]) -> str:
+    """What says that one means it: the name of one thing, the number of several."""
+    return targets[0].name if len(targets) == 1 else str(len(targets))
+
+
+def how_to_mean_it(targets: list[Subject]) -> str:
+    if len(targets) == 1:
+        return _("Type its name to say that you mean it.")
+    return _("Type %(n)s, how many they are, to say that you mean it.") % {"n": len(targets)}
+
+
+def more_of(target: Subject) -> str:
+    """What a question and a list of results say of it besides its name: how much it is, or where it is."""
+    if isinstance(target, Volume):
+        return size(target.capacity) if target.read_at else ""
+    return "" if isinstance(target, Host) else target.host.name
 
 
 def plan(request: HttpRequest, access: Access, verb: Verb, target: Subject) -> HttpResponse:
@@ -77,6 +96,8 @@ def plan(request: HttpRequest, access: Access, verb: Verb, target: Subject) -> H
         spec = operations.parse_parameters(verb, parameters_of(verb, request.POST))
     except operations.Invalid as error:
         return JsonResponse({"virsh": "", "fields": error.fields})
+    if wrong := operations.misfits(access.user, verb, target, spec):
+        return JsonResponse({"virsh": "", "fields": wrong})
     more = FORMS[verb.kind].plan(target, spec) if verb.kind in FORMS else {}
     return JsonResponse({"virsh": verb.virsh(target, spec), "fields": {}} | more)
 

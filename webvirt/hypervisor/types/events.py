@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ObjectEvent:
-    """Something happened to a pool, a network, a device or a secret. It names, it does not tell: the reader re-reads.
+    """Something happened to a thing that is no domain. It names, it does not tell: the reader re-reads.
 
-    `noun` is pool, network, device or secret; `key` its uuid, a device's name; `what` is libvirt's word for the log.
+    `noun` is pool, network, secret, device, or interface for a device that is one of the network; `key` its uuid, a
+    device's name; `what` is libvirt's word for the log.
     """
 
     noun: str

@@ -136,6 +136,9 @@ class VolumeInfo:
     backing_path: str = ""
     backing_format: str = ""
     encrypted: bool = False
+    secret: str = ""
+    """The UUID of the secret that it is encrypted with. Nothing in the volume tells it: libvirt knows it until it looks
+    at the pool again, and from then on only of a secret that is for this volume, by its path."""
     modified_at: float | None = None
 
 

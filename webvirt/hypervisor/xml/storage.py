@@ -60,6 +60,7 @@ def parse_volume(xml: str) -> VolumeInfo:
         backing_path=text(root, "backingStore/path"),
         backing_format=attribute(root, "backingStore/format", "type"),
         encrypted=root.find("target/encryption") is not None,
+        secret=attribute(root, "target/encryption/secret", "uuid"),
         modified_at=float(modified) if re.fullmatch(r"\d+(\.\d+)?", modified, re.ASCII) else None,
     )
 

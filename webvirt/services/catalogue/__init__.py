@@ -9,15 +9,32 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from webvirt.models import Domain, Host, Network, Pool, Status
-from webvirt.services.catalogue import domains, filters, hosts, networks, secrets, storage
+from webvirt.services.catalogue import domains, filters, hosts, networks, pools, secrets, volumes
 from webvirt.services.catalogue.specs import NoParameters, Spec
 from webvirt.services.catalogue.verb import Group, Queue, Reach, Verb
 from webvirt.services.subjects import Subject
 
-__all__ = ["BY_KIND", "VERBS", "Group", "NoParameters", "Queue", "Reach", "Spec", "Verb", "verbs_on", "why_not"]
+__all__ = [
+    "BY_KIND",
+    "VERBS",
+    "VERBS_FOR_MANY",
+    "Group",
+    "NoParameters",
+    "Queue",
+    "Reach",
+    "Spec",
+    "Verb",
+    "verbs_on",
+    "why_not",
+]
 
-VERBS = (*domains.VERBS, *hosts.VERBS, *storage.VERBS, *networks.VERBS, *filters.VERBS, *secrets.VERBS)
+VERBS = (*domains.VERBS, *hosts.VERBS, *pools.VERBS, *volumes.VERBS, *networks.VERBS, *filters.VERBS, *secrets.VERBS)
 BY_KIND = {verb.kind: verb for verb in VERBS}
+VERBS_FOR_MANY = {
+    noun: {verb.name: verb for verb in VERBS if verb.bulk and verb.on == noun}
+    for noun in dict.fromkeys(verb.on for verb in VERBS if verb.bulk)
+}
+"""Of each noun that has any: what can be done to many of it at once, by name and in the order of the menu."""
 
 
 def verbs_on(noun: str) -> list[Verb]:

@@ -181,6 +181,7 @@ VERBS = (
         states=frozenset({N.INACTIVE}),
         group=Group.START,
         icon="player-play",
+        bulk=True,
     ),
     Verb(
         "network.stop",
@@ -191,6 +192,7 @@ VERBS = (
         group=Group.STOP,
         icon="player-stop",
         danger=_("Machines on it lose their connection, and have it again only after they were started anew."),
+        bulk=True,
     ),
     Verb(
         "network.autostart",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from django.db.models import QuerySet
 from django.utils.functional import Promise
 
 from webvirt.hypervisor.types import Transport
@@ -37,6 +38,8 @@ class Group(StrEnum):
 
 
 Virsh = Callable[[Subject, Any], str]
+Rows = Callable[[str], QuerySet[Any]]
+"""What somebody may know of, by noun: `Access.rows`."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,8 @@ class Verb:
 
     `states` are the object's states in which it makes sense (None: any but missing); `exclusive` takes the busy lock;
     `cancellable` says that its runner looks at the cancel mark while it runs; `danger` asks before doing it, `by_name`
-    has the name typed as well; `made_on` is the noun that a verb is done to which makes something new (a pool on a
-    host); `session` marks what is allowed or not but is no operation (consoles).
+    has the name typed as well; `bulk` offers it for many at once; `made_on` is the noun that a verb is done to which
+    makes something new (a pool on a host); `session` marks what is allowed or not but is no operation (consoles).
     """
 
     kind: str
@@ -82,6 +85,9 @@ class Verb:
     """What else it touches, by its parameters."""
     forbids: Callable[[Any], str] | None = None
     """Tells what forbids it on an object beyond its state, in a part of a sentence; empty when nothing does."""
+    misfits: Callable[[Rows, Any, Any], dict[str, str]] | None = None
+    """Tells which parameters do not go with the object: of the fields that name others, looked up in what the asker may
+    know of, and a sentence for each."""
 
     @property
     def noun(self) -> str:

@@ -19,7 +19,7 @@ from webvirt.services.inventory.seen import reconcile_listed
 CHUNK = 400
 """Rows in one bulk UPDATE: SQLite allows so many variables and no more."""
 SHARED = ("netfs", "rbd", "gluster", "iscsi")
-FIGURES = ("path", "kind", "format", "capacity", "allocation", "backing_path", "backing_format", "encrypted")
+FIGURES = ("path", "kind", "format", "capacity", "allocation", "backing_path", "backing_format", "encrypted", "secret")
 NO_SYSTEM = {"os": "", "os_name": "", "has_label": False, "looked_at": None}
 NO_CHECKSUM = {"sha256": "", "sha256_at": None}
 """What is known of the content of a volume that is another now."""
@@ -73,7 +73,7 @@ def reconcile_volumes(pool: Pool, names: Iterable[str]) -> list[str]:
         gone = [row.pk for name, row in known.items() if name not in listed and not (row.missing_since or row.is_made)]
         for start in range(0, len(back), CHUNK):
             returned = Volume.objects.filter(pk__in=back[start : start + CHUNK])
-            returned.update(missing_since=None, read_at=None)
+            returned.update(missing_since=None, read_at=None, secret="")
             # Where the pool tells no times, nothing would tell that it is another.
             returned.filter(modified_at=None).update(**NO_SYSTEM, **NO_CHECKSUM)
         for start in range(0, len(gone), CHUNK):
@@ -89,7 +89,7 @@ def reconcile_volumes(pool: Pool, names: Iterable[str]) -> list[str]:
 def expect_volume(pool: Pool, name: str, operation: Operation) -> None:
     """Write down that a volume is being made, before its host has it; the host has been seen to have none so named."""
     with transaction.atomic():
-        new = {"making": operation, "missing_since": None, "read_at": None} | NO_SYSTEM | NO_CHECKSUM
+        new = {"making": operation, "missing_since": None, "read_at": None, "secret": ""} | NO_SYSTEM | NO_CHECKSUM
         row, _ = Volume.objects.update_or_create(pool=pool, name=name, defaults=new)
         bus.announce([f"pool:{pool.pk}", f"volume:{row.pk}"])
 
@@ -135,8 +135,10 @@ def remember_volumes(pool: Pool, found: Iterable[VolumeInfo]) -> None:
 def bring_up(row: Volume, info: VolumeInfo) -> bool:
     """Set a row's figures; True if that changed any, or they are the first."""
     before = tuple(getattr(row, name) for name in FIGURES)
+    known = row.secret if info.encrypted else ""
     for name in FIGURES:
         setattr(row, name, getattr(info, name))
+    row.secret = info.secret or known
     row.modified_at = datetime.fromtimestamp(info.modified_at, UTC) if info.modified_at else None
     return row.read_at is None or before != tuple(getattr(row, name) for name in FIGURES)
 

@@ -13,7 +13,8 @@ from django.utils.translation import gettext_noop
 
 from webvirt.hypervisor.errors import WrongState
 from webvirt.hypervisor.images import BEGINNINGS, HEAD
-from webvirt.hypervisor.storage import ZEROS, StorageCalls, length_of
+from webvirt.hypervisor.storage import StorageCalls
+from webvirt.hypervisor.streams import ZEROS, length_of
 from webvirt.hypervisor.types import Extent, PoolType, VolumeSpec
 from webvirt.models import Pool, Upload
 from webvirt.services import inventory, operations, uploads

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import cast
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from webvirt.hypervisor.errors import NotFound, WrongState
+from webvirt.hypervisor.errors import HypervisorError, NotFound, WrongState
 from webvirt.hypervisor.storage import StorageCalls
 from webvirt.hypervisor.types import VolumeInfo, VolumeSpec
-from webvirt.models import DiskUse, Domain, Pool, Volume
+from webvirt.models import DiskUse, Domain, Pool, Secret, Volume
 from webvirt.models.domains import ACTIVE
 from webvirt.services import inventory, uses
+from webvirt.services.catalogue.pools import CreatePoolSpec
 from webvirt.services.catalogue.specs import AutostartSpec
-from webvirt.services.catalogue.storage import CloneVolumeSpec, CreatePoolSpec, CreateVolumeSpec, ResizeSpec
+from webvirt.services.catalogue.volumes import CloneVolumeSpec, CreateVolumeSpec, ResizeSpec
 from webvirt.services.runners.context import Context, Failed, Result
 
 
@@ -106,6 +107,7 @@ def create_volume(context: Context) -> Result:
     spec = cast(CreateVolumeSpec, context.spec)
     pool = context.pool
     base = on_this_host(context, spec.backing) if spec.backing else None
+    secret = secret_on_this_host(context, spec.secret) if spec.secret else None
     wanted = VolumeSpec(
         name=spec.name,
         capacity=spec.capacity or (base.capacity if base else 0),
@@ -113,6 +115,7 @@ def create_volume(context: Context) -> Result:
         preallocation=spec.preallocation,
         backing_path=base.path if base else "",
         backing_format=base.format if base else "",
+        secret=secret.uuid if secret else "",
     )
     with making(context, pool, spec.name):
         context.connection.storage.create_volume(pool.uuid, wanted)
@@ -131,6 +134,8 @@ def making(context: Context, pool: Pool, name: str) -> Iterator[None]:
     except WrongState:
         # libvirt refused, and so made nothing: what is there of this name is somebody else's.
         inventory.volume_is_whole(pool, name, context.operation)
+        with suppress(HypervisorError):
+            look_at_volumes(context.connection.storage, pool)
         raise
     inventory.volume_is_whole(pool, name, context.operation)
 
@@ -143,12 +148,34 @@ def on_this_host(context: Context, pk: int) -> Volume:
     return found
 
 
+def secret_on_this_host(context: Context, pk: int) -> Secret:
+    found = Secret.objects.filter(pk=pk, host=context.operation.host, missing_since=None).first()
+    if found is None:
+        raise Failed(gettext_noop("The secret that it is to be encrypted with is not on this host (any more)."))
+    return found
+
+
+def demand_its_secret(context: Context, volume: Volume) -> None:
+    """End the operation where libvirt would have to open an encrypted volume and does not know how."""
+    info = context.connection.storage.volume(volume.pool.uuid, volume.name)
+    if info.encrypted and not info.secret:
+        raise Failed(
+            gettext_noop("The host does not know any more with which secret this volume is encrypted."),
+            gettext_noop(
+                "Make a secret for an encrypted volume that names its path, %(path)s, with the passphrase that it has, "
+                "and refresh the pool: then libvirt knows it, and does not forget it."
+            )
+            % {"path": info.path},
+        )
+
+
 def clone_volume(context: Context) -> Result:
     """Copy a volume, into another format if asked."""
     spec = cast(CloneVolumeSpec, context.spec)
     volume = context.volume
     refuse(uses.volume_is_open(volume))
     pool = volume.pool if spec.pool is None else pool_of(context, spec.pool)
+    demand_its_secret(context, volume)
     calls = context.connection.storage
 
     def progress(done: int, total: int) -> None:
@@ -181,6 +208,7 @@ def resize_volume(context: Context) -> Result:
     if running:
         calls.resize_disk(running[0].domain.uuid, running[0].slot, spec.capacity)
     else:
+        demand_its_secret(context, volume)
         calls.resize_volume(volume.pool.uuid, volume.name, spec.capacity)
     look_at_volumes(context.connection.storage, volume.pool, volume.name)
     return None

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_noop
 from webvirt.hypervisor.types import Extent, VolumeInfo
 from webvirt.models import Pool
 from webvirt.services import fetching, uploads, uses
-from webvirt.services.catalogue.storage import CopySpec, FetchSpec
+from webvirt.services.catalogue.volumes import CopySpec, FetchSpec
 from webvirt.services.runners.arrivals import FILES, Arrival, or_hole
 from webvirt.services.runners.context import Context, Failed, Result
 from webvirt.services.runners.storage import length_of_file, refuse

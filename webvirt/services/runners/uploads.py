@@ -10,10 +10,10 @@ from typing import cast
 
 from django.utils.translation import gettext_noop
 
-from webvirt.hypervisor.storage import CHUNK
+from webvirt.hypervisor.streams import CHUNK
 from webvirt.models import Upload
 from webvirt.services import uploads
-from webvirt.services.catalogue.storage import UploadSpec
+from webvirt.services.catalogue.volumes import UploadSpec
 from webvirt.services.runners.arrivals import SEGMENT, Arrival
 from webvirt.services.runners.context import Context, Failed, Result, Still
 

@@ -1,8 +1,9 @@
 """What a host has besides its domains: pools, volumes, networks, leases, filters, secrets, interfaces and devices.
 
-A handle of its own, since a pool whose server is away can hold a call for minutes. Pools and networks tell of changes
-by events; the others have none, so they are read again every now and then, figures of volumes a few at a time. While
-nothing else is to be done, it looks which operating systems are on them.
+A handle of its own, since a pool whose server is away can hold a call for minutes. Pools, networks, secrets and devices
+tell of changes by events; the others have none, so they are read again every now and then, figures of volumes a few at
+a time, and so are those, since events get lost. While nothing else is to be done, it looks which operating systems are
+on volumes.
 """
 
 from __future__ import annotations
@@ -27,8 +28,11 @@ log = logging.getLogger(__name__)
 
 RESYNC_SECONDS = 20.0
 DEVICES_SECONDS = 60.0
-"""Their events come for every card of a guest as well, and each of hundreds is a call: they are read now and then."""
+"""Each of hundreds is a call."""
+APART_SECONDS = 5.0
+"""Devices and interfaces come in droves, with every card of a guest: they are not read more often for it."""
 GATHER_SECONDS = 0.1
+DROVE_SECONDS = 1.0
 DEADLINE_SECONDS = 20.0
 LEFT_OUT_SECONDS = 120.0
 CLOCKS_APART_SECONDS = 60.0
@@ -45,6 +49,28 @@ OPEN = (PoolStatus.RUNNING, PoolStatus.DEGRADED)
 
 
 @dataclass
+class Turn:
+    """When something is read that costs many calls: every so many seconds, and soon after events of it."""
+
+    every: float
+    due: float = 0.0
+    """Monotonic, as is `read_at`."""
+    read_at: float = float("-inf")
+
+    def hurry(self) -> None:
+        """Something happened to it."""
+        self.due = min(self.due, max(time.monotonic() + DROVE_SECONDS, self.read_at + APART_SECONDS))
+
+    def is_due(self) -> bool:
+        return time.monotonic() >= self.due
+
+    def over(self) -> None:
+        """It has been read."""
+        self.read_at = time.monotonic()
+        self.due = self.read_at + self.every
+
+
+@dataclass
 class Stock:
     """Keeps known what a host has."""
 
@@ -52,8 +78,8 @@ class Stock:
     events: queue.SimpleQueue[ObjectEvent] = field(default_factory=queue.SimpleQueue)
     left_out: dict[int, float] = field(default_factory=dict)
     """Pools that did not answer, and until when (monotonic) they are not asked."""
-    devices_due: float = 0.0
-    """When (monotonic) the host's devices are read again."""
+    devices_turn: Turn = field(default_factory=lambda: Turn(DEVICES_SECONDS))
+    interfaces_turn: Turn = field(default_factory=lambda: Turn(RESYNC_SECONDS))
     _connection: Connection | None = None
 
     def run(self) -> None:
@@ -78,26 +104,42 @@ class Stock:
         self.networks()
         self.optional(self.filters)
         self.optional(self.secrets)
-        self.optional(self.interfaces)
-        if time.monotonic() >= self.devices_due:
-            self.optional(self.devices)
-            self.devices_due = time.monotonic() + DEVICES_SECONDS
+        self.whose_turn_it_is()
         self.systems()
+
+    def whose_turn_it_is(self) -> None:
+        """Read what costs many calls where it is due."""
+        for turn, step in ((self.interfaces_turn, self.interfaces), (self.devices_turn, self.devices)):
+            if turn.is_due():
+                self.optional(step)
+                turn.over()
 
     def wait(self, until: float) -> None:
         """Follow events up to `until` (monotonic), a burst of them together."""
-        while (left := until - time.monotonic()) > 0:
+        while time.monotonic() < until:
+            self.whose_turn_it_is()
+            next_due = min(until, self.devices_turn.due, self.interfaces_turn.due)
             try:
-                nouns = {self.events.get(timeout=left).noun}
+                nouns = {self.events.get(timeout=max(0.0, next_due - time.monotonic())).noun}
             except queue.Empty:
-                return
+                continue
             time.sleep(GATHER_SECONDS)
             while not self.events.empty():
                 nouns.add(self.events.get_nowait().noun)
-            if "pool" in nouns:
-                self.pools()
-            if "network" in nouns:
-                self.networks()
+            self.follow(nouns)
+
+    def follow(self, nouns: set[str]) -> None:
+        """Look at what something happened to, at once or soon."""
+        if "pool" in nouns:
+            self.pools()
+        if "network" in nouns:
+            self.networks()
+        if "secret" in nouns:
+            self.optional(self.secrets)
+        if "device" in nouns:
+            self.devices_turn.hurry()
+        if "interface" in nouns:
+            self.interfaces_turn.hurry()
 
     def optional(self, step: Callable[[], None]) -> None:
         """Do what not every driver can."""

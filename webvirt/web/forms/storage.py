@@ -13,6 +13,7 @@ from webvirt.models import Host, HostState, Pool, PoolStatus, Volume
 from webvirt.services.access import Access
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.subjects import Subject, host_of
+from webvirt.services.uses import FOR_VOLUMES
 from webvirt.web.forms.form import Form, Values, filled, number, text, words
 from webvirt.web.kinds import pool_types
 
@@ -71,6 +72,7 @@ def start_create_volume(pool: Pool) -> Values:
         "format": "qcow2",
         "preallocation": Preallocation.OFF.value,
         "backing": "",
+        "secret": "",
     }
 
 
@@ -80,14 +82,22 @@ def create_volume(given: QueryDict) -> Values:
         found["capacity"] = size(given, "capacity")
     if text(given, "backing"):
         found["backing"] = number(text(given, "backing"))
+    if text(given, "secret"):
+        found["secret"] = number(text(given, "secret"))
     return found
 
 
-def bases(access: Access, target: Subject | None) -> Values:
-    """What a new volume of this pool can be based on."""
+def parts_of_volume(access: Access, target: Subject | None) -> Values:
+    """What a new volume of this pool can be based on, and encrypted with."""
     assert isinstance(target, Pool)
-    found = access.volumes().filter(pool__host=target.host, kind="file").exclude(format="iso")
-    return {"bases": list(found.order_by("name")[:500]), "units": list(UNITS), "pool": target}
+    bases = access.volumes().filter(pool__host=target.host, kind="file", encrypted=False).exclude(format="iso")
+    secrets = access.secrets().filter(host=target.host, missing_since=None, usage__in=FOR_VOLUMES)
+    return {
+        "bases": list(bases.order_by("name")[:500]),
+        "secrets": list(secrets.order_by("name")[:500]),
+        "units": list(UNITS),
+        "pool": target,
+    }
 
 
 def start_upload(pool: Pool) -> Values:
@@ -165,7 +175,7 @@ def places_anywhere(access: Access, target: Subject | None) -> Values:
 
 FORMS = {
     "pool.create": Form("pools/create.html", start_create_pool, create_pool, kinds_of_pool),
-    "volume.create": Form("volumes/create.html", start_create_volume, create_volume, bases),
+    "volume.create": Form("volumes/create.html", start_create_volume, create_volume, parts_of_volume),
     "volume.upload": Form("volumes/upload.html", start_upload, upload, ways_in),
     "volume.fetch": Form("volumes/fetch.html", start_fetch, fetch),
     "volume.copy": Form("volumes/copy.html", start_copy, copy, places_anywhere),
