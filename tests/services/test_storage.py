@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -9,9 +10,9 @@ from django.utils import timezone
 
 from tests.people import make_domain, make_host, make_pool, make_volume
 from tests.services.conftest import GIB, IMAGE, FakeHost
-from webvirt.hypervisor.errors import HostUnreachable
+from webvirt.hypervisor.errors import HostUnreachable, HypervisorError
 from webvirt.hypervisor.types import DiskInfo, DomainInfo, DomainReading, DomainState, DomainSummary
-from webvirt.models import DiskUse, Domain, OperationState, Pool, Volume
+from webvirt.models import DiskUse, Domain, Operation, OperationState, Pool, Volume
 from webvirt.services import inventory, operations, uses
 
 S = OperationState
@@ -208,6 +209,100 @@ def test_what_was_there_before_the_operation_is_never_removed(alpha: FakeHost) -
     operations.finish(operation, S.FAILED, error="lost")
     alpha.stock.pools()
     assert alpha.names() == ["theirs.qcow2", "web-1.qcow2"]
+
+
+def left_half_made(alpha: FakeHost, name: str = "half.qcow2", *, there: bool = True) -> Operation:
+    """A copy whose operation has failed, as when libvirt dies under it; its copier may have made the file."""
+    operation = operations.claim(alpha.ask("volume.clone", alpha.volume("web-1.qcow2"), name=name).pk)
+    assert operation is not None
+    inventory.expect_volume(alpha.pool, name, operation)
+    assert operations.finish(operation, S.FAILED, error="client socket is closed")
+    if there:
+        appears(alpha, name)
+    return operation
+
+
+def appears(alpha: FakeHost, name: str) -> None:
+    kept = alpha.connection.storage.known[alpha.uuid].volumes
+    info = replace(IMAGE, name=name, path=f"/srv/images/{name}", modified_at=time.time())
+    kept[name] = replace(kept["web-1.qcow2"], info=info)
+
+
+def test_what_is_left_half_made_is_for_no_use_until_it_is_removed(alpha: FakeHost) -> None:
+    left_half_made(alpha)
+    half = alpha.volume("half.qcow2")
+    assert not half.is_whole
+    for kind, parameters in (("volume.clone", {"name": "c"}), ("volume.resize", {"capacity": 30 * GIB})):
+        with pytest.raises(operations.NotNow, match="left half made"):
+            alpha.ask(kind, half, **parameters)
+    with pytest.raises(operations.Invalid) as refused:
+        alpha.ask("volume.create", alpha.pool, name="c", backing=half.pk)
+    assert "not whole" in refused.value.fields["backing"]
+    assert alpha.do("volume.delete", half).state == S.SUCCEEDED
+    assert (alpha.names(), alpha.volume("half.qcow2").making) == (["web-1.qcow2"], None)
+
+
+def test_what_libvirt_has_not_listed_yet_is_looked_for(alpha: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """libvirt looked at the pool when it started; the copier that it left behind made its file a moment later."""
+    left_half_made(alpha, there=False)
+    monkeypatch.setattr(alpha.connection.storage, "refresh", lambda uuid: appears(alpha, "half.qcow2"))
+    alpha.stock.pools()
+    assert alpha.connection.storage.volumes(alpha.uuid) == ["web-1.qcow2"]
+    assert alpha.names() == ["web-1.qcow2"]
+
+
+def test_what_somebody_else_makes_later_under_its_name_is_theirs(alpha: FakeHost) -> None:
+    left_half_made(alpha, there=False)
+    alpha.stock.pools()
+    assert alpha.volume("half.qcow2").making is None
+    appears(alpha, "half.qcow2")
+    alpha.stock.pools()
+    alpha.stock.pools()
+    assert alpha.connection.storage.volumes(alpha.uuid) == ["half.qcow2", "web-1.qcow2"]
+    assert alpha.volume("half.qcow2").is_whole
+
+
+def test_what_cannot_be_removed_yet_keeps_nothing_waiting(alpha: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    left_half_made(alpha, "a.qcow2")
+    left_half_made(alpha, "b.qcow2")
+    delete = alpha.connection.storage.delete_volume
+
+    def in_use(uuid: str, name: str) -> None:
+        if name == "a.qcow2":
+            raise HypervisorError("lvremove: Logical volume a.qcow2 in use.")
+        delete(uuid, name)
+
+    monkeypatch.setattr(alpha.connection.storage, "delete_volume", in_use)
+    alpha.stock.pools()
+    assert alpha.names() == ["a.qcow2", "web-1.qcow2"]
+    assert not alpha.volume("a.qcow2").is_whole
+    monkeypatch.undo()
+    alpha.connection.storage.delete_volume(alpha.uuid, "a.qcow2")
+    alpha.stock.pools()
+    assert alpha.names() == ["web-1.qcow2"]
+
+
+def test_the_same_asked_again_waits_until_what_was_left_is_removed(
+    alpha: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_half_made(alpha)
+    monkeypatch.setattr("time.sleep", lambda seconds: alpha.stock.pools())
+    done = alpha.do("volume.clone", alpha.volume("web-1.qcow2"), name="half.qcow2")
+    assert done.state == S.SUCCEEDED, done.error
+    assert alpha.volume("half.qcow2").is_whole
+
+
+def test_the_watcher_that_was_slower_takes_nothing_from_the_next_operation(alpha: FakeHost) -> None:
+    left_half_made(alpha)
+    (old,) = inventory.left_half_made(alpha.pool)
+    alpha.connection.storage.delete_volume(alpha.uuid, "half.qcow2")
+    again = operations.claim(alpha.ask("volume.clone", alpha.volume("web-1.qcow2"), name="half.qcow2").pk)
+    assert again is not None
+    inventory.expect_volume(alpha.pool, "half.qcow2", again)
+    appears(alpha, "half.qcow2")
+    alpha.stock.remove(alpha.pool, old)
+    assert alpha.connection.storage.volumes(alpha.uuid) == ["half.qcow2", "web-1.qcow2"]
+    assert (alpha.volume("half.qcow2").making, alpha.volume("half.qcow2").missing_since) == (again, None)
 
 
 # --- pools

@@ -266,3 +266,17 @@ def test_the_overview_says_what_needs_attention(cast: Cast, enter: Enter) -> Non
     attention = text[text.index('id="attention"') : text.index('id="hosts"')]
     for word in ("omega", cast.domain.name, "I/O error", cast.other.name, "no space left"):
         assert word in attention, word
+
+
+def test_a_volume_that_is_not_whole_says_so(cast: Cast, enter: Enter) -> None:
+    operation = make_operation(cast.domain, kind="volume.clone", state=OperationState.RUNNING, finished_at=None)
+    cast.volume.making = operation
+    cast.volume.save()
+    client = enter("administrator")
+    addresses = (f"/pools/{cast.pool.pk}/", f"/volumes/{cast.volume.pk}/")
+    for address in addresses:
+        assert "being made…" in client.get(address).content.decode(), address
+    operation.state = OperationState.FAILED
+    operation.save()
+    for address in addresses:
+        assert "half made, being removed" in client.get(address).content.decode(), address

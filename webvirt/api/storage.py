@@ -84,6 +84,8 @@ class VolumeOut(Schema):
     sha256: str
     """Of its bytes as they lie in the pool; empty while it was not computed, or when it has changed since."""
     sha256_at: datetime | None
+    whole: bool
+    """Not while it is being made, nor when it was left half made, until it is removed."""
     modified_at: datetime | None
     read_at: datetime | None
 
@@ -111,7 +113,7 @@ class Volumes(Schema):
 
 
 SAME_IN_POOL = tuple(PoolOut.model_fields.keys() - {"id", "host", "stale"})
-SAME_IN_VOLUME = tuple(VolumeOut.model_fields.keys() - {"id", "host", "pool"})
+SAME_IN_VOLUME = tuple(VolumeOut.model_fields.keys() - {"id", "host", "pool", "whole"})
 
 
 def pool_fields(pool: Pool) -> dict[str, Any]:
@@ -121,7 +123,7 @@ def pool_fields(pool: Pool) -> dict[str, Any]:
 
 def volume_fields(volume: Volume) -> dict[str, Any]:
     same = {name: getattr(volume, name) for name in SAME_IN_VOLUME}
-    return same | {"id": volume.pk, "host": host_name(volume.host), "pool": volume.pool_id}
+    return same | {"id": volume.pk, "host": host_name(volume.host), "pool": volume.pool_id, "whole": volume.is_whole}
 
 
 @pools.get("", response=Pools, summary="List pools")

@@ -86,7 +86,7 @@ class Volume(models.Model):
     """Of its bytes as they lie in the pool, in hexadecimal; empty while not computed or no longer true."""
     sha256_at = models.DateTimeField(null=True)
     making = models.ForeignKey("webvirt.Operation", on_delete=models.SET_NULL, null=True, related_name="+")
-    """The operation that makes it: until that has succeeded it is not whole, and if that fails it is removed."""
+    """The operation that makes it: as long as it stands here it is not whole, and if that fails it is removed."""
 
     class Meta:
         constraints = [models.UniqueConstraint(name="volume_unique_in_pool", fields=["pool", "name"])]
@@ -111,6 +111,11 @@ class Volume(models.Model):
     def is_made(self) -> bool:
         """Whether an operation that makes it is under way."""
         return self.making is not None and self.making.is_active
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is no more, and was not left half made."""
+        return self.making_id is None
 
     @property
     def status(self) -> str:

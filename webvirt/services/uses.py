@@ -210,10 +210,17 @@ def volume_in_use(volume: Volume) -> str:
     return ""
 
 
-def volume_is_open(volume: Volume) -> str:
-    """Why a volume cannot be copied as it is."""
+def volume_is_half_made(volume: Volume) -> str:
+    """Why nothing can be done with a volume but to delete it."""
     if volume.is_made:
         return _("it is still being made")
+    return "" if volume.is_whole else _("it was left half made, and is being removed")
+
+
+def volume_is_open(volume: Volume) -> str:
+    """Why a volume cannot be copied as it is."""
+    if reason := volume_is_half_made(volume):
+        return reason
     running = [use.name for use in uses_of(volume) if use.active]
     return _("%(names)s runs on it: shut it down first") % {"names": used_by(running)} if running else ""
 

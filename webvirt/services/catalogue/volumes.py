@@ -148,6 +148,8 @@ def create_volume_misfits(rows: Rows, pool: Pool, spec: CreateVolumeSpec) -> dic
         base = rows("volume").filter(pk=spec.backing, pool__host=pool.host_id).first()
         if base is None:
             wrong["backing"] = _("This volume is not on the pool's host.")
+        elif not base.is_whole:
+            wrong["backing"] = _("It is not whole (yet).")
         elif base.encrypted:
             wrong["backing"] = _("It is encrypted, so nothing can be based on it.")
     return {name: str(sentence) for name, sentence in wrong.items()}
@@ -316,6 +318,7 @@ ON_VOLUMES = (
         spec=ResizeSpec,
         group=Group.CHANGE,
         icon="arrows-diagonal",
+        forbids=uses.volume_is_half_made,
     ),
     Verb(
         "volume.checksum",

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from webvirt import bus
@@ -69,8 +69,9 @@ def reconcile_volumes(pool: Pool, names: Iterable[str]) -> list[str]:
     with transaction.atomic():
         known = {row.name: row for row in Volume.objects.filter(pool=pool).select_related("making")}
         back = [row.pk for name, row in known.items() if name in listed and row.missing_since]
-        # One that is only just being made may not be listed yet.
-        gone = [row.pk for name, row in known.items() if name not in listed and not (row.missing_since or row.is_made)]
+        # One that is only just being made may not be listed yet; and whether one that was left half made is there, a
+        # host has to look first: see `left_half_made`.
+        gone = [row.pk for name, row in known.items() if name not in listed and not row.missing_since and row.is_whole]
         for start in range(0, len(back), CHUNK):
             returned = Volume.objects.filter(pk__in=back[start : start + CHUNK])
             returned.update(missing_since=None, read_at=None, secret="")
@@ -103,17 +104,18 @@ def volume_is_whole(pool: Pool, name: str, operation: Operation) -> None:
 
 
 def volume_is_removed(volume: Volume) -> None:
-    """What was left half made is gone from its host."""
+    """What was left half made is gone from its host. Nothing happens where another operation makes it anew already."""
     with transaction.atomic():
-        Volume.objects.filter(pk=volume.pk).update(making=None, missing_since=timezone.now())
-        bus.announce([f"pool:{volume.pool_id}", f"volume:{volume.pk}", "pools"])
+        left = Volume.objects.filter(pk=volume.pk, making=volume.making_id)
+        if left.update(making=None, missing_since=timezone.now()):
+            bus.announce([f"pool:{volume.pool_id}", f"volume:{volume.pk}", "pools"])
 
 
-def left_half_made(pool: Pool) -> list[Volume]:
-    """The volumes whose making ended badly, and that nobody has removed yet."""
+def left_half_made(pool: Pool) -> QuerySet[Volume]:
+    """The volumes whose making ended badly, and that nobody has removed yet; a host may not even have them."""
     ended = [state for state in OperationState if state not in (*ACTIVE_STATES, OperationState.SUCCEEDED)]
-    found = Volume.objects.filter(pool=pool, missing_since=None, making__state__in=ended).select_related("making")
-    return list(found)
+    found = Volume.objects.filter(pool=pool, missing_since=None, making__state__in=ended)
+    return found.select_related("making")
 
 
 def remember_volumes(pool: Pool, found: Iterable[VolumeInfo]) -> None:

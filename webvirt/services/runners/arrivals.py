@@ -19,7 +19,7 @@ from webvirt.hypervisor.types import Extent, PoolType, VolumeSpec
 from webvirt.models import Pool, Upload
 from webvirt.services import inventory, operations, uploads
 from webvirt.services.runners.context import Context, Failed
-from webvirt.services.runners.storage import look_at_volumes
+from webvirt.services.runners.storage import demand_free_name, look_at_volumes
 
 GIB = 2**30
 SEGMENT = 64 * 2**20
@@ -44,8 +44,8 @@ class Arrival:
         if self.row.placed:
             return
         name = self.row.name
-        if name in self.calls.volumes(self.pool.uuid) and not self.made_by_us():
-            raise Failed(gettext_noop("There is a volume of this name already."), gettext_noop("Choose another name."))
+        if not self.made_by_us():
+            demand_free_name(self.context, self.calls, self.pool, name)
         (summary,) = self.calls.summaries([self.pool.uuid])
         if missing := uploads.place(self.row, summary.available):
             raise Failed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import cast
@@ -20,6 +21,9 @@ from webvirt.services.catalogue.pools import CreatePoolSpec
 from webvirt.services.catalogue.specs import AutostartSpec
 from webvirt.services.catalogue.volumes import CloneVolumeSpec, CreateVolumeSpec, ResizeSpec
 from webvirt.services.runners.context import Context, Failed, Result
+
+REMOVAL_SECONDS = 60.0
+LOOK_SECONDS = 0.5
 
 
 def on_pool(call: Callable[[StorageCalls, str], None]) -> Callable[[Context], Result]:
@@ -126,8 +130,7 @@ def create_volume(context: Context) -> Result:
 @contextmanager
 def making(context: Context, pool: Pool, name: str) -> Iterator[None]:
     """Make a volume inside: known as half made before it is there, so that it is removed whatever happens to us."""
-    if name in context.connection.storage.volumes(pool.uuid):
-        raise Failed(gettext_noop("There is a volume of this name already."), gettext_noop("Choose another name."))
+    demand_free_name(context, context.connection.storage, pool, name)
     inventory.expect_volume(pool, name, context.operation)
     try:
         yield
@@ -140,9 +143,29 @@ def making(context: Context, pool: Pool, name: str) -> Iterator[None]:
     inventory.volume_is_whole(pool, name, context.operation)
 
 
+def demand_free_name(context: Context, calls: StorageCalls, pool: Pool, name: str) -> None:
+    """Raise Failed when a volume has the name; `calls` are those of the pool's host."""
+    if name in calls.volumes(pool.uuid) and not removed_meanwhile(context, calls, pool, name):
+        raise Failed(gettext_noop("There is a volume of this name already."), gettext_noop("Choose another name."))
+
+
+def removed_meanwhile(context: Context, calls: StorageCalls, pool: Pool, name: str) -> bool:
+    """Whether what has the name was left half made, and the host's watcher removes it while we wait.
+
+    It alone does, so that what is made under the name afterwards is nobody's to remove.
+    """
+    deadline = time.monotonic() + REMOVAL_SECONDS
+    while inventory.left_half_made(pool).filter(name=name).exists():
+        if time.monotonic() > deadline:
+            return False
+        context.progress(gettext_noop("waiting until what was left half made is removed"))
+        time.sleep(LOOK_SECONDS)
+    return name not in calls.volumes(pool.uuid)
+
+
 def on_this_host(context: Context, pk: int) -> Volume:
     """A volume that a parameter names, on the operation's own host."""
-    found = Volume.objects.filter(pk=pk, pool__host=context.operation.host, missing_since=None).first()
+    found = Volume.objects.filter(pk=pk, pool__host=context.operation.host, missing_since=None, making=None).first()
     if found is None:
         raise Failed(gettext_noop("The volume that it is to be based on is not on this host (any more)."))
     return found
@@ -198,6 +221,7 @@ def pool_of(context: Context, pk: int) -> Pool:
 def resize_volume(context: Context) -> Result:
     """Through the machine that runs on it, if one does: QEMU has it open, and nobody else may touch it."""
     spec, volume = cast(ResizeSpec, context.spec), context.volume
+    refuse(uses.volume_is_half_made(volume))
     if spec.capacity < volume.capacity:
         raise Failed(
             gettext_noop("A volume cannot be made smaller: the end of what it holds would be cut off."),
@@ -273,6 +297,8 @@ def delete_volume(context: Context) -> Result:
         # Somebody was quicker; the list says so.
         look_at_volumes(context.connection.storage, volume.pool)
         raise
+    if not volume.is_whole:
+        inventory.volume_is_removed(volume)
     look_at_volumes(context.connection.storage, volume.pool)
     return None
 

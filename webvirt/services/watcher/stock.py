@@ -13,12 +13,20 @@ import queue
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import TimeoutError as TooLate
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
 from webvirt.hypervisor.connection import Connection, connect
 from webvirt.hypervisor.discs import LABEL_AT, LABEL_BYTES, label_of
-from webvirt.hypervisor.errors import HostUnreachable, HypervisorError, NotFound, Unsupported, WrongState
+from webvirt.hypervisor.errors import (
+    HostRefused,
+    HostUnreachable,
+    HypervisorError,
+    NotFound,
+    Unsupported,
+    WrongState,
+)
 from webvirt.hypervisor.types import DiscLabel, ObjectEvent, VolumeInfo
 from webvirt.models import Host, Network, NetworkStatus, Pool, PoolStatus, Volume
 from webvirt.services import inventory, osinfo
@@ -196,25 +204,49 @@ class Stock:
     def tidy(self, pool: Pool) -> None:
         """Remove what an operation left half made, whoever or whatever ended it.
 
-        A volume that was there before the operation began is somebody else's of the same name, and stays.
+        libvirt may have died under it and left a copier behind that still writes: what such a one makes whole is
+        removed all the same, since nobody could tell when that is.
         """
         for volume in inventory.left_half_made(pool):
-            assert volume.making is not None
-            begun = (volume.making.started_at or volume.making.created_at).timestamp()
             try:
-                changed = self.connection.storage.volume(pool.uuid, volume.name).modified_at
-                if changed is not None and changed < begun - CLOCKS_APART_SECONDS:
-                    inventory.volume_is_whole(pool, volume.name, volume.making)
-                    continue
-                log.info("%s: removing %s, left half made", self.host.name, volume.name)
-                self.connection.storage.delete_volume(pool.uuid, volume.name)
+                self.remove(pool, volume)
             except WrongState as error:
                 # libvirt still makes it: the next look finds it whole, and removes it.
                 log.debug("%s: %s", self.host.name, error)
-                continue
-            except NotFound:
-                pass
-            inventory.volume_is_removed(volume)
+            except (HostUnreachable, HostRefused):
+                raise
+            except HypervisorError as error:
+                # Such as a device that a copier has open. It is not forgotten, and keeps nothing else waiting.
+                log.warning("%s: %s cannot be removed yet: %s", self.host.name, volume.name, error)
+
+    def remove(self, pool: Pool, volume: Volume) -> None:
+        """Remove a volume that was left half made.
+
+        One that was there before the operation began is somebody else's of the same name, and stays.
+        """
+        assert volume.making is not None
+        calls, begun = self.connection.storage, (volume.making.started_at or volume.making.created_at).timestamp()
+        try:
+            changed = self.look_for(pool, volume.name).modified_at
+            if changed is not None and changed < begun - CLOCKS_APART_SECONDS:
+                inventory.volume_is_whole(pool, volume.name, volume.making)
+                return
+            # Somebody may have been quicker, and another operation make it anew.
+            if inventory.left_half_made(pool).filter(pk=volume.pk, making=volume.making).exists():
+                log.info("%s: removing %s, left half made", self.host.name, volume.name)
+                calls.delete_volume(pool.uuid, volume.name)
+        except NotFound:
+            pass
+        inventory.volume_is_removed(volume)
+
+    def look_for(self, pool: Pool, name: str) -> VolumeInfo:
+        """A volume of a pool. What is not listed may be there: libvirt looks at a pool when it starts, and a copier may
+        have been left behind that made it a moment later."""
+        calls = self.connection.storage
+        with suppress(NotFound):
+            return calls.volume(pool.uuid, name)
+        in_time(partial(calls.refresh, pool.uuid), DEADLINE_SECONDS)
+        return calls.volume(pool.uuid, name)
 
     def systems(self) -> None:
         """Tell which operating systems are on volumes not looked into yet, until an event has something better."""

@@ -90,7 +90,9 @@ def create_volume(given: QueryDict) -> Values:
 def parts_of_volume(access: Access, target: Subject | None) -> Values:
     """What a new volume of this pool can be based on, and encrypted with."""
     assert isinstance(target, Pool)
-    bases = access.volumes().filter(pool__host=target.host, kind="file", encrypted=False).exclude(format="iso")
+    bases = (
+        access.volumes().filter(pool__host=target.host, kind="file", encrypted=False, making=None).exclude(format="iso")
+    )
     secrets = access.secrets().filter(host=target.host, missing_since=None, usage__in=FOR_VOLUMES)
     return {
         "bases": list(bases.order_by("name")[:500]),
