@@ -34,7 +34,7 @@ TERMS = set(
         """
         webvirt libvirt virsh QEMU KVM kvm qemu Xen LXC CPU vCPU KiB MiB GiB TiB API XML UUID SSH TLS TCP VNC EFI BIOS
         IOMMU AMD svm VT UTC DHCP MAC root host passthrough virtio pc hd network vda sda cpu cpuset io memory EPYC Rome
-        NAT NFS RBD ZFS LVM iSCSI Ceph Gluster IPv MTU VLAN Open vSwitch SHA qcow raw bridge ethernet virbr TiB
+        NAT ISO NFS RBD ZFS LVM iSCSI Ceph Gluster IPv MTU VLAN Open vSwitch SHA qcow raw bridge ethernet virbr TiB
         PCI USB SCSI mac ipv cgroups Ctrl Alt Del Shift Super Esc Tab Enter Backspace PrtSc SysRq
         """
     )
@@ -42,8 +42,13 @@ TERMS = set(
 """Words that Chinese administrators read in Latin letters, too, and values that libvirt gives."""
 HARDWARE = "|".join(re.escape(device.description) for device in DEVICES)
 FILTERS = "|".join((*CLEAN_TRAFFIC, "clean-traffic", "no-outgoing-mail", "allow-…"))
+SYSTEMS = (
+    r"Debian 12|Fedora Linux 40|Microsoft Windows Server 2022|Red Hat Enterprise Linux 9\.4|AlmaLinux 9|Ubuntu 24\.04|"
+    # The two letters that stand before each of them, and what images are called.
+    r"^(?:De|Fe|Wi|Re|Al|Ub)$|[\w.…-]+\.(?:iso|img)|customer-42-….*|[0-9a-f]{64}"
+)
 DATA = re.compile(
-    rf"(?:(?<!\w)/[\w./…-]+|\b(?:{HARDWARE}|{FILTERS}|client\.libvirt|of the office's Ceph))(?!\w)|"
+    rf"(?:{SYSTEMS}|(?<!\w)/[\w./…-]+|\b(?:{HARDWARE}|{FILTERS}|client\.libvirt|of the office's Ceph))(?!\w)|"
     r"\b(?:And a title.*|customer-42-a.*|Ask Ada[\s\S]*|Cannot recv data.*|internal error.*|[\w@.]+\.example\.org|"
     r"default|backend|office|images|isos|fast|git|[\w.-]+\.qcow2|"
     r"Application|Front of the shop|Nightly builds|ada|north|east|south|west|app-server|mail-relay|"

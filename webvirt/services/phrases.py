@@ -286,6 +286,7 @@ POOL_PARTS = (
 
 FORBIDDEN = (
     _("it is still being made"),
+    _("it was left half made, and is being removed"),
     _("it is a disk of %(names)s"),
     _("these images are based on it: %(names)s"),
     _("%(names)s runs on it: shut it down first"),
@@ -294,6 +295,7 @@ FORBIDDEN = (
     _("%(names)s is connected to it"),
     _("cards of %(names)s go through it"),
     _("%(names)s signs in with it"),
+    _("%(names)s is encrypted with it"),
     _("%(names)s needs it"),
     _("these filters take it in: %(names)s"),
 )
@@ -305,6 +307,10 @@ FAILURES = (
     _("The file is not what it should be: its SHA-256 is %(digest)s."),
     _("The file is not what it should be: its checksum is %(digest)s."),
     _("In that pool a volume is the disk itself, and this one is an image of format %(format)s."),
+    _(
+        "Make a secret for an encrypted volume that names its path, %(path)s, with the passphrase that it has, and "
+        "refresh the pool: then libvirt knows it, and does not forget it."
+    ),
     _("There is no server of that name: %(host)s."),
     _("%(host)s is not on the public internet, and nothing is fetched from other networks."),
     _("The connection broke (%(why)s), and the server cannot go on in the middle."),
