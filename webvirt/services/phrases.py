@@ -287,6 +287,7 @@ POOL_PARTS = (
 
 FORBIDDEN = (
     _("it is still being made"),
+    _("it was left half made, and is being removed"),
     _("it is a disk of %(names)s"),
     _("these images are based on it: %(names)s"),
     _("%(names)s runs on it: shut it down first"),
@@ -295,6 +296,7 @@ FORBIDDEN = (
     _("%(names)s is connected to it"),
     _("cards of %(names)s go through it"),
     _("%(names)s signs in with it"),
+    _("%(names)s is encrypted with it"),
     _("%(names)s needs it"),
     _("these filters take it in: %(names)s"),
 )
@@ -304,8 +306,12 @@ FAILURES = (
     _("It cannot be done any more: %(reason)s."),
     _("The pool has not enough room: %(gib)s GiB are missing."),
     _("The file is not what it should be: its SHA-256 is %(digest)s."),
+    _(
+        "Make a secret for an encrypted volume that names its path, %(path)s, with the passphrase that it has, and "
+        "refresh the pool: then libvirt knows it, and does not forget it."
+    ),
 )
-"""What runners fill in before it is kept: why an operation failed."""
+"""What runners fill in before it is kept: why an operation failed, and what to do."""
 
 FIELDS = (
     _("holds characters that cannot be kept (control characters)"),
