@@ -39,6 +39,7 @@ STOPPED = (libvirt.VIR_STORAGE_POOL_INACTIVE, 0, 0, 0)
 FORMATTED = (PoolType.FS, PoolType.LOGICAL, PoolType.DISK)
 """Types whose building writes on a device, and may have to overwrite what is there."""
 KEY_TRIES = 8
+"""Some seconds each; about one in eight fails where QEMU cannot see how fast keys are computed."""
 LONGEST_CHAIN = 64
 """Backing volumes under one another; QEMU itself gives up far below."""
 
@@ -251,10 +252,9 @@ class StorageCalls:
 
         The copy of an encrypted one is encrypted, with the same secret unless `spec` has another: WrongState where the
         host does not know the source's. Whatever it builds on is copied along, so all of it must be volumes of running
-        pools, none of them encrypted. One that a running
-        guest writes is not for copying: QEMU refuses it, but from raw to raw it would be torn. A failure leaves nothing
-        behind. `progress(done, total)` gets bytes about twice a second: libvirt does not tell, so they are what
-        the new volume takes up and what the old one does.
+        pools, none of them encrypted. One that a running guest writes is not for copying: QEMU refuses it, but from raw
+        to raw it would be torn. A failure leaves nothing behind. `progress(done, total)` gets bytes about twice a
+        second: libvirt does not tell, so they are what the new volume takes up and what the old one does.
 
         Nor can libvirt stop a copy, or delete a volume before it is whole. What `progress` raises is raised here only
         once the copy has run its course and is deleted again. If the connection breaks meanwhile the copy goes on
