@@ -150,13 +150,12 @@ class Transfer {
 
 const transfers = [];
 
-/** A file's name as a volume may have it. */
-const volumeName = (name) => name.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "");
-
-async function begin(file, name = volumeName(file.name), sha256 = "") {
-  const answer = await post(`/pools/${box.dataset.uploads}/upload-volume/`, { name, size: file.size, sha256 });
+/** Without a name of its own the volume gets one that is made of the file's. */
+async function begin(file, name = "", sha256 = "") {
+  const fields = { title: file.name.slice(0, 255), name, size: file.size, sha256 };
+  const answer = await post(`/pools/${box.dataset.uploads}/upload-volume/`, fields);
   if (answer.status !== 202) return complain(answer.data.error ?? gettext("It was not accepted."));
-  const upload = { id: answer.data.id, name, size: file.size, received: 0 };
+  const upload = { id: answer.data.id, name: name || file.name, size: file.size, received: 0 };
   transfers.push(new Transfer(upload, file));
 }
 
@@ -170,11 +169,6 @@ async function findInterrupted() {
 function takeForm(form) {
   const file = form.querySelector('[type="file"]');
   const name = form.querySelector('[name="name"]');
-  const chosen = () => {
-    if (file.files.length) name.value ||= volumeName(file.files[0].name);
-  };
-  file.addEventListener("change", chosen);
-  chosen();
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     if (file.files.length) begin(file.files[0], name.value.trim(), form.querySelector('[name="sha256"]').value.trim());

@@ -28,6 +28,8 @@ def folder() -> Iterator[Path]:
     virsh("pool-start", name)
     for each in "abc":
         virsh("vol-create-as", name, f"{each}.raw", "1M", "--format", "raw")
+    # Volumes tell of nothing; a refreshed pool does.
+    virsh("pool-refresh", name)
     yield folder
     virsh("pool-destroy", name, check=False)
     virsh("pool-undefine", name, check=False)

@@ -18,6 +18,8 @@ from django.conf import settings
 from tests.services.conftest import FakeHost
 from webvirt.models import OperationState
 from webvirt.services import fetching, operations
+from webvirt.services.catalogue import BY_KIND
+from webvirt.services.catalogue.volumes import FetchSpec
 
 S = OperationState
 MIB = 2**20
@@ -308,9 +310,40 @@ def test_which_addresses_are_open_to_us(address: str, is_open: bool) -> None:
         ("https://[::1/a.img", "no address on the web"),
         ("https://example.org/a\nb", "must be one line"),
         ("https://example.org/", "is 1 to 120 letters"),
-        ("https://example.org/a%2Fb.img", "is 1 to 120 letters"),
     ],
 )
 def test_what_cannot_be_an_address_is_refused_at_the_form(alpha: FakeHost, url: str, words: str) -> None:
     with pytest.raises(operations.Invalid, match=words):
         alpha.ask("volume.fetch", alpha.pool, url=url)
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "title"),
+    [
+        ("/a.img", "a.img", ""),
+        ("/tiny%20system.img", "tiny-system.img", "tiny system.img"),
+        ("/a%2Fb.img", "a-b.img", "a/b.img"),
+        ("/%E7%B3%BB%E7%BB%9F.iso", "image-3c027620.iso", "系统.iso"),
+        ("/-rf", "rf", "-rf"),
+        ("/..%2F..%2Fetc%0Apasswd", "etc-passwd", "../../etc passwd"),
+        ("/" + "x" * 200 + ".qcow2", "x" * 114 + ".qcow2", "x" * 200 + ".qcow2"),
+    ],
+)
+def test_a_name_that_is_safe_and_beside_it_the_one_that_people_know(
+    alpha: FakeHost, path: str, name: str, title: str
+) -> None:
+    operation = alpha.ask("volume.fetch", alpha.pool, url=f"https://example.org{path}")
+    spec = BY_KIND["volume.fetch"].spec.model_validate(operation.parameters)
+    assert isinstance(spec, FetchSpec)
+    assert (spec.name, spec.shown) == (name, title)
+    # Who calls it by another name means that.
+    assert spec.model_copy(update={"name": "other.img"}).shown == ""
+
+
+def test_the_title_stands_beside_the_volume(alpha: FakeHost, inside: Server) -> None:
+    alpha.do("volume.fetch", alpha.pool, url=inside.url("/tiny%20system.img"))
+    assert alpha.volume("tiny-system.img").title == "tiny system.img"
+    # Another volume of this name has nothing to do with it.
+    alpha.do("volume.delete", alpha.volume("tiny-system.img"))
+    alpha.do("volume.create", alpha.pool, name="tiny-system.img", capacity=MIB)
+    assert alpha.volume("tiny-system.img").title == ""

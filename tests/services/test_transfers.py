@@ -16,7 +16,7 @@ from tests.services.test_storage import uses_image
 from webvirt.hypervisor.errors import HostUnreachable, HypervisorError
 from webvirt.hypervisor.types import HostAddress
 from webvirt.models import Grant, Operation, OperationState, Pool, Role, Upload, Volume
-from webvirt.services import operations, runners
+from webvirt.services import operations, runners, uploads
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.runners import arrivals, context
 from webvirt.services.runners.arrivals import Rest
@@ -95,6 +95,11 @@ def test_another_worker_goes_on_with_a_copy(
         alpha.carry_out(operation)
     Operation.objects.filter(pk=operation.pk).update(heartbeat_at=timezone.now() - timedelta(minutes=2))
     assert operations.reap(timezone.now()) == 1
+    # Where nobody heard of it at that moment, the clerk says it again.
+    sent: list[Operation] = []
+    monkeypatch.setattr(operations, "send", sent.append)
+    uploads.look_after(timezone.now())
+    assert sent == [operation]
     assert alpha.carry_out(operation).state == S.SUCCEEDED
     assert streams == [0, MIB, 2 * MIB, 2 * MIB, 3 * MIB, 4 * MIB]
     assert content(omega, "copy.img") == DATA

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
+from django.db.models import Q
 from django.http import HttpRequest
 from ninja import Query, Router, Schema
 
@@ -66,6 +67,8 @@ class Pools(Schema):
 class VolumeOut(Schema):
     id: int
     name: str
+    title: str
+    """What people called its file, where a volume cannot be called so; else empty."""
     pool: int
     host: HostName
     path: str
@@ -148,9 +151,10 @@ def pool(request: HttpRequest, pk: int) -> PoolDetail:
 
 @pools.get("/{int:pk}/volumes", response=Volumes, summary="Its volumes")
 def volumes_of_pool(request: HttpRequest, pk: int, page: Query[Page], q: str = "", sort: str = "name") -> Volumes:
-    """The volumes in a pool; `q` is a part of the name."""
+    """The volumes in a pool; `q` is a part of the name or the title."""
     access = access_for(request)
-    found = access.volumes().filter(pool=one(access.pools(), pk), name__icontains=q)
+    here = access.volumes().filter(pool=one(access.pools(), pk))
+    found = here.filter(Q(name__icontains=q) | Q(title__icontains=q))
     total, rows = page_of(ordered(found, sort, VOLUME_ORDERS), page)
     return Volumes(total=total, items=[VolumeOut(**volume_fields(volume)) for volume in rows])
 

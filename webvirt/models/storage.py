@@ -59,6 +59,8 @@ class Volume(models.Model):
 
     pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="volumes")
     name = models.CharField(max_length=255)
+    title = models.CharField(max_length=255, blank=True, default="")
+    """What people called its file, where a volume cannot be called so."""
     path = models.TextField(default="")
     kind = models.CharField(max_length=16, default="file")
     format = models.CharField(max_length=24, blank=True, default="")

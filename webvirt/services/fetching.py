@@ -72,8 +72,12 @@ def parts_of(url: str) -> SplitResult:
 
 
 def name_in(url: str) -> str:
-    """The file's name in an address; empty where it has none."""
-    return unquote(posixpath.basename(urlsplit(url).path))
+    """The file's name in an address, as people read it; empty where it has none."""
+    try:
+        name = unquote(posixpath.basename(urlsplit(url).path))
+    except ValueError:
+        return ""
+    return "".join(letter if letter.isprintable() else " " for letter in name).strip()[:255]
 
 
 def is_open_to_us(address: Address) -> bool:

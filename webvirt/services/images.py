@@ -44,9 +44,9 @@ def is_base() -> Q:
 def chosen(
     found: QuerySet[Volume], *, text: str = "", host: int | None = None, kind: str = "", os: str = ""
 ) -> QuerySet[Volume]:
-    """Those of some images whose name or system holds a text, on a host, of one of KINDS, with a system by its id."""
+    """Those of some images that hold a text in a name or a system's, on a host, of one of KINDS, with a system."""
     if text:
-        found = found.filter(Q(name__icontains=text) | Q(os_name__icontains=text))
+        found = found.filter(Q(name__icontains=text) | Q(title__icontains=text) | Q(os_name__icontains=text))
     if host is not None:
         found = found.filter(pool__host=host)
     if kind:

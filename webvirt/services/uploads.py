@@ -15,7 +15,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Sum
+from django.db.models import F, Q, Sum
 from django.db.models.functions import Greatest
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -162,7 +162,9 @@ def place(upload: Upload, available: int) -> int:
 def look_after(now: datetime) -> None:
     """Wake those for which something waits, give up those that nobody sends, and clear away after those that ended."""
     parked = Upload.objects.filter(operation__state=OperationState.RUNNING, operation__worker="")
-    for upload in parked.filter(received__gt=F("carried")).select_related("operation")[:100]:
+    # A fetch or a copy waits for nobody: its worker died.
+    with_work = Q(received__gt=F("carried")) | ~Q(operation__kind="volume.upload")
+    for upload in parked.filter(with_work).select_related("operation")[:100]:
         operations.wake(upload.operation)
     for upload in parked.filter(touched_at__lt=now - IDLE_FOR).select_related("operation")[:100]:
         operations.give_up(upload.operation, gettext_noop("Nothing more came for a day."))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET, require_http_methods
@@ -108,7 +108,7 @@ def pool(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     query = query_of(request.GET, ("q",))
     volumes = Volume.objects.filter(pool=found, missing_since=None).select_related("making", "pool")
     if text := query.get("q"):
-        volumes = volumes.filter(name__icontains=text)
+        volumes = volumes.filter(Q(name__icontains=text) | Q(title__icontains=text))
     part = slice_of(query, volumes.count())
     rows = list(volumes.order_by(*VOLUME_ORDERS.get(query.get("sort"), ("name", "pk")))[part.start :][: part.size])
     role = access.role_on(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 from typing import Annotated, Any, Literal, Self
@@ -38,6 +39,18 @@ def volume_name(name: str) -> str:
     if not NAME.fullmatch(name):
         raise ValueError("is 1 to 120 letters, digits, '.', '_' or '-', and begins with a letter or digit")
     return name
+
+
+def safe_name(title: str) -> str:
+    """A volume's name as close to a file's as can be; the same for the same. Empty for an empty one."""
+    stem, dot, ending = title.rpartition(".")
+    if not dot or not re.fullmatch(r"[A-Za-z0-9]{1,10}", ending, re.ASCII):
+        stem, dot, ending = title, "", ""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", stem, flags=re.ASCII).strip("-._")
+    if title and not plain:
+        # Nothing of it is left that a file can be called.
+        plain = f"image-{hashlib.sha256(title.encode()).hexdigest()[:8]}"
+    return plain[: 120 - len(dot + ending)] + dot + ending if plain else ""
 
 
 def checksum(text: str) -> str:
@@ -86,27 +99,47 @@ class CreateVolumeSpec(Spec):
         return self
 
 
-class UploadSpec(Spec):
-    """`size` in bytes; `sha256` in hexadecimal, of the whole file, where the sender knows it."""
+class ImageSpec(Spec):
+    """An image from elsewhere. `title` is what people call its file, `name` what it is called in the pool.
 
-    name: VolumeName
-    size: Bytes
-    sha256: Annotated[str, AfterValidator(checksum)] = ""
+    Without a `name` it has one made of the title, as close to it as can be.
+    """
 
-
-class FetchSpec(Spec):
-    """`checksum` is the file's SHA-256 or SHA-512 in hexadecimal; without a `name` it has the one in the address."""
-
-    url: Annotated[str, StringConstraints(max_length=2000), AfterValidator(address)]
+    title: Annotated[str, StringConstraints(max_length=255), AfterValidator(one_line)] = ""
     name: str = ""
-    checksum: Annotated[str, AfterValidator(either_checksum)] = ""
 
     @field_validator("name")
     @classmethod
     def named(cls, name: str, info: ValidationInfo) -> str:
-        return volume_name(name or name_in(info.data.get("url", "")))
+        return volume_name(name or safe_name(info.data.get("title", "")))
+
+    @property
+    def shown(self) -> str:
+        """The title, where the name was made of it and is not the same."""
+        return self.title if self.name == safe_name(self.title) != self.title else ""
 
     model_config = ConfigDict(validate_default=True)
+
+
+class UploadSpec(ImageSpec):
+    """`size` in bytes; `sha256` in hexadecimal, of the whole file, where the sender knows it."""
+
+    size: Bytes
+    sha256: Annotated[str, AfterValidator(checksum)] = ""
+
+
+class FetchSpec(ImageSpec):
+    """`checksum` is the file's SHA-256 or SHA-512 in hexadecimal. The title is the file's name in the address."""
+
+    url: Annotated[str, StringConstraints(max_length=2000), AfterValidator(address)]
+    checksum: Annotated[str, AfterValidator(either_checksum)] = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def titled(cls, given: Any) -> Any:
+        if isinstance(given, dict) and isinstance(url := given.get("url"), str) and not given.get("title"):
+            return given | {"title": name_in(url)}
+        return given
 
 
 class CopySpec(Spec):

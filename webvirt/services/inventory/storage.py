@@ -87,10 +87,11 @@ def reconcile_volumes(pool: Pool, names: Iterable[str]) -> list[str]:
     return [*(row.name for row in new), *sorted(unread)]
 
 
-def expect_volume(pool: Pool, name: str, operation: Operation) -> None:
+def expect_volume(pool: Pool, name: str, operation: Operation, title: str = "") -> None:
     """Write down that a volume is being made, before its host has it; the host has been seen to have none so named."""
     with transaction.atomic():
-        new = {"making": operation, "missing_since": None, "read_at": None, "secret": ""} | NO_SYSTEM | NO_CHECKSUM
+        empty = {"missing_since": None, "read_at": None, "secret": ""} | NO_SYSTEM | NO_CHECKSUM
+        new = empty | {"making": operation, "title": title[:255]}
         row, _ = Volume.objects.update_or_create(pool=pool, name=name, defaults=new)
         bus.announce([f"pool:{pool.pk}", f"volume:{row.pk}"])
 

@@ -38,6 +38,8 @@ class Arrival:
     calls: StorageCalls
     pool: Pool
     row: Upload
+    title: str = ""
+    """What people call it, where the volume cannot be called so."""
 
     def place(self) -> None:
         """See that there is room, and make the volume that is to be filled."""
@@ -53,7 +55,7 @@ class Arrival:
                 % {"gib": f"{missing / GIB:.1f}"},
                 gettext_noop("Delete what is not needed, or choose another pool."),
             )
-        inventory.expect_volume(self.pool, name, self.context.operation)
+        inventory.expect_volume(self.pool, name, self.context.operation, self.title)
         try:
             self.calls.create_volume(self.pool.uuid, VolumeSpec(name=name, capacity=self.row.size, format="raw"))
         except WrongState:

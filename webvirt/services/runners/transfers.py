@@ -30,7 +30,7 @@ def fetch(context: Context) -> Result:
                 raise Failed(gettext_noop("The file has changed on the server while it was fetched."))
             # Another worker may have been at it; how far the file was, the server cannot be asked.
             row.carried = 0
-            arrival = Arrival(context, context.connection.storage, pool, row)
+            arrival = Arrival(context, context.connection.storage, pool, row, spec.shown)
             arrival.place()
             sha256 = hashlib.sha256()
             digest = hashlib.sha512() if len(spec.checksum) == 128 else sha256
@@ -69,7 +69,7 @@ def copy(context: Context) -> Result:
     row = uploads.arrival_of(context.operation, pool.pk, spec.name, size)
     if row.size != size:
         raise Failed(gettext_noop("The volume has changed while it was copied."))
-    arrival = Arrival(context, context.connection_with(pool.host).storage, pool, row)
+    arrival = Arrival(context, context.connection_with(pool.host).storage, pool, row, volume.title)
     arrival.place()
     if row.carried < row.size:
         with closing(here.extents(volume.pool.uuid, volume.name, row.carried)) as source:

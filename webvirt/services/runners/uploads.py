@@ -28,7 +28,7 @@ def upload(context: Context) -> Result:
     """Make the volume, fill it with what comes, and look at the whole before anybody gets to use it."""
     spec = cast(UploadSpec, context.spec)
     row = uploads.upload_of(context.operation)
-    arrival = Arrival(context, context.connection.storage, context.pool, row)
+    arrival = Arrival(context, context.connection.storage, context.pool, row, spec.shown)
     arrival.place()
     whole = hashlib.sha256() if row.carried == 0 else None
     while row.carried < row.size:

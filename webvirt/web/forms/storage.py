@@ -108,7 +108,7 @@ def start_upload(pool: Pool) -> Values:
 
 def upload(given: QueryDict) -> Values:
     """The file itself comes in pieces, by the API; the page's script begins with its name and size."""
-    return {"name": text(given, "name"), "size": number(text(given, "size"))} | filled(given, "sha256")
+    return {"size": number(text(given, "size"))} | filled(given, "name", "title", "sha256")
 
 
 def ways_in(access: Access, target: Subject | None) -> Values:
