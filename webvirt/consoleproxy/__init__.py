@@ -3,3 +3,16 @@
 `server` listens; `usher` finds out, in a process that can be killed, who is let in and where the display is (`dial`,
 `ssh`); `pump` carries the bytes through `frames` and `rfb`; `keeper` watches the leases of all.
 """
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+if "numpy" not in sys.modules:
+    # websockify's frame decoder would like numpy, which is 10 MiB. The frames are ours.
+    sys.modules["numpy"] = None  # type: ignore[assignment]
+    warnings.filterwarnings("ignore", message="no 'numpy' module")
+    import websockify.websocket  # noqa: F401
+
+    del sys.modules["numpy"]
