@@ -159,6 +159,17 @@ def connect(host: Host, number: int, machines: Sequence[Domain]) -> None:
         CardUse(domain=machine, mac=mac, type="network", source="default", model="virtio", live=machine.is_active)
         for machine, mac in zip(machines, macs, strict=False)
     )
+    # Some are in the office as well, or only there.
+    CardUse.objects.bulk_create(
+        CardUse(
+            domain=machine,
+            mac=f"52:54:00:01:{number:02x}:{at:02x}",
+            type="network",
+            source="office",
+            live=machine.is_active,
+        )
+        for at, machine in enumerate(machines[6:11])
+    )
     leases = [
         {"mac": mac, "address": f"{block}.{20 + at}", "prefix": 24, "hostname": "", "expires_at": None}
         for at, mac in enumerate(macs[:5])

@@ -65,6 +65,7 @@ PICTURES: dict[str, tuple[str, Callable[[Page], None]]] = {
     "pool": ("/pools/1/", look_only),
     "images": ("/images/", look_only),
     "network": ("/networks/1/", look_only),
+    "drawing": ("/networks/drawing/?host=1", look_only),
     "operations": ("/operations/", look_only),
     "palette": ("/vms/", open_palette),
 }
