@@ -1,6 +1,6 @@
 // Verbs without leaving the page: the button turns at once, and a note follows the operation.
 
-import { icon, make, post, sure, wordToType } from "./dom.js";
+import { icon, post, sure, wordToType } from "./dom.js";
 import { refresh } from "./live.js";
 import { complain, follow, followAll } from "./toasts.js";
 
@@ -11,7 +11,8 @@ export async function perform({ url, label, target, danger, byName = "", fields 
   const answer = await post(url, byName ? { ...fields, confirm: byName } : fields);
   if (answer.status === 202) {
     follow(answer.data);
-    if (answer.data.file) make("a", { href: answer.data.file, download: "" }).click();
+    // The page stays, since it is a file; where there is none, it leads to what is known of it.
+    if (answer.data.file) location.assign(answer.data.file);
   } else complain(answer.data.error || gettext("It was not accepted."));
   restore();
   refresh();

@@ -5,14 +5,21 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from django.conf import settings
 
 from tests.services.conftest import FakeHost
@@ -32,6 +39,7 @@ class Server:
     """A web server on loopback. `answer` writes the next answers; each request is kept."""
 
     port: int
+    listener: ThreadingHTTPServer
     requests: list[Any] = field(default_factory=list)
     answer: Callable[[BaseHTTPRequestHandler], None] = field(default_factory=lambda: give)
 
@@ -64,7 +72,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
             """Nothing."""
 
     listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found = Server(listener.server_address[1])
+    found = Server(listener.server_address[1], listener)
     threading.Thread(target=listener.serve_forever, args=[0.05], daemon=True).start()
     monkeypatch.setattr(fetching, "PAUSE_SECONDS", 0.0)
     yield found
@@ -192,6 +200,57 @@ def test_nobody_there(alpha: FakeHost, opened: None) -> None:
         port = free.getsockname()[1]
         done = alpha.do("volume.fetch", alpha.pool, url=f"http://127.0.0.1:{port}/a.img")
     assert (done.state, done.error[:27]) == (S.FAILED, "The server does not answer:")
+
+
+# --- encrypted
+
+
+def certificate(name: str, folder: Path) -> Path:
+    """A certificate for a server of this name, which vouches for itself, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    called = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(called, called, key.public_key(), 1, now - timedelta(1), now + timedelta(1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / f"{name}.pem"
+    plain = serialization.NoEncryption()
+    secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    path.write_bytes(made.public_bytes(serialization.Encoding.PEM) + secret)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("named", "trusted", "words"),
+    [
+        ("localhost", True, ""),
+        ("localhost", False, "certificate is not good"),
+        ("elsewhere.example.org", True, "certificate is not good"),
+    ],
+)
+def test_a_certificate_is_for_the_name_that_was_asked_for(
+    alpha: FakeHost,
+    inside: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    named: str,
+    trusted: bool,
+    words: str,
+) -> None:
+    """Though the connection goes to an address and not to a name."""
+    path = certificate(named, tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(path)
+    inside.listener.socket = context.wrap_socket(inside.listener.socket, server_side=True)
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    done = alpha.do("volume.fetch", alpha.pool, url=f"https://localhost:{inside.port}/tiny.img")
+    assert words in done.error
+    assert done.state == (S.FAILED if words else S.SUCCEEDED), done.error
+    assert [headers["Host"] for _path, headers in inside.requests] == ([] if words else [f"localhost:{inside.port}"])
 
 
 # --- what is not asked for at all

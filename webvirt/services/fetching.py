@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 import urllib3
 from django.conf import settings
 from django.utils.translation import gettext_noop
-from urllib3.exceptions import HTTPError, NewConnectionError, SSLError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
 
 PORTS = {"http": 80, "https": 443}
 MOST_REDIRECTS = 5
@@ -246,7 +246,7 @@ def ask(url: str, more: dict[str, str]) -> urllib3.BaseHTTPResponse:
             )
         except SSLError as error:
             raise NotFetched(gettext_noop("The server's certificate is not good: %(why)s.") % {"why": error}) from None
-        except NewConnectionError as error:
+        except (NewConnectionError, ConnectTimeoutError) as error:
             # Another of its addresses may do.
             why = str(error).rpartition(": ")[2]
         except (HTTPError, OSError) as error:
