@@ -195,6 +195,15 @@ def test_a_download_is_the_volume_and_is_there_once(stack: Stack, api: Api, smal
     assert api.call("GET", f"/operations/{pk}/file").status_code == 409
 
 
+def test_a_download_of_what_is_gone_leads_to_why(api: Api, small: SmallPool) -> None:
+    pk = ask_for(api, put(small, "disk.img", b"x" * MIB))
+    virsh("vol-delete", "--pool", small.name, "disk.img")
+    answer = api.call("GET", f"/operations/{pk}/file", allow_redirects=False)
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"/operations/{pk}/")
+    ended = api.operation(pk)
+    assert (ended["state"], "disk.img" in ended["error"]) == ("failed", True)
+
+
 def test_a_download_that_nobody_takes_further_ends_and_holds_nothing(api: Api, small: SmallPool) -> None:
     pk = ask_for(api, put(small, "disk.img", os.urandom(20 * MIB)))
     with api.call("GET", f"/operations/{pk}/file", stream=True) as answer:
