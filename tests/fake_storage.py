@@ -23,7 +23,6 @@ from webvirt.hypervisor.types import (
     PoolSpec,
     PoolState,
     PoolSummary,
-    PoolSupport,
     PoolType,
     Preallocation,
     VolumeInfo,
@@ -137,10 +136,6 @@ class FakeStorageCalls:
     def read(self, uuid: str) -> PoolReading:
         pool = self._get(uuid)
         return PoolReading(pool.summary(), pool.info(), pool.xml())
-
-    def support(self) -> tuple[PoolSupport, ...]:
-        self._connection.check()
-        return (PoolSupport("dir", True, (), ("raw", "qcow2")), PoolSupport("zfs", False))
 
     # --- pools
 

@@ -32,6 +32,7 @@ from webvirt.hypervisor.types import (
     HostInfo,
     HostUsage,
     ObjectEvent,
+    PoolSupport,
     Screenshot,
     Touch,
     Transport,
@@ -176,6 +177,7 @@ class FakeHostCalls:
             domain_types=("qemu",),
             machine_types=("pc", "q35"),
             emulators=("/usr/bin/qemu-system-x86_64",),
+            pools=(PoolSupport("dir", True, (), ("raw", "qcow2")), PoolSupport("zfs", False)),
         )
 
     def usage(self) -> HostUsage:

@@ -18,6 +18,8 @@ from webvirt.hypervisor.types import (
     GraphicsInfo,
     HostInfo,
     InterfaceInfo,
+    PoolSupport,
+    PoolType,
     Transport,
     Verdict,
 )
@@ -37,6 +39,12 @@ from webvirt.models import (
 from webvirt.services.subjects import name_of
 
 GIB = 1024 * 1024
+FORMATS = {
+    PoolType.FS: ("auto", "ext4", "xfs"),
+    PoolType.NETFS: ("auto", "nfs", "cifs"),
+    PoolType.LOGICAL: ("lvm2",),
+    PoolType.DISK: ("dos", "gpt"),
+}
 KINDS = ("web", "db", "mail", "build", "cache", "proxy", "queue", "backup")
 PLACES = ("north", "east", "south", "west")
 STATES = [Status.RUNNING] * 12 + [Status.SHUTOFF] * 6 + [Status.PAUSED, Status.SAVED]
@@ -104,6 +112,10 @@ def new_host(number: int, dice: random.Random) -> Host:
         domain_types=("kvm", "qemu"),
         machine_types=("pc-q35-7.2", "pc-i440fx-7.2"),
         emulators=("/usr/bin/qemu-system-x86_64",),
+        pools=tuple(
+            PoolSupport(kind.value, kind not in (PoolType.ZFS, PoolType.GLUSTER), FORMATS.get(kind, ()))
+            for kind in PoolType
+        ),
     )
     checks = [
         Check("cpu-virtualization", Verdict.PASS, "AMD-V (svm)", "The CPU can run guests in hardware."),

@@ -51,7 +51,7 @@ def test_a_pool_is_read(store: Store) -> None:
 
 @with_bytes
 def test_what_the_host_can_run(store: Store) -> None:
-    support = {each.type: each for each in store.calls.support()}
+    support = {each.type: each for each in store.connection.host.info().pools}
     assert support["dir"].supported
     assert "qcow2" in support["dir"].volume_formats
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -11,8 +12,8 @@ from django.utils import timezone
 from tests.people import make_domain, make_host, make_pool, make_volume
 from tests.services.conftest import GIB, IMAGE, FakeHost
 from webvirt.hypervisor.errors import HostUnreachable, HypervisorError
-from webvirt.hypervisor.types import DiskInfo, DomainInfo, DomainReading, DomainState, DomainSummary
-from webvirt.models import DiskUse, Domain, Operation, OperationState, Pool, Volume
+from webvirt.hypervisor.types import DiskInfo, DomainInfo, DomainReading, DomainState, DomainSummary, PoolSupport
+from webvirt.models import DiskUse, Domain, Host, Operation, OperationState, Pool, Volume
 from webvirt.services import inventory, operations, uses
 
 S = OperationState
@@ -354,3 +355,27 @@ def test_what_no_pool_can_be_is_refused_before_the_host_is_asked(
     alpha.connection.fails_with = HostUnreachable("away")
     with pytest.raises(operations.Invalid, match=words):
         alpha.ask("pool.create", alpha.cast.host, name="p", **parameters)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"type": "zfs", "source_name": "tank"}, "cannot run such pools"),
+        (
+            {"type": "fs", "source_devices": ["/dev/sdb1"], "target_path": "/srv/x", "source_format": "gfs"},
+            "ext4, xfs",
+        ),
+    ],
+)
+def test_what_this_host_cannot_run_is_refused_at_the_form(
+    alpha: FakeHost, parameters: dict[str, Any], words: str
+) -> None:
+    told = [PoolSupport("dir", True), PoolSupport("zfs", False), PoolSupport("fs", True, ("ext4", "xfs"))]
+    host = alpha.cast.host
+    host.info = {"pools": [asdict(support) for support in told]}
+    host.save()
+    with pytest.raises(operations.Invalid, match=words):
+        alpha.ask("pool.create", host, name="p", **parameters)
+    # One that tells nothing is asked when it comes to it.
+    Host.objects.filter(pk=host.pk).update(info={})
+    assert alpha.ask("pool.create", host, name="p", **parameters).state == S.QUEUED

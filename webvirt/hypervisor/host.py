@@ -8,7 +8,7 @@ import libvirt
 
 from webvirt.hypervisor.calls import Handle, broken
 from webvirt.hypervisor.checks import Evidence, Facts, judge
-from webvirt.hypervisor.types import Check, HostAddress, HostInfo, HostUsage, Transport
+from webvirt.hypervisor.types import Check, HostAddress, HostInfo, HostUsage, PoolSupport, Transport
 from webvirt.hypervisor.xml.capabilities import (
     X86_BEST_MACHINE,
     Capabilities,
@@ -16,6 +16,7 @@ from webvirt.hypervisor.xml.capabilities import (
     parse_capabilities,
     parse_domain_capabilities,
 )
+from webvirt.hypervisor.xml.storage import parse_pool_support
 
 
 class HostCalls:
@@ -51,6 +52,7 @@ class HostCalls:
                 domain_types=capabilities.domain_types,
                 machine_types=capabilities.machine_types,
                 emulators=capabilities.emulators,
+                pools=pools_of(raw),
             )
 
     def usage(self) -> HostUsage:
@@ -100,6 +102,16 @@ def guests_of(raw: Any, capabilities: Capabilities) -> DomainCapabilities | None
         if broken(error):
             raise
         return None
+
+
+def pools_of(raw: Any) -> tuple[PoolSupport, ...]:
+    """What types of pool this host's libvirt knows, which of them it can run, and in which formats."""
+    try:
+        return parse_pool_support(raw.getStoragePoolCapabilities(0))
+    except libvirt.libvirtError as error:
+        if broken(error):
+            raise
+        return ()
 
 
 def dotted(version: int) -> str:

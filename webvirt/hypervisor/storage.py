@@ -20,13 +20,12 @@ from webvirt.hypervisor.types import (
     PoolSpec,
     PoolState,
     PoolSummary,
-    PoolSupport,
     PoolType,
     Preallocation,
     VolumeInfo,
     VolumeSpec,
 )
-from webvirt.hypervisor.xml.storage import build_pool, build_volume, parse_pool, parse_pool_support, parse_volume
+from webvirt.hypervisor.xml.storage import build_pool, build_volume, parse_pool, parse_volume
 
 STATES = {
     libvirt.VIR_STORAGE_POOL_INACTIVE: PoolState.INACTIVE,
@@ -90,11 +89,6 @@ class StorageCalls:
         with self._handle.pool(uuid) as pool:
             summary, xml = look_at(pool), pool.XMLDesc(0)
         return PoolReading(summary, parse_pool(xml), xml)
-
-    def support(self) -> tuple[PoolSupport, ...]:
-        """What types of pool this host's libvirt can run, and in which formats."""
-        with self._handle.call() as raw:
-            return parse_pool_support(raw.getStoragePoolCapabilities(0))
 
     # --- pools
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from webvirt.hypervisor.types.storage import PoolSupport
+
 
 class Transport(StrEnum):
     """How a host is reached. A connection URI is only ever built from these typed parts."""
@@ -68,6 +70,8 @@ class HostInfo:
     domain_types: tuple[str, ...] = ()
     machine_types: tuple[str, ...] = ()
     emulators: tuple[str, ...] = ()
+    pools: tuple[PoolSupport, ...] = ()
+    """The types of pool that its libvirt knows; empty where it does not tell."""
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from webvirt.hypervisor.errors import InvalidSpec
 from webvirt.hypervisor.pool_rules import check_pool
 from webvirt.hypervisor.types import PoolSpec, PoolType
-from webvirt.models import PoolStatus, Role
+from webvirt.models import Host, PoolStatus, Role
 from webvirt.services import uses
 from webvirt.services.catalogue.specs import AutostartSpec, Spec, domain_name, one_line
-from webvirt.services.catalogue.verb import Group, Queue, Verb, shown_uri, virsh, virsh_autostart
+from webvirt.services.catalogue.verb import Group, Queue, Rows, Verb, shown_uri, virsh, virsh_autostart
 from webvirt.services.subjects import Subject
 
 P = PoolStatus
@@ -88,6 +88,20 @@ def virsh_create_pool(target: Subject, spec: CreatePoolSpec) -> str:
     return "\n".join(lines)
 
 
+def create_pool_misfits(rows: Rows, host: Host, spec: CreatePoolSpec) -> dict[str, str]:
+    """What the host's libvirt cannot run."""
+    known = {support["type"]: support for support in host.info.get("pools", ())}
+    if not known:
+        return {}
+    support = known.get(spec.type, {"supported": False})
+    if not support["supported"]:
+        return {"type": str(_("This host's libvirt cannot run such pools."))}
+    formats = support["source_formats"]
+    if spec.source_format and formats and spec.source_format not in formats:
+        return {"source_format": str(_("One of %(names)s.")) % {"names": ", ".join(formats)}}
+    return {}
+
+
 VERBS = (
     Verb(
         "pool.create",
@@ -99,6 +113,7 @@ VERBS = (
         queue=Queue.SLOW,
         made_on="host",
         icon="database-plus",
+        misfits=create_pool_misfits,
     ),
     Verb(
         "pool.start",

@@ -61,7 +61,11 @@ def create_pool(given: QueryDict) -> Values:
 
 def kinds_of_pool(access: Access, target: Subject | None) -> Values:
     fields = {kind.value: sorted(KINDS[kind].needs | KINDS[kind].takes) for kind in PoolType}
-    return {"types": pool_types(), "fields": fields}
+    assert isinstance(target, Host)
+    told = {support["type"]: support for support in target.info.get("pools", ())}
+    cannot = {kind.value for kind in PoolType if told and not told.get(kind.value, {}).get("supported")}
+    formats = sorted({name for support in told.values() for name in support["source_formats"]})
+    return {"types": pool_types(), "fields": fields, "cannot": cannot, "formats": formats}
 
 
 def start_create_volume(pool: Pool) -> Values:
