@@ -18,7 +18,7 @@ from tests.hypervisor.subjects import HERE, THERE
 from tests.lab.lab import SecondHost
 from tests.until import until
 from webvirt.hypervisor.connection import Connection, connect
-from webvirt.hypervisor.errors import HostUnreachable, HypervisorError
+from webvirt.hypervisor.errors import HostUnreachable
 from webvirt.hypervisor.types import HostAddress, Transport
 
 KEEPALIVE_BOUND = 15.0
@@ -29,18 +29,7 @@ Fault = tuple[Callable[[], None], Callable[[], None]]
 def host(second: SecondHost) -> Iterator[SecondHost]:
     """The second host, well again after the test."""
     yield second
-    second.mend()
-    second.thaw()
-    until(answers, 15, what="the second host answers again")
-
-
-def answers() -> bool:
-    try:
-        with connect(THERE) as connection:
-            connection.host.ping()
-    except HypervisorError:
-        return False
-    return True
+    second.recover()
 
 
 @pytest.fixture(params=["frozen", "black hole"])
