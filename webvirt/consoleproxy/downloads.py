@@ -5,6 +5,7 @@ Only the front's internal redirect leads here, after a page or the API has seen 
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 from collections.abc import Callable
@@ -61,4 +62,6 @@ def carry(line: socket.socket, operation: int) -> None:
     visitor = Visitor(line)
     runners.run(operation, to=visitor)
     if not visitor.begun:
-        visitor.answer("303 See Other", f"Location: /operations/{operation}/", "Content-Length: 0")
+        # Who has gone away meanwhile needs no answer, and that is no failure of ours.
+        with contextlib.suppress(operations.Cancelled):
+            visitor.answer("303 See Other", f"Location: /operations/{operation}/", "Content-Length: 0")
