@@ -77,6 +77,20 @@ def test_a_copy_is_the_same_on_the_other_host(alpha: FakeHost, omega: FakeHost, 
     assert f"vol-upload --sparse --pool {omega.pool.name} copy.img" in done.virsh
 
 
+@pytest.mark.parametrize("written", [False, True])
+def test_a_copy_has_the_checksum_of_the_bytes_it_is_of(
+    alpha: FakeHost, omega: FakeHost, source: Volume, written: bool
+) -> None:
+    Volume.objects.filter(pk=source.pk).update(sha256="a" * 64, sha256_at=timezone.now())
+    if written:
+        # Since the last look at its pool.
+        kept = alpha.connection.storage.known[alpha.uuid].volumes[source.name]
+        kept.info = replace(kept.info, modified_at=1_700_000_000)
+    assert alpha.do("volume.copy", source, name="copy.img", pool=omega.pool.pk).state == S.SUCCEEDED
+    assert omega.volume("copy.img").sha256 == ("" if written else "a" * 64)
+    assert alpha.volume(source.name).sha256 == ("" if written else "a" * 64)
+
+
 def test_another_worker_goes_on_with_a_copy(
     alpha: FakeHost, omega: FakeHost, source: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:

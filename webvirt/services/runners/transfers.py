@@ -11,7 +11,7 @@ from django.utils.translation import gettext_noop
 
 from webvirt.hypervisor.types import Extent, VolumeInfo
 from webvirt.models import Pool
-from webvirt.services import fetching, uploads, uses
+from webvirt.services import fetching, inventory, uploads, uses
 from webvirt.services.catalogue.volumes import CopySpec, FetchSpec
 from webvirt.services.runners.arrivals import FILES, Arrival, or_hole
 from webvirt.services.runners.context import Context, Failed, Result
@@ -64,6 +64,9 @@ def copy(context: Context) -> Result:
         raise Failed(gettext_noop("The pool that the copy is to go to is not there (any more)."))
     here = context.connection.storage
     info = here.inspect(volume.pool.uuid, volume.name)
+    # What was known of its bytes is dropped where somebody has written to it since.
+    inventory.remember_volumes(volume.pool, [info])
+    volume.refresh_from_db(fields=["sha256"])
     demand_whole(info, pool)
     size = length_of_file(info)
     row = uploads.arrival_of(context.operation, pool.pk, spec.name, size)
