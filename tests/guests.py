@@ -12,9 +12,13 @@ LOCAL = "qemu:///system"
 XML = """<domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid><memory unit='MiB'>{memory}</memory><vcpu>1</vcpu>
 <os><type arch='x86_64' machine='pc'>hvm</type>{boot}</os><features><acpi/></features>
 <on_poweroff>destroy</on_poweroff><on_reboot>restart</on_reboot>
-<devices>{graphics}<video><model type='vga'/></video>{serial}</devices></domain>"""
+<devices>{disk}{graphics}<video><model type='vga'/></video>{serial}</devices></domain>"""
 KERNEL = (
     "<kernel>{guest}/vmlinuz</kernel><initrd>{guest}/initrd.gz</initrd><cmdline>console=tty0 console=ttyS0</cmdline>"
+)
+DISC = (
+    "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{disc}'/>"
+    "<target dev='vda' bus='virtio'/><readonly/></disk>"
 )
 SOCKET = "<graphics type='vnc'><listen type='socket'/></graphics>"
 LOOPBACK = "<graphics type='vnc' port='-1' autoport='yes' listen='127.0.0.1'/>"
@@ -37,6 +41,7 @@ class Guest:
     guest: Path | None = None
     graphics: str = SOCKET
     serial_log: Path | None = None
+    disc: Path | None = None
     memory: int = 64
     uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
 
@@ -46,7 +51,13 @@ class Guest:
             serial = f"<serial type='file'><source path='{self.serial_log}'/></serial>"
         boot = KERNEL.format(guest=self.guest) if self.guest else ""
         return XML.format(
-            name=self.name, uuid=self.uuid, memory=self.memory, boot=boot, graphics=self.graphics, serial=serial
+            name=self.name,
+            uuid=self.uuid,
+            memory=self.memory,
+            boot=boot,
+            disk=DISC.format(disc=self.disc) if self.disc else "",
+            graphics=self.graphics,
+            serial=serial,
         )
 
     def define(self) -> Guest:
