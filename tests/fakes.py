@@ -15,9 +15,10 @@ from typing import Any, Self
 
 from lxml import etree
 
+from tests.fake_making import FakeMakingCalls
 from tests.fake_networks import FakeDeviceCalls, FakeFilterCalls, FakeNetworkCalls, FakeSecretCalls
 from tests.fake_storage import FakeStorageCalls
-from webvirt.hypervisor.errors import HypervisorError, InvalidSpec, NotFound, WrongState
+from webvirt.hypervisor.errors import HypervisorError, InvalidSpec, WrongState
 from webvirt.hypervisor.types import (
     METADATA_URI,
     Check,
@@ -31,6 +32,7 @@ from webvirt.hypervisor.types import (
     HostAddress,
     HostInfo,
     HostUsage,
+    MachineSupport,
     ObjectEvent,
     PoolSupport,
     Screenshot,
@@ -38,7 +40,7 @@ from webvirt.hypervisor.types import (
     Transport,
     Verdict,
 )
-from webvirt.hypervisor.xml.build import check_text
+from webvirt.hypervisor.xml.build import check_text, one_line_end
 from webvirt.hypervisor.xml.parse import parse_domain
 
 PIXEL = bytes.fromhex(
@@ -49,6 +51,28 @@ PIXEL = bytes.fromhex(
 S = DomainState
 MEMORY_KIB = 96 * 1024
 OFF = (S.SHUTOFF, S.CRASHED)
+BARE = (
+    f"<domain type='qemu'><memory unit='KiB'>{MEMORY_KIB}</memory><vcpu>1</vcpu>"
+    "<os><type arch='x86_64' machine='pc'>hvm</type></os>"
+    "<devices><graphics type='vnc' port='5900' listen='127.0.0.1'/></devices></domain>"
+)
+"""What a domain is that was put there by hand."""
+MACHINES = tuple(
+    MachineSupport(
+        type="qemu",
+        arch="x86_64",
+        machine=machine,
+        emulator="/usr/bin/qemu-system-x86_64",
+        vcpus_max=255,
+        cpu_modes=("maximum", "host-model"),
+        efi=True,
+        secure_boot=machine == "q35",
+        tpm=True,
+        disk_buses=("virtio", "scsi", "sata", "usb", *(["ide"] if machine == "pc" else [])),
+        video_models=("vga", "virtio", "none"),
+    )
+    for machine in ("q35", "pc")
+)
 
 
 @dataclass
@@ -72,26 +96,28 @@ class FakeDomain:
     """Sizes in bytes by target."""
     cpu_ns: int = 0
     work: int = 3
+    made: str = ""
+    """The definition it was made from, if it was made by a spec."""
 
     @property
     def is_on(self) -> bool:
         return self.state not in OFF
 
     def xml(self) -> str:
-        root = etree.Element("domain", type="qemu")
-        for tag, text in (("name", self.name), ("uuid", self.uuid), ("title", self.title)):
-            if text:
-                etree.SubElement(root, tag).text = text
-        if self.description:
-            etree.SubElement(root, "description").text = self.description
+        root = etree.fromstring(self.made or BARE)
+        texts = {"name": self.name, "uuid": self.uuid, "title": self.title, "description": self.description}
+        for tag in texts:
+            for old in root.findall(tag):
+                root.remove(old)
+        for place, tag in enumerate([tag for tag, text in texts.items() if text]):
+            root.insert(place, etree.Element(tag))
+            root[place].text = texts[tag]
         if self.tags:
-            tags = etree.SubElement(etree.SubElement(root, "metadata"), f"{{{METADATA_URI}}}tags")
+            metadata = root.find("metadata")
+            metadata = etree.SubElement(root, "metadata") if metadata is None else metadata
+            tags = etree.SubElement(metadata, f"{{{METADATA_URI}}}tags")
             for tag in self.tags:
                 etree.SubElement(tags, f"{{{METADATA_URI}}}tag").text = tag
-        etree.SubElement(root, "memory", unit="KiB").text = str(MEMORY_KIB)
-        etree.SubElement(root, "vcpu").text = "1"
-        etree.SubElement(etree.SubElement(root, "os"), "type", arch="x86_64", machine="pc").text = "hvm"
-        etree.SubElement(etree.SubElement(root, "devices"), "graphics", type="vnc", port="5900", listen="127.0.0.1")
         return etree.tostring(root, encoding="unicode", pretty_print=True)
 
 
@@ -178,6 +204,7 @@ class FakeHostCalls:
             machine_types=("pc", "q35"),
             emulators=("/usr/bin/qemu-system-x86_64",),
             pools=(PoolSupport("dir", True, (), ("raw", "qcow2")), PoolSupport("zfs", False)),
+            machines=MACHINES,
         )
 
     def usage(self) -> HostUsage:
@@ -194,18 +221,8 @@ class FakeHostCalls:
         return (Check("domain-types", Verdict.WARN, "qemu", "Emulation only."),)
 
 
-class FakeDomainCalls:
+class FakeDomainCalls(FakeMakingCalls):
     """As `hypervisor.domains.DomainCalls`, over `known`."""
-
-    def __init__(self, connection: FakeConnection) -> None:
-        self._connection = connection
-        self.known: dict[str, FakeDomain] = {}
-
-    def _get(self, uuid: str) -> FakeDomain:
-        self._connection.check()
-        if uuid not in self.known:
-            raise NotFound(f"Domain not found: no domain with matching uuid '{uuid}'")
-        return self.known[uuid]
 
     def _in(self, uuid: str, *states: DomainState) -> FakeDomain:
         domain = self._get(uuid)
@@ -349,7 +366,7 @@ class FakeDomainCalls:
             raise InvalidSpec("A title is one line.")
         domain = self._get(uuid)
         domain.title = domain.title if title is None else title
-        lines = (description or "").replace("\r\n", "\n").replace("\r", "\n")
+        lines = one_line_end(description or "")
         domain.description = domain.description if description is None else lines
         domain.tags = domain.tags if tags is None else tuple(tags)
         self._connection.tell(uuid, "metadata changed", Touch.DEFINITION)

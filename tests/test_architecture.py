@@ -37,7 +37,17 @@ FLOORS = {
 DOORS = {name for name, floor in FLOORS.items() if floor == 3}
 VOCABULARY = tuple(
     f"webvirt.hypervisor.{name}"
-    for name in ("types", "errors", "addresses", "network_rules", "pool_rules", "xml.filters", "xml.secrets")
+    for name in (
+        "types",
+        "errors",
+        "addresses",
+        "domain_rules",
+        "network_rules",
+        "pool_rules",
+        "xml.domains",
+        "xml.filters",
+        "xml.secrets",
+    )
 )
 AT_HYPERVISORS = ("webvirt.hypervisor", "webvirt.services.runners", "webvirt.services.watcher", "webvirt.consoleproxy")
 """Who may hold a live connection."""

@@ -31,6 +31,10 @@ class Part(Enum):
     """A system inside that heeds the power button."""
     STATES = auto()
     """Tells what its state forbids from what failed."""
+    MACHINES = auto()
+    """Tells what machines it can run."""
+    DISCS = auto()
+    """Has drives whose discs can be changed."""
 
 
 @dataclass

@@ -7,6 +7,7 @@ import queue
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -15,10 +16,20 @@ from PIL import Image
 from tests.fakes import MEMORY_KIB
 from tests.hypervisor.conftest import Bench
 from tests.hypervisor.subjects import PREFIX, SUBJECTS, Part
+from tests.lab.lab import LAB
 from tests.until import until
 from webvirt.hypervisor.domains import DomainCalls
 from webvirt.hypervisor.errors import HypervisorError, InvalidSpec, NotFound, Unsupported, WrongState
-from webvirt.hypervisor.types import DomainEvent, DomainState, ObjectEvent, Touch
+from webvirt.hypervisor.types import (
+    Bus,
+    DiskSpec,
+    DomainEvent,
+    DomainSpec,
+    DomainState,
+    ObjectEvent,
+    Source,
+    Touch,
+)
 
 S = DomainState
 STRANGER = str(uuid.uuid4())
@@ -62,6 +73,30 @@ def test_the_host_is_checked(bench: Bench) -> None:
     checks = bench.connection.host.capability_checks()
     assert "domain-types" in [check.key for check in checks]
     assert all(check.found for check in checks)
+
+
+@those_that(Part.MACHINES)
+def test_the_host_tells_what_machines_it_runs(bench: Bench) -> None:
+    machines = {(each.type, each.machine): each for each in bench.connection.host.info().machines}
+    assert {("qemu", "q35"), ("qemu", "pc")} <= machines.keys()
+    for each in machines.values():
+        assert each.arch == "x86_64"
+        assert each.emulator.startswith("/")
+        assert 1 < each.vcpus_max <= 255
+        assert "virtio" in each.disk_buses
+        assert set(each.disk_buses) <= set(Bus)
+        assert "virtio" in each.video_models
+    q35, pc = machines["qemu", "q35"], machines["qemu", "pc"]
+    assert "maximum" in q35.cpu_modes
+    assert "host-passthrough" not in q35.cpu_modes
+    assert (q35.efi, q35.secure_boot, q35.tpm) == (True, True, True)
+    assert not pc.secure_boot
+    assert ("ide" in pc.disk_buses, "ide" in q35.disk_buses) == (True, False)
+
+
+@those_that_cannot(Part.MACHINES)
+def test_the_host_does_not_tell_what_machines_it_runs(bench: Bench) -> None:
+    assert bench.connection.host.info().machines == ()
 
 
 # --- reading
@@ -114,6 +149,9 @@ UUID_CALLS: tuple[Callable[[DomainCalls], object], ...] = (
     lambda domains: domains.display(STRANGER),
     lambda domains: domains.addresses(STRANGER),
     lambda domains: domains.send_key(STRANGER, [30], 50),
+    lambda domains: domains.undefine(STRANGER),
+    lambda domains: domains.insert(STRANGER, "sda", Source("/srv/x.iso")),
+    lambda domains: domains.eject(STRANGER, "sda"),
 )
 
 
@@ -259,6 +297,130 @@ def test_what_no_definition_can_hold_is_refused(bench: Bench) -> None:
     info = bench.domains.read(bench.uuid).inactive
     assert info is not None
     assert info.title == ""
+
+
+# --- making
+
+
+@pytest.fixture
+def made(bench: Bench) -> Iterator[Bench]:
+    """A second machine beside the first: made by its spec, with a drive, and off."""
+    spec = spec_of(bench)
+    bench.domains.define(spec)
+    yield Bench(bench.subject, bench.connection, spec.uuid)
+    if bench.domains.summaries([spec.uuid]):
+        bench.subject.undefine(bench.connection, spec.uuid)
+
+
+def spec_of(bench: Bench, name: str = "made") -> DomainSpec:
+    return DomainSpec(
+        uuid=str(uuid.uuid4()),
+        name=f"{PREFIX}{name}-{bench.subject}",
+        type="qemu",
+        arch="x86_64",
+        machine="q35",
+        emulator="/usr/bin/qemu-system-x86_64",
+        vcpus=1,
+        memory_kib=MEMORY_KIB,
+        disks=(DiskSpec(None, device="cdrom", bus=Bus.SATA, boot=1),),
+        title="A <title>",
+        description="two\r\nlines",
+    )
+
+
+def drives(made: Bench) -> list[str]:
+    """What is in the machine's one drive, by each definition that it has."""
+    reading = made.domains.read(made.uuid)
+    return [info.disks[0].source for info in (reading.inactive, reading.live) if info is not None]
+
+
+def test_a_machine_is_made(made: Bench) -> None:
+    assert (made.summary.state, made.summary.persistent) == (S.SHUTOFF, True)
+    info = made.domains.read(made.uuid).inactive
+    assert info is not None
+    assert (info.uuid, info.name, info.memory_kib) == (made.uuid, f"{PREFIX}made-{made.subject}", MEMORY_KIB)
+    assert (info.title, info.description) == ("A <title>", "two\nlines")
+    assert [(disk.target, disk.source, disk.boot_order) for disk in info.disks] == [("sda", "", 1)]
+    made.domains.start(made.uuid)
+    assert made.summary.state == S.RUNNING
+
+
+def test_a_name_or_uuid_that_is_taken_makes_nothing(made: Bench) -> None:
+    spec = spec_of(made)
+    with pytest.raises(WrongState):
+        made.domains.define(spec)
+    assert made.domains.summaries([spec.uuid]) == []
+    before = made.domains.read(made.uuid)
+    with pytest.raises(WrongState):
+        made.domains.define(replace(spec, uuid=made.uuid, name=f"{PREFIX}other", vcpus=2))
+    assert made.domains.read(made.uuid) == before
+
+
+def test_what_is_no_machine_makes_nothing(bench: Bench) -> None:
+    spec = replace(spec_of(bench), memory_kib=0)
+    with pytest.raises(InvalidSpec):
+        bench.domains.define(spec)
+    assert bench.domains.summaries([spec.uuid]) == []
+
+
+@pytest.mark.parametrize("keep_state", [False, True], ids=["all", "but-its-state"])
+def test_a_machine_is_taken_away(made: Bench, keep_state: bool) -> None:
+    made.domains.start(made.uuid)
+    with pytest.raises(WrongState):
+        made.domains.undefine(made.uuid, keep_state=keep_state)
+    assert made.summary.persistent
+    made.domains.destroy(made.uuid)
+    made.domains.undefine(made.uuid, keep_state=keep_state)
+    with pytest.raises(NotFound):
+        made.domains.read(made.uuid)
+
+
+@those_that(Part.SAVE)
+def test_a_machine_is_taken_away_with_its_saved_memory(made: Bench) -> None:
+    made.domains.start(made.uuid)
+    made.domains.save(made.uuid, lambda _done, _total: None)
+    made.domains.undefine(made.uuid)
+    assert made.domains.summaries([made.uuid]) == []
+
+
+@those_that(Part.DISCS)
+@pytest.mark.parametrize("on", [False, True], ids=["off", "on"])
+def test_discs_go_in_and_out(made: Bench, on: bool) -> None:
+    discs = [LAB / f"{PREFIX}{name}-{made.subject}.iso" for name in ("one", "other")]
+    for disc in discs:
+        disc.write_bytes(bytes(2048))
+    if on:
+        made.domains.start(made.uuid)
+    sides = 2 if on else 1
+    try:
+        for disc in discs:
+            made.domains.insert(made.uuid, "sda", Source(str(disc)), "raw")
+            assert drives(made) == [str(disc)] * sides
+            assert made.uuid in made.domains.users_of(str(disc), "", "")
+        made.domains.eject(made.uuid, "sda")
+        assert drives(made) == [""] * sides
+        made.domains.eject(made.uuid, "sda")
+        assert drives(made) == [""] * sides
+    finally:
+        for disc in discs:
+            disc.unlink()
+
+
+@those_that(Part.DISCS)
+def test_a_drive_that_is_not_there(made: Bench) -> None:
+    with pytest.raises(NotFound):
+        made.domains.eject(made.uuid, "sdb")
+    with pytest.raises(InvalidSpec):
+        made.domains.insert(made.uuid, "sda", Source("../x.iso"))
+    with pytest.raises(InvalidSpec):
+        made.domains.insert(made.uuid, "sda", Source("/srv/x.iso"), "")
+    assert drives(made) == [""]
+
+
+@those_that_cannot(Part.DISCS)
+def test_no_disc_can_be_changed(made: Bench) -> None:
+    with pytest.raises(Unsupported):
+        made.domains.eject(made.uuid, "sda")
 
 
 # --- screen and keys

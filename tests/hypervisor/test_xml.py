@@ -16,7 +16,7 @@ from lxml import etree
 
 from webvirt.hypervisor.errors import InvalidSpec
 from webvirt.hypervisor.types import DeviceInfo, DiskInfo, DomainInfo, GraphicsInfo, HandedDevice, InterfaceInfo
-from webvirt.hypervisor.xml.capabilities import parse_capabilities, parse_domain_capabilities
+from webvirt.hypervisor.xml.capabilities import DomainCapabilities, parse_capabilities, parse_domain_capabilities
 from webvirt.hypervisor.xml.parse import parse_domain
 
 GOLDENS = sorted(Path(__file__).with_name("xml").glob("*.xml"))
@@ -151,17 +151,37 @@ def test_capabilities() -> None:
     assert found.cpu_features == {"svm"}
     assert found.domain_types == ("qemu", "kvm")
     assert found.machine_types == ("q35", "pc-q35-7.2", "pc-q35-4.2"), "aliases first, then the newest"
+    assert found.cpu_xml.startswith("<cpu><arch>x86_64</arch>")
     assert found.emulators == ("/usr/bin/qemu", "/usr/bin/qemu-kvm"), "those of the host's own architecture"
 
 
 def test_domain_capabilities() -> None:
-    full = """<domainCapabilities><domain>kvm</domain>
+    full = """<domainCapabilities><path>/usr/bin/qemu</path><domain>kvm</domain><vcpu max='288'/>
     <os><enum name='firmware'><value>efi</value></enum>
     <loader><enum name='secure'><value>yes</value></enum></loader></os>
-    <cpu><mode name='host-model'><feature policy='require' name='vmx'/></mode></cpu>
-    <devices><tpm supported='yes'><enum name='backendModel'><value>emulator</value></enum></tpm></devices>
+    <cpu><mode name='host-passthrough' supported='yes'/><mode name='maximum' supported='no'/>
+     <mode name='host-model' supported='yes'><feature policy='require' name='vmx'/></mode>
+     <mode name='custom' supported='yes'><model usable='yes'>EPYC</model></mode></cpu>
+    <devices><disk supported='yes'><enum name='diskDevice'><value>disk</value></enum>
+      <enum name='bus'><value>fdc</value><value>virtio</value></enum></disk>
+     <video supported='yes'><enum name='modelType'><value>vga</value></enum></video>
+     <tpm supported='yes'><enum name='backendModel'><value>emulator</value></enum></tpm></devices>
     </domainCapabilities>"""
-    found = parse_domain_capabilities(full)
-    assert (found.efi, found.secure_boot, found.tpm, found.nested) == (True, True, True, True)
+    assert parse_domain_capabilities(full) == DomainCapabilities(
+        efi=True,
+        secure_boot=True,
+        tpm=True,
+        nested=True,
+        type="kvm",
+        emulator="/usr/bin/qemu",
+        vcpus_max=288,
+        cpu_modes=("host-passthrough", "host-model"),
+        disk_buses=("fdc", "virtio"),
+        video_models=("vga",),
+    )
     bare = parse_domain_capabilities("<domainCapabilities><domain>qemu</domain></domainCapabilities>")
-    assert (bare.efi, bare.secure_boot, bare.tpm, bare.nested) == (False, False, False, False)
+    assert bare == DomainCapabilities(efi=False, secure_boot=False, tpm=False, nested=False, type="qemu")
+    refused = full.replace("supported='yes'", "supported='no'")
+    assert parse_domain_capabilities(refused) == DomainCapabilities(
+        True, True, False, True, "kvm", "/usr/bin/qemu", vcpus_max=288
+    )

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from webvirt.hypervisor.domain_rules import X86
 from webvirt.hypervisor.types import Check, Verdict
 from webvirt.hypervisor.xml.capabilities import VIRTUALIZATION, Capabilities, DomainCapabilities
 
 PASS, WARN, FAIL, SKIP = Verdict.PASS, Verdict.WARN, Verdict.FAIL, Verdict.SKIP
-X86 = ("x86_64", "i686")
 MODULES = ("kvm_intel", "kvm_amd")
 CONTROLLERS = {"cpu", "cpuset", "io", "memory"}
 SHOWN_MACHINES = 8

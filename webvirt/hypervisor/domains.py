@@ -20,6 +20,7 @@ from webvirt.hypervisor.errors import (
     WrongState,
 )
 from webvirt.hypervisor.guest_addresses import addresses_of, merged
+from webvirt.hypervisor.making import MakingCalls
 from webvirt.hypervisor.states import INACTIVE, reason_of, state_of
 from webvirt.hypervisor.types import (
     METADATA_URI,
@@ -33,7 +34,7 @@ from webvirt.hypervisor.types import (
     Screenshot,
     Transport,
 )
-from webvirt.hypervisor.xml.build import check_text, tags_element
+from webvirt.hypervisor.xml.build import check_text, one_line_end, tags_element
 from webvirt.hypervisor.xml.parse import names_disk, parse_domain
 
 USAGE_STATS = (
@@ -52,7 +53,7 @@ ADDRESS_SOURCES = (
 """Who knows a guest's addresses, in the order of trust."""
 
 
-class DomainCalls:
+class DomainCalls(MakingCalls):
     """The domains of one host. Every method raises a HypervisorError of the kind that fits; a uuid may be NotFound."""
 
     def __init__(self, handle: Handle, address: HostAddress) -> None:
@@ -295,8 +296,7 @@ class DomainCalls:
         for each in (title, description):
             check_text(each or "")
         if description:
-            # XML knows one kind of line end; a browser sends another.
-            description = description.replace("\r\n", "\n").replace("\r", "\n")
+            description = one_line_end(description)
         element = tags_element(tags) if tags else None
         if title and ("\n" in title or "\r" in title):
             raise InvalidSpec("A title is one line.")

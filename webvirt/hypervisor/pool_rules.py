@@ -154,12 +154,15 @@ def check_exported(spec: PoolSpec) -> None:
 def hosts_of(spec: PoolSpec) -> list[tuple[str, int | None]]:
     """Names and ports of all hosts. Raises InvalidSpec for a port that is no number."""
     hosts = [(spec.source_host, spec.source_port)] if spec.source_host else []
-    for host in spec.more_hosts:
-        name, colon, port = host.rpartition(":") if host.count(":") == 1 or host[:1] == "[" else (host, "", "")
-        if colon and not re.fullmatch(r"\d{1,5}", port, re.ASCII):
-            raise InvalidSpec("The port must be between 1 and 65535.")
-        hosts.append((name.removeprefix("[").removesuffix("]"), int(port) if colon else None))
-    return hosts
+    return hosts + [host_parts(host) for host in spec.more_hosts]
+
+
+def host_parts(host: str) -> tuple[str, int | None]:
+    """The name and port of `name` or `name:port`. Raises InvalidSpec for a port that is no number."""
+    name, colon, port = host.rpartition(":") if host.count(":") == 1 or host[:1] == "[" else (host, "", "")
+    if colon and not re.fullmatch(r"\d{1,5}", port, re.ASCII):
+        raise InvalidSpec("The port must be between 1 and 65535.")
+    return name.removeprefix("[").removesuffix("]"), int(port) if colon else None
 
 
 def check_host(name: str, port: int | None) -> None:
@@ -192,12 +195,16 @@ def check_auth(spec: PoolSpec) -> None:
 
 
 def check_secret(uuid: str) -> None:
-    try:
-        spelled = str(UUID(uuid))
-    except ValueError:
-        spelled = ""
-    if spelled != uuid.lower():
+    if not is_uuid(uuid):
         raise InvalidSpec("A secret is named by its UUID.")
+
+
+def is_uuid(text: str) -> bool:
+    """Whether it is a UUID in its usual spelling."""
+    try:
+        return str(UUID(text)) == text.lower()
+    except ValueError:
+        return False
 
 
 def check_volume(spec: VolumeSpec) -> None:

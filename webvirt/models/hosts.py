@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
-from webvirt.hypervisor.types import HostAddress, Transport
+from webvirt.hypervisor.types import HostAddress, MachineSupport, Transport
 
 
 class HostState(models.TextChoices):
@@ -91,5 +93,16 @@ class Host(models.Model):
         return HostAddress(Transport(self.transport), self.hostname, self.port, self.user)
 
     @property
+    def machines(self) -> tuple[MachineSupport, ...]:
+        """What it can run; empty until it has told."""
+        return tuple(map(machine_of, self.info.get("machines", ())))
+
+    @property
     def is_up(self) -> bool:
         return self.state == HostState.UP
+
+
+def machine_of(told: dict[str, Any]) -> MachineSupport:
+    """One out of `info`: JSON knows lists only."""
+    parts: dict[str, Any] = {name: tuple(part) if isinstance(part, list) else part for name, part in told.items()}
+    return MachineSupport(**parts)

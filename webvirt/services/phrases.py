@@ -13,6 +13,9 @@ import re
 from django.utils.translation import gettext, ngettext_lazy
 from django.utils.translation import gettext_noop as _
 
+from webvirt.services.phrases_machines import MACHINES, SEEDS
+from webvirt.services.phrases_names import NAMES
+
 CHECKS = (
     _("none"),
     _("switched on"),
@@ -259,6 +262,7 @@ ERRORS = (
     _("The host does not know any more with which secret this volume is encrypted."),
     _("This volume is encrypted, so nothing can be built on it: %(file)s"),
     _("There is a volume of that name already: %(name)s"),
+    *MACHINES,
 )
 """What `hypervisor` raises in words of ours; libvirt's own stay libvirt's."""
 
@@ -311,6 +315,7 @@ FAILURES = (
         "Make a secret for an encrypted volume that names its path, %(path)s, with the passphrase that it has, and "
         "refresh the pool: then libvirt knows it, and does not forget it."
     ),
+    _("The list of checksums does not tell one of this file: %(file)s."),
     _("There is no server of that name: %(host)s."),
     _("%(host)s is not on the public internet, and nothing is fetched from other networks."),
     _("The connection broke (%(why)s), and the server cannot go on in the middle."),
@@ -318,6 +323,8 @@ FAILURES = (
     _("The server does not answer: %(why)s."),
     _("The server answers %(n)s."),
     _("The server's certificate is not good: %(why)s."),
+    _("There is another machine of its name, %(name)s, by now."),
+    _("It was made, but does not start: %(reason)s"),
 )
 """What runners fill in before it is kept: why an operation failed."""
 
@@ -330,7 +337,20 @@ FIELDS = (
     _("must not start with '.' or '-', nor hold '/', nor begin or end with a space"),
     _("a tag is 1 to 40 letters, digits, '.', '_' or '-', unlike %(tag)s"),
     _("is 1 to 120 letters, digits, '.', '_' or '-', and begins with a letter or digit"),
+    _("give the checksum, or the address of a list that holds it, not both"),
+    _("is a short id of osinfo, such as debian12"),
+    _("is an architecture, such as x86_64"),
+    _("is the name of a Unix user, such as debian"),
     _("The value is not Base64."),
+    _("the range of numbers runs backwards"),
+    _("at most %(n)s at once"),
+    _("a card is on a network or on a bridge: name one of them"),
+    _("say which volume it begins with"),
+    _("say which kernel it begins with"),
+    _("to boot from the network it needs a card"),
+    _("say in which pool the disk that is made of the image goes"),
+    _("say how large the disk is"),
+    _("a password is for the user of the settings at the first start"),
     # Pydantic's own, of the parameters that there are.
     _("Field required"),
     _("Extra inputs are not permitted"),
@@ -347,6 +367,7 @@ FIELDS = (
     # Before the one below, which would take it for a choice.
     _("Input should be a valid dictionary or instance of %(kind)s"),
     _("Input should be %(choices)s or %(choice)s"),
+    _("Input should be '%(choice)s'"),
     _("Input should be greater than or equal to %(n)s"),
     _("Input should be less than or equal to %(n)s"),
     _("String should match pattern '%(pattern)s'"),
@@ -360,83 +381,6 @@ FIELDS = (
 )
 """What is wrong with a verb's parameters."""
 
-NAMES = (
-    _("url"),
-    _("checksum"),
-    _("enabled"),
-    _("name"),
-    _("title"),
-    _("description"),
-    _("tags"),
-    _("keys"),
-    _("hold_ms"),
-    _("transport"),
-    _("hostname"),
-    _("port"),
-    _("user"),
-    _("bytes"),
-    _("steps"),
-    _("size"),
-    _("sha256"),
-    _("type"),
-    _("target_path"),
-    _("source_host"),
-    _("source_port"),
-    _("source_path"),
-    _("source_name"),
-    _("source_devices"),
-    _("source_format"),
-    _("auth_user"),
-    _("auth_secret"),
-    _("build"),
-    _("autostart"),
-    _("capacity"),
-    _("format"),
-    _("preallocation"),
-    _("backing"),
-    _("forward"),
-    _("bridge"),
-    _("devices"),
-    _("domain"),
-    _("mtu"),
-    _("vlans"),
-    _("virtualport"),
-    _("port_isolated"),
-    _("portgroups"),
-    _("addresses"),
-    _("prefix"),
-    _("ranges"),
-    _("start"),
-    _("end"),
-    _("leases"),
-    _("dns"),
-    _("dns_hosts"),
-    _("names"),
-    _("inbound"),
-    _("outbound"),
-    _("average"),
-    _("peak"),
-    _("burst"),
-    _("mac"),
-    _("address"),
-    _("duid"),
-    _("seen"),
-    _("pool"),
-    _("volume"),
-    _("network"),
-    _("waiting"),
-    _("filter"),
-    _("xml"),
-    _("seen"),
-    _("secret"),
-    _("usage"),
-    _("usage_id"),
-    _("ephemeral"),
-    _("value"),
-    _("base64"),
-)
-"""The parameters and results of operations, down to the parts of a network's addresses."""
-
 PACKAGES = (
     ngettext_lazy(
         "This password is too short. It must contain at least %d character.",
@@ -445,11 +389,23 @@ PACKAGES = (
 )
 """Sentences of Django that its own catalogue does not have in every language of ours; ours is looked into first."""
 
-PHRASES = (*CHECKS, *TRIAL, *REASONS, *ERRORS, *INTERFACES, *POOL_PARTS, *FORBIDDEN, *FAILURES, *FIELDS, *NAMES)
+PHRASES = (
+    *CHECKS,
+    *TRIAL,
+    *REASONS,
+    *ERRORS,
+    *SEEDS,
+    *INTERFACES,
+    *POOL_PARTS,
+    *FORBIDDEN,
+    *FAILURES,
+    *FIELDS,
+    *NAMES,
+)
 WHOLE = frozenset(phrase for phrase in PHRASES if "%(" not in phrase)
 
 
-NESTED = ("reason", "names", "rights", "there", "before", "keys", "part", "setting")
+NESTED = ("reason", "names", "rights", "there", "before", "keys", "part", "setting", "what")
 """Holes that hold phrases; what is in the others was called so by somebody, if only by libvirt, and stays."""
 
 

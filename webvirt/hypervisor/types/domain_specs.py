@@ -50,8 +50,9 @@ class Source:
 
 @dataclass(frozen=True)
 class DiskSpec:
-    """A disk or a drive. Its format is always said, never guessed; a drive without a `source` is empty.
+    """A disk, or a drive for discs (`cdrom`, on SCSI, SATA or IDE). A drive without a `source` is empty.
 
+    The format is always said, never guessed.
     `luks` is the UUID of the secret that the volume is encrypted with. `boot` is its place in the order of boot, 0 for
     none.
     """
@@ -88,7 +89,7 @@ class Kernel:
 
 @dataclass(frozen=True)
 class DomainSpec:
-    """A machine that is to be made. Memory in KiB.
+    """A machine that is to be made. Memory in KiB, in whole MiB. Without an `emulator` the host's own is taken.
 
     `vcpus_max` and `memory_max_kib` are how far it can grow while it runs (the same as now: not at all). `cpu` is a
     mode (`host-passthrough`, `host-model`, `maximum`) or the name of a model; empty for the emulator's own. `os_url` is
@@ -113,7 +114,7 @@ class DomainSpec:
     tpm: bool = False
     clock: Clock = Clock.UTC
     hyperv: bool = False
-    """Whether it is told what Windows needs to run well."""
+    """Whether it is told what Windows needs to run well; emulation (`qemu`) cannot, and is not."""
     disks: tuple[DiskSpec, ...] = ()
     cards: tuple[CardSpec, ...] = ()
     kernel: Kernel | None = None
@@ -124,9 +125,10 @@ class DomainSpec:
 
 @dataclass(frozen=True)
 class MachineSupport:
-    """What a host can run, for one way to run (`kvm`, `qemu`) and one type of machine (`q35`, `pc`).
+    """What a host can run, for one way to run (`kvm`, `qemu`) and one type of machine (`q35`, `pc`; `virt` elsewhere).
 
-    `cpu_modes` are those that work; `secure_boot` and `efi` that there is firmware for it; `tpm` that there is swtpm.
+    `cpu_modes` are those that work, the names of models left out; `disk_buses` those of `Bus`; `secure_boot` and `efi`
+    that there is firmware for it; `tpm` that there is swtpm.
     """
 
     type: str

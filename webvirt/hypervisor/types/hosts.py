@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from webvirt.hypervisor.types.domain_specs import MachineSupport
 from webvirt.hypervisor.types.storage import PoolSupport
 
 
@@ -72,6 +73,8 @@ class HostInfo:
     emulators: tuple[str, ...] = ()
     pools: tuple[PoolSupport, ...] = ()
     """The types of pool that its libvirt knows; empty where it does not tell."""
+    machines: tuple[MachineSupport, ...] = ()
+    """What it can run, the fastest way first; empty where its libvirt does not tell."""
 
 
 @dataclass(frozen=True)

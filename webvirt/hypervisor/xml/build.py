@@ -20,6 +20,11 @@ def check_text(text: str) -> None:
         raise InvalidSpec(f"The character U+{ord(found.group()):04X} cannot be kept in a definition: take it out.")
 
 
+def one_line_end(text: str) -> str:
+    """The text with the one kind of line end that XML knows; a browser sends another."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def as_text(element: etree._Element) -> str:
     """An element alone, as XML."""
     return etree.tostring(element, encoding="unicode", with_tail=False)

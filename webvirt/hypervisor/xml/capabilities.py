@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from webvirt.hypervisor.xml.parse import Element, attribute, text, tree_of
+from webvirt.hypervisor.domain_rules import MODES
+from webvirt.hypervisor.xml.build import as_text
+from webvirt.hypervisor.xml.parse import Element, attribute, root_of, text, tree_of
 
 VIRTUALIZATION = ("vmx", "svm")
 X86_BEST_MACHINE = "q35"
@@ -21,20 +23,29 @@ class Capabilities:
     arch: str
     cpu_model: str
     cpu_features: frozenset[str]
+    """Those beyond what its model has of itself, unless these are known as well."""
     iommu: bool | None
     domain_types: tuple[str, ...]
     machine_types: tuple[str, ...]
     emulators: tuple[str, ...]
+    cpu_xml: str = ""
+    """Its CPU, for libvirt to tell more about."""
 
 
 @dataclass(frozen=True)
 class DomainCapabilities:
-    """What domains of a host can have, beyond the basics."""
+    """What domains of a host can have, for one way to run and one type of machine."""
 
     efi: bool
     secure_boot: bool
     tpm: bool
     nested: bool
+    type: str = ""
+    emulator: str = ""
+    vcpus_max: int = 0
+    cpu_modes: tuple[str, ...] = ()
+    disk_buses: tuple[str, ...] = ()
+    video_models: tuple[str, ...] = ()
 
 
 def parse_capabilities(xml: str) -> Capabilities:
@@ -44,6 +55,7 @@ def parse_capabilities(xml: str) -> Capabilities:
     guests = list(root.iterfind("guest"))
     own = [guest for guest in guests if attribute(guest, "arch", "name") == arch] or guests
     iommu = root.find("host/iommu")
+    cpu = root.find("host/cpu")
     return Capabilities(
         uuid=text(root, "host/uuid"),
         arch=arch,
@@ -53,23 +65,37 @@ def parse_capabilities(xml: str) -> Capabilities:
         domain_types=unique(domain.get("type", "") for guest in guests for domain in guest.iterfind("arch//domain")),
         machine_types=machines_of(machine for guest in own for machine in guest.iterfind("arch/machine")),
         emulators=unique((emulator.text or "") for guest in own for emulator in guest.iterfind("arch//emulator")),
+        cpu_xml="" if cpu is None else as_text(cpu),
     )
 
 
 def parse_domain_capabilities(xml: str) -> DomainCapabilities:
-    """The answer of `virConnectGetDomainCapabilities` for the best domain type that the host has."""
+    """The answer of `virConnectGetDomainCapabilities`."""
     root = tree_of(xml)
     guest_cpu = {feature.get("name") for feature in root.iterfind("cpu/mode[@name='host-model']/feature")}
+    modes = (mode.get("name", "") for mode in root.iterfind("cpu/mode[@supported='yes']"))
+    most = attribute(root, "vcpu", "max")
     return DomainCapabilities(
         efi="efi" in values(root, "os/enum[@name='firmware']"),
         secure_boot="yes" in values(root, "os/loader/enum[@name='secure']"),
         tpm="emulator" in values(root, "devices/tpm[@supported='yes']/enum[@name='backendModel']"),
         nested=text(root, "domain") == "kvm" and not guest_cpu.isdisjoint(VIRTUALIZATION),
+        type=text(root, "domain"),
+        emulator=text(root, "path"),
+        vcpus_max=int(most) if most.isdecimal() else 0,
+        cpu_modes=tuple(mode for mode in modes if mode in MODES),
+        disk_buses=values(root, "devices/disk[@supported='yes']/enum[@name='bus']"),
+        video_models=values(root, "devices/video[@supported='yes']/enum[@name='modelType']"),
     )
 
 
-def values(root: Element, path: str) -> set[str]:
-    return {value.text or "" for value in root.iterfind(f"{path}/value")}
+def values(root: Element, path: str) -> tuple[str, ...]:
+    return unique(value.text or "" for value in root.iterfind(f"{path}/value"))
+
+
+def parse_cpu_features(xml: str) -> frozenset[str]:
+    """The names of a CPU's features, where they are all told (`virConnectBaselineCPU`)."""
+    return frozenset(feature.get("name", "") for feature in root_of(xml, "cpu").iterfind("feature"))
 
 
 def machines_of(machines: Iterable[Element]) -> tuple[str, ...]:

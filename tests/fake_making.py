@@ -1,0 +1,97 @@
+"""Domains made, taken away and given discs on a host in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from lxml import etree
+
+from webvirt.hypervisor.errors import NotFound, WrongState
+from webvirt.hypervisor.types import DomainSpec, Kernel, Source, Touch
+from webvirt.hypervisor.xml.build import one_line_end
+from webvirt.hypervisor.xml.disks import drive_with
+from webvirt.hypervisor.xml.domains import build_domain, with_kernel
+from webvirt.hypervisor.xml.parse import parse_domain
+
+if TYPE_CHECKING:
+    from tests.fakes import FakeConnection, FakeDomain
+
+
+class FakeMakingCalls:
+    """As `hypervisor.making.MakingCalls`, over `known`. `kept_states` are the uuids whose state was left behind,
+    `started_once` those that were started with a kernel, with it."""
+
+    def __init__(self, connection: FakeConnection) -> None:
+        self._connection = connection
+        self.known: dict[str, FakeDomain] = {}
+        self.kept_states: list[str] = []
+        self.started_once: dict[str, Kernel] = {}
+
+    def _get(self, uuid: str) -> FakeDomain:
+        self._connection.check()
+        if uuid not in self.known:
+            raise NotFound(f"Domain not found: no domain with matching uuid '{uuid}'")
+        return self.known[uuid]
+
+    def define(self, spec: DomainSpec) -> None:
+        xml = build_domain(spec)
+        self._connection.check()
+        if spec.uuid in self.known:
+            raise WrongState("There is a machine with that UUID already.")
+        if any(each.name == spec.name for each in self.known.values()):
+            raise WrongState("There is a machine of that name already: choose another.")
+        self._connection.define(
+            spec.name,
+            uuid=spec.uuid,
+            title=spec.title,
+            description=one_line_end(spec.description),
+            files=files_of(xml),
+            made=with_macs(xml),
+        )
+
+    def start_once(self, uuid: str, kernel: Kernel) -> None:
+        domain = self._get(uuid)
+        with_kernel(domain.xml(), kernel)
+        self._connection.domains.start(uuid)
+        self.started_once[uuid] = kernel
+
+    def undefine(self, uuid: str, *, keep_state: bool = False) -> None:
+        if self._get(uuid).is_on:
+            raise WrongState("The machine is running: shut it down first.")
+        if keep_state:
+            self.kept_states.append(uuid)
+        self._connection.undefine(uuid)
+
+    def insert(self, uuid: str, target: str, source: Source, disc_format: str = "raw") -> None:
+        self._change_disc(uuid, target, source, disc_format)
+
+    def eject(self, uuid: str, target: str) -> None:
+        self._change_disc(uuid, target, None)
+
+    def _change_disc(self, uuid: str, target: str, source: Source | None, disc_format: str = "raw") -> None:
+        domain = self._get(uuid)
+        drive = etree.fromstring(drive_with(domain.xml(), target, source, disc_format))
+        root = etree.fromstring(domain.made)
+        for devices in root.iterfind("devices"):
+            for disk in devices.findall("disk"):
+                if disk.find(f"target[@dev='{target}']") is not None:
+                    devices.replace(disk, drive)
+        domain.made = etree.tostring(root, encoding="unicode")
+        domain.files = files_of(domain.made)
+        if domain.is_on:
+            self._connection.tell(uuid, "tray moved", Touch.DEFINITION)
+
+
+def files_of(xml: str) -> tuple[str, ...]:
+    return tuple(disk.source for disk in parse_domain(xml).disks if disk.source)
+
+
+def with_macs(xml: str) -> str:
+    """As libvirt does, an address for each card that has none."""
+    root = etree.fromstring(xml)
+    for place, card in enumerate(root.iterfind("devices/interface")):
+        if card.find("mac") is None:
+            tail = hashlib.sha256(f"{root.findtext('uuid')} {place}".encode()).hexdigest()
+            card.insert(0, etree.Element("mac", address=f"52:54:00:{tail[:2]}:{tail[2:4]}:{tail[4:6]}"))
+    return etree.tostring(root, encoding="unicode")
