@@ -7,6 +7,7 @@ const PIECE = 8 * 1024 * 1024;
 const SOON_MS = 300;
 const LONGEST_PAUSE_MS = 10000;
 const SPEED_OVER_MS = 5000;
+const MOST_DAMAGED = 3;
 const box = document.querySelector("[data-uploads]");
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -34,7 +35,7 @@ function duration(seconds) {
 class Transfer {
   /** An upload under way: `upload` is what the API says of it, `file` is null until somebody chooses it (again). */
   constructor(upload, file) {
-    Object.assign(this, { upload, file, ended: false, words: "", seen: [] });
+    Object.assign(this, { upload, file, ended: false, words: "", seen: [], damaged: 0, damagedAt: -1 });
     this.element = make("li", { className: "transfer" });
     box.querySelector("ul").append(this.element);
     this.draw();
@@ -43,14 +44,14 @@ class Transfer {
 
   async run() {
     let pause = SOON_MS;
-    while (!this.ended && this.upload.received < this.upload.size) {
-      const answer = await this.send();
+    while (!this.ended && this.isWanted) {
+      const { received, size } = this.upload;
+      const answer = await (received < size ? this.send() : this.ask());
       if (answer.status === 200) {
-        this.upload = answer.data;
-        this.seen.push([performance.now(), this.upload.received]);
+        this.take(answer.data);
         pause = SOON_MS;
       } else if (answer.status === 409 && "received" in answer.data) {
-        this.upload.received = answer.data.received;
+        this.take({ ...this.upload, received: answer.data.received });
       } else if (answer.status === 503 || answer.status === 0) {
         this.words = answer.status ? "" : gettext("The server did not answer. Trying again.");
         this.draw();
@@ -61,10 +62,44 @@ class Transfer {
         complain(`${this.upload.name}: ${answer.data.error ?? gettext("It was not accepted.")}`);
         return this.end();
       }
+      if (this.damaged >= MOST_DAMAGED) {
+        complain(`${this.upload.name}: ${gettext("It arrives damaged, however often it is sent.")}`);
+        return this.end();
+      }
       this.words = "";
       this.draw();
     }
     this.end();
+  }
+
+  /** Until the host has all of it, a piece that arrived damaged may be asked for again. */
+  get isWanted() {
+    const { carried, size, state } = this.upload;
+    return carried < size && (state === "queued" || state === "running");
+  }
+
+  /** What the API says now. */
+  take(upload) {
+    const before = this.upload.received;
+    this.upload = upload;
+    if (upload.received < before) {
+      this.damaged = this.damagedAt === upload.received ? this.damaged + 1 : 1;
+      this.damagedAt = upload.received;
+      this.seen = [];
+    } else {
+      this.seen.push([performance.now(), upload.received]);
+    }
+  }
+
+  /** How far it is, where nothing is left to send. */
+  async ask() {
+    await sleep(SOON_MS);
+    try {
+      const answer = await fetch(`/api/v1/uploads/${this.upload.id}`, { headers: { Accept: "application/json" } });
+      return { status: answer.status, data: await answer.json() };
+    } catch {
+      return { status: 0, data: {} };
+    }
   }
 
   /** The piece that begins there, read and summed up; the one that was prepared while another was on its way, if it is that. */
@@ -139,7 +174,7 @@ class Transfer {
     return make("button", { type: "button", className: "btn btn-sm", onclick: stop }, icon("x"), gettext("Cancel"));
   }
 
-  /** Every byte is sent, or none may be any more: what becomes of it, its operation tells. */
+  /** The host has every byte, or may have none any more: what becomes of it, its operation tells. */
   async end() {
     this.ended = true;
     this.element.remove();
@@ -155,7 +190,7 @@ async function begin(file, name = "", sha256 = "") {
   const fields = { title: file.name.slice(0, 255), name, size: file.size, sha256 };
   const answer = await post(`/pools/${box.dataset.uploads}/upload-volume/`, fields);
   if (answer.status !== 202) return complain(answer.data.error ?? gettext("It was not accepted."));
-  const upload = { id: answer.data.id, name: name || file.name, size: file.size, received: 0 };
+  const upload = { id: answer.data.id, name: name || file.name, size: file.size, received: 0, carried: 0, state: "queued" };
   transfers.push(new Transfer(upload, file));
 }
 

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from tests.api.conftest import Caller, Callers
 from tests.people import Cast
-from webvirt.models import Grant, Operation, Role
+from webvirt.models import Grant, Operation, Role, Upload
 from webvirt.services import operations, uploads
 
 DATA = bytes(range(256)) * 40
@@ -79,13 +79,25 @@ def test_a_piece_out_of_order_is_told_where_to_go_on(api: Callers, begun: int) -
 
 
 @pytest.mark.parametrize(
-    ("data", "digest"), [(b"", ""), (DATA + b"x", ""), (DATA[:10], "0" * 64)], ids=["empty", "too long", "damaged"]
+    ("data", "digest"), [(b"", ""), (DATA + b"x", ""), (DATA[:10], "0" * 63)], ids=["empty", "too long", "no checksum"]
 )
 def test_a_piece_that_cannot_be_is_refused(api: Callers, begun: int, data: bytes, digest: str) -> None:
     answer = put(api.owner, begun, data, 0, digest)
     assert answer.status_code == 422
     assert answer.json()["error"]
     assert api.owner.get(f"/uploads/{begun}").json()["received"] == 0
+
+
+def test_a_damaged_piece_is_asked_for_even_where_it_was_the_last(api: Callers, begun: int) -> None:
+    """The checksum is compared on the way to the host, after the sender had an answer."""
+    for offset in (0, 5000, 10000):
+        assert put(api.owner, begun, DATA[offset : offset + 5000], offset, "0" * 64).status_code == 200
+    uploads.ask_again(Upload.objects.get(pk=begun), 5000)
+    answer = put(api.owner, begun, DATA[10000:], 10000)
+    assert (answer.status_code, answer.json()["received"]) == (409, 5000)
+    shown = api.owner.get(f"/uploads/{begun}").json()
+    assert (shown["received"], shown["carried"], shown["state"]) == (5000, 0, "queued")
+    assert put(api.owner, begun, DATA[5000:], 5000).json()["received"] == len(DATA)
 
 
 def test_a_host_that_is_slower_says_so(api: Callers, begun: int, monkeypatch: pytest.MonkeyPatch) -> None:

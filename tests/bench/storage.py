@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import mmap
 import shutil
 import subprocess
 import threading
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from tests.bench.house import House
 from tests.bench.line import Line, median, say
@@ -45,7 +46,7 @@ class Program:
         self.connection = http.client.HTTPConnection("127.0.0.1", self.stack.port, timeout=120)
 
     def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        raw = body if isinstance(body, bytes | type(None)) else json.dumps(body)
+        raw = body if isinstance(body, memoryview | type(None)) else json.dumps(body)
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
         self.connection.request(method, f"/api/v1{path}", body=raw, headers=headers)
         answer = self.connection.getresponse()
@@ -96,34 +97,38 @@ def settle() -> None:
 
 
 def upload(house: House) -> list[Line]:
-    """4 GiB from a program, through the front and a worker, to libvirt; and by virsh through its stream alone."""
+    """4 GiB from a program, through the front and a worker, to libvirt; and from `dd` through virsh's stream alone."""
     source = Path("/var/tmp/wvp-source.img")
     subprocess.run(["dd", "if=/dev/urandom", f"of={source}", "bs=8M", f"count={SIZE // PIECE}"], check=True, stderr=-3)
     try:
         with pool(house) as (program, row):
-            alone, ours, grown = [], [], []
-            for number in range(2):
-                alone.append(by_virsh(source, number))
-                with watched_memory(house.stack) as memory:
-                    ours.append(by_us(program, row, source, number))
-                grown.append(memory.most())
+            # Looking at the memory of all processes takes time of theirs: not while it is measured.
+            with watched_memory(house.stack) as memory:
+                by_us(program, row, source, 0)
+            grown = memory.most()
+            alone, ours = [], []
+            for number in range(1, 4):
+                alone.append(by_dd(source, number))
+                ours.append(by_us(program, row, source, number))
     finally:
         source.unlink(missing_ok=True)
     speed = min(alone) / min(ours)
-    beside = f"ours {SIZE / min(ours) / 1e6:.0f} MB/s, virsh vol-upload {SIZE / min(alone) / 1e6:.0f} MB/s"
-    name, kib = max(max(grown, key=lambda one: max(one.values())).items(), key=lambda pair: pair[1])
+    beside = f"ours {SIZE / min(ours) / 1e6:.0f} MB/s, dd bs=8M | virsh vol-upload {SIZE / min(alone) / 1e6:.0f} MB/s"
+    name, kib = max(grown.items(), key=lambda pair: pair[1])
     return [
-        Line("upload of 4 GiB against libvirt's stream alone", speed, 0.8, "times", beside, at_least=True),
+        Line("upload of 4 GiB against dd through libvirt's stream", speed, 0.8, "times", beside, at_least=True),
         Line("memory that any process took more meanwhile", kib / 1024, 64, "MiB", name),
     ]
 
 
-def by_virsh(source: Path, number: int) -> float:
+def by_dd(source: Path, number: int) -> float:
     settle()
     name = f"alone-{number}.img"
     started = time.perf_counter()
     virsh("vol-create-as", POOL, name, str(SIZE), "--allocation", "0", "--format", "raw")
-    subprocess.run(["virsh", "-q", "-c", "qemu:///system", "vol-upload", "--pool", POOL, name, str(source)], check=True)
+    upload = ["virsh", "-q", "-c", "qemu:///system", "vol-upload", "--pool", POOL, name, "/dev/stdin"]
+    with subprocess.Popen(["dd", f"if={source}", "bs=8M"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as dd:
+        subprocess.run(upload, stdin=dd.stdout, check=True)
     took = time.perf_counter() - started
     virsh("vol-delete", "--pool", POOL, name)
     return took
@@ -131,22 +136,26 @@ def by_virsh(source: Path, number: int) -> float:
 
 def by_us(program: Program, row: Pool, source: Path, number: int) -> float:
     settle()
+    # The front lets go of a connection that was still for half a minute.
+    program.connection.close()
     name = f"ours-{number}.img"
     started = time.perf_counter()
     status, operation = program.call("POST", f"/pools/{row.pk}/upload-volume", {"name": name, "size": SIZE})
     assert status == 202, operation
-    with source.open("rb") as file, ThreadPoolExecutor(1) as ahead:
-        at, prepared = 0, ahead.submit(prepare, file, 0)
+    with (
+        source.open("rb") as file,
+        mmap.mmap(file.fileno(), SIZE, prot=mmap.PROT_READ) as whole,
+        memoryview(whole) as data,
+        ThreadPoolExecutor(1) as ahead,
+    ):
+        at, prepared = 0, ahead.submit(prepare, data, 0)
         while at < SIZE:
-            # As a browser does: the next piece is read while this one is on its way.
+            # As a browser does: the next piece is summed up while this one is on its way.
             piece, digest = prepared.result()
-            prepared = ahead.submit(prepare, file, at + PIECE)
-            while (answer := program.call("PUT", f"/uploads/{operation['id']}?offset={at}&sha256={digest}", piece))[
-                0
-            ] == 503:
-                time.sleep(0.02)
-            assert answer[0] == 200, answer
-            at = answer[1]["received"]
+            prepared = ahead.submit(prepare, data, at + PIECE)
+            with piece:
+                at = send(program, f"/uploads/{operation['id']}?offset={at}&sha256={digest}", piece)
+        prepared.result()[0].release()
     program.ends(operation["id"])
     took = time.perf_counter() - started
     volume = Volume.objects.get(pool=row, name=name)
@@ -154,10 +163,17 @@ def by_us(program: Program, row: Pool, source: Path, number: int) -> float:
     return took
 
 
-def prepare(file: BinaryIO, at: int) -> tuple[bytes, str]:
+def send(program: Program, path: str, piece: memoryview) -> int:
+    """Send a piece as often as need be; returns where the next one begins."""
+    while (answer := program.call("PUT", path, piece))[0] == 503:
+        time.sleep(0.02)
+    assert answer[0] == 200, answer
+    return int(answer[1]["received"])
+
+
+def prepare(data: memoryview, at: int) -> tuple[memoryview, str]:
     """A piece of the file and its checksum."""
-    file.seek(at)
-    piece = file.read(PIECE)
+    piece = data[at : at + PIECE]
     return piece, hashlib.sha256(piece).hexdigest()
 
 

@@ -60,9 +60,9 @@ class SmallPool:
         assert answer.status_code == 202, answer.text
         return int(answer.json()["id"])
 
-    def send(self, pk: int, data: bytes, offset: int) -> requests.Response:
+    def send(self, pk: int, data: bytes, offset: int, digest: str = "") -> requests.Response:
         piece = data[offset : offset + PIECE]
-        digest = hashlib.sha256(piece).hexdigest()
+        digest = digest or hashlib.sha256(piece).hexdigest()
         return self.api.call("PUT", f"/uploads/{pk}", params={"offset": offset, "sha256": digest}, data=piece)
 
     def send_on(self, pk: int, data: bytes) -> None:
@@ -116,6 +116,22 @@ def test_an_upload_outlives_its_worker_and_the_web(stack: Stack, api: Api, small
     assert api.ends(pk, 90)["state"] == "succeeded"
     assert (small.folder / "system.img").read_bytes() == data
     stack.wait_until_well()
+
+
+@pytest.mark.parametrize("damaged", [PIECE, 2 * PIECE], ids=["one between", "the last"])
+def test_a_damaged_piece_never_reaches_the_host_and_its_sender_learns_it(
+    api: Api, small: SmallPool, damaged: int
+) -> None:
+    data = os.urandom(2 * PIECE + 5)
+    pk = small.begin("system.img", data)
+    for offset in range(0, damaged + 1, PIECE):
+        assert small.send(pk, data, offset, "0" * 64 if offset == damaged else "").status_code == 200
+    until(lambda: small.received(pk) == damaged, 30, what="the damaged piece is asked for again")
+    assert api.get(f"/uploads/{pk}")["carried"] <= damaged
+    assert not (small.folder / "system.img").read_bytes()[damaged:].strip(b"\0")
+    small.send_on(pk, data)
+    assert api.ends(pk)["state"] == "succeeded"
+    assert (small.folder / "system.img").read_bytes() == data
 
 
 def test_a_piece_is_what_was_sent_whatever_its_sender_names(api: Api, small: SmallPool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -41,10 +42,11 @@ def send(operation: Operation, data: bytes, offset: int, digest: str | None = No
     body = settings.WEBVIRT_HOME / "body"
     body.write_bytes(data)
     try:
-        return uploads.take(upload, offset, body, digest)
+        uploads.take(upload, offset, body, digest)
     finally:
         # As the front does once it has its answer.
         body.unlink()
+    return upload.received
 
 
 def send_all(operation: Operation, data: bytes = DATA, size: int = MIB) -> None:
@@ -112,10 +114,10 @@ def test_a_host_that_goes_away_in_the_middle_ends_it_and_nothing_half_made_stays
         (MIB, DATA[MIB : 2 * MIB], None, uploads.Misplaced),
         (0, b"", None, operations.Invalid),
         (0, DATA + b"more", None, operations.Invalid),
-        (0, DATA[:MIB], "0" * 64, operations.Invalid),
+        (0, DATA[:MIB], "../" + "0" * 61, operations.Invalid),
         (-1, DATA[:MIB], None, uploads.Misplaced),
     ],
-    ids=["ahead", "empty", "beyond the end", "another checksum", "before the beginning"],
+    ids=["ahead", "empty", "beyond the end", "no checksum", "before the beginning"],
 )
 def test_a_piece_that_does_not_fit_changes_nothing(
     alpha: FakeHost, spool: Path, offset: int, piece: bytes, digest: str | None, kind: type[Exception]
@@ -133,6 +135,70 @@ def test_a_repeated_piece_is_told_where_to_go_on(alpha: FakeHost) -> None:
     with pytest.raises(uploads.Misplaced) as told:
         send(operation, DATA[:MIB], 0)
     assert told.value.received == MIB
+
+
+@pytest.mark.parametrize("damaged", [0, 1, 3], ids=["the first", "one between", "the last"])
+def test_a_damaged_piece_never_gets_there_and_is_asked_for_again(alpha: FakeHost, spool: Path, damaged: int) -> None:
+    operation = begin(alpha)
+    for number, offset in enumerate(range(0, len(DATA), MIB)):
+        send(operation, DATA[offset : offset + MIB], offset, "0" * 64 if number == damaged else None)
+    still = alpha.carry_out(operation)
+    at = damaged * MIB
+    assert (still.state, still.worker) == (S.RUNNING, "")
+    assert (still.upload.carried, still.upload.received) == (at, at)
+    assert content(alpha).ljust(len(DATA), b"\0") == DATA[:at].ljust(len(DATA), b"\0")
+    assert not any(path.is_file() for path in spool.rglob("*"))
+    for offset in range(at, len(DATA), MIB):
+        send(operation, DATA[offset : offset + MIB], offset)
+    assert alpha.carry_out(operation).state == S.SUCCEEDED
+    assert content(alpha) == DATA
+
+
+def lose(path: Path) -> None:
+    path.unlink()
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, MIB // 2)
+
+
+@pytest.mark.parametrize("harm", [lose, cut])
+def test_what_our_own_disk_lost_is_asked_for_again(alpha: FakeHost, spool: Path, harm: Callable[[Path], None]) -> None:
+    """A machine that loses its power may forget what was in a file, or the file; these have no checksum."""
+    operation = begin(alpha)
+    for offset in (0, MIB, 2 * MIB):
+        send(operation, DATA[offset : offset + MIB], offset, "")
+    second = sorted(path for path in spool.rglob("*") if path.is_file())[1]
+    harm(second)
+    for _ in range(2):
+        still = alpha.carry_out(operation)
+    assert (still.state, still.upload.carried, still.upload.received) == (S.RUNNING, MIB, MIB)
+    for offset in (MIB, 2 * MIB, 3 * MIB):
+        send(operation, DATA[offset : offset + MIB], offset, "")
+    assert alpha.carry_out(operation).state == S.SUCCEEDED
+    assert content(alpha) == DATA
+
+
+def test_only_what_was_said_to_be_received_counts(alpha: FakeHost, spool: Path) -> None:
+    """A web process that dies while it takes a piece in leaves a file that nobody was told of."""
+    operation = begin(alpha)
+    upload = uploads.upload_of(operation)
+    left = uploads.folder(upload.pk) / f"{0:020d}-{MIB:020d}-"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(bytes(MIB))
+    assert alpha.carry_out(operation).upload.carried == 0
+    send_all(operation)
+    assert alpha.carry_out(operation).state == S.SUCCEEDED
+    assert content(alpha) == DATA
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_whole_is_summed_up_where_there_is_something_to_compare_it_to(alpha: FakeHost, known: bool) -> None:
+    digest = hashlib.sha256(DATA).hexdigest() if known else ""
+    operation = begin(alpha, sha256=digest)
+    send_all(operation)
+    assert alpha.carry_out(operation).state == S.SUCCEEDED
+    assert alpha.volume("disk.img").sha256 == digest
 
 
 def test_a_slow_host_slows_the_browser_rather_than_filling_our_disk(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from django.conf import settings
@@ -26,8 +27,11 @@ class Caller:
     """The person behind a request, their rights, and the token if it was one."""
 
     user: User
-    access: Access
     token: ApiToken | None = None
+
+    @cached_property
+    def access(self) -> Access:
+        return access_of(self.user)
 
 
 class Bearer(HttpBearer):
@@ -40,7 +44,7 @@ class Bearer(HttpBearer):
         if found is None:
             return None
         user, kept = found
-        return Caller(user, access_of(user), kept)
+        return Caller(user, kept)
 
 
 class Session(APIKeyCookie):
@@ -59,7 +63,7 @@ class Session(APIKeyCookie):
 
     def authenticate(self, request: HttpRequest, key: str | None) -> Caller | None:
         user = request.user
-        return Caller(user, access_of(user)) if isinstance(user, User) else None
+        return Caller(user) if isinstance(user, User) else None
 
 
 def caller_of(request: HttpRequest) -> Caller:

@@ -50,11 +50,10 @@ def upload_out(upload: Upload) -> UploadOut:
 
 def own(request: HttpRequest, pk: int) -> Upload:
     """An upload of the caller's; nobody else's is there, for anybody."""
-    mine = Operation.objects.filter(pk=pk, kind="volume.upload", user=caller_of(request).user)
-    operation = mine.first()
-    if operation is None:
+    upload = uploads.upload_by(caller_of(request).user, pk)
+    if upload is None:
         raise Http404
-    return uploads.upload_of(operation)
+    return upload
 
 
 @router.get("", response=list[UploadOut], summary="Your uploads under way")
@@ -90,6 +89,10 @@ def piece(request: HttpRequest, pk: int, offset: int, sha256: str = "") -> Any:
     """The body is the piece, at most 8 MiB; `offset` is where it begins, `sha256` its checksum in hexadecimal.
 
     409: it does not begin at `received`. 503: the host is slower than you; the same piece again in a moment.
+
+    The checksum is compared on the way to the host. A piece that was damaged takes `received` back to where it begins:
+    the next one is answered with 409. So after the last piece look at the upload until `carried` is its size, and send
+    again from `received` should that be less.
     """
     upload = own(request, pk)
     try:
@@ -100,5 +103,4 @@ def piece(request: HttpRequest, pk: int, offset: int, sha256: str = "") -> Any:
         answer = JsonResponse({"error": str(error), "received": upload.received}, status=503)
         answer["Retry-After"] = "1"
         return answer
-    upload.refresh_from_db()
     return upload_out(upload)

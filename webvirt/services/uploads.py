@@ -1,15 +1,20 @@
 """Uploads: pieces of a file come from the browser to us, and from us to the host, each at its own speed.
 
-A piece is checked, laid on disk and only then said to be received; a worker hands it on and takes it off again. Either
-side may die at any moment: the browser asks how far we are and goes on there, and so does the next worker. Nothing is
-held in memory but the piece in hand, and on disk no more than `SPOOL_MOST` for an upload.
+A piece is laid on disk and only then said to be received; a worker sees whether it is what was sent, hands it on and
+takes it off again. One that is not goes no further: what was received ends before it again, and is sent again from
+there. Either side may die at any moment: the browser asks how far we are and goes on there, and so does the next
+worker. Nothing is held in memory but a part of the piece in hand, and on disk no more than `SPOOL_MOST` for an upload.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
+import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -21,11 +26,18 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from webvirt.models import ACTIVE_STATES, Operation, OperationState, Pool, Upload
+from webvirt.models import ACTIVE_STATES, Operation, OperationState, Pool, Upload, User
 from webvirt.services import operations
+
+log = logging.getLogger(__name__)
 
 PIECE_MOST = 8 * 2**20
 SPOOL_MOST = 24 * PIECE_MOST
+ASKED_OF_EACH_PIECE = (
+    *("pool", "name", "size", "received", "carried"),
+    *("operation__state", "operation__worker", "operation__cancel_asked_at", "operation__queue"),
+)
+"""Columns; reading all of them would double what a lookup costs."""
 IDLE_FOR = timedelta(days=1)
 """An upload that nobody sends anything for so long is given up."""
 
@@ -42,16 +54,46 @@ class NotNow(operations.Refused):
     """The host is slower than the browser: the same piece again in a moment."""
 
 
+@dataclass(frozen=True)
+class Piece:
+    """A piece that waits: the bytes from `begins` to `ends`; `digest` is their SHA-256 as its sender reckoned it."""
+
+    path: Path
+    begins: int
+    ends: int
+    digest: str
+
+
 def folder(pk: int) -> Path:
-    """Where the pieces of an upload wait."""
+    """Where the pieces of an upload wait, each under its place and checksum."""
     path: Path = settings.WEBVIRT_HOME / "uploads" / str(pk)
     return path
+
+
+def pieces(pk: int) -> list[Piece]:
+    """All that wait of an upload, in order."""
+    here = folder(pk)
+    try:
+        names = sorted(os.listdir(here))
+    except FileNotFoundError:
+        return []
+    named = [(name, *name.split("-")) for name in names]
+    return [Piece(here / name, int(begins), int(ends), digest) for name, begins, ends, digest in named]
 
 
 def upload_of(operation: Operation) -> Upload:
     """The upload that an accepted operation is about; its row is made by whoever asks first."""
     pool = int(operation.subject.partition(":")[2])
     return arrival_of(operation, pool, operation.parameters["name"], operation.parameters["size"])
+
+
+def upload_by(user: User, pk: int) -> Upload | None:
+    """An upload that this person asked for; nobody else's is there, for anybody."""
+    begun = Upload.objects.select_related("operation").only(*ASKED_OF_EACH_PIECE)
+    if upload := begun.filter(pk=pk, operation__kind="volume.upload", operation__user=user).first():
+        return upload
+    operation = Operation.objects.filter(pk=pk, kind="volume.upload", user=user).first()
+    return upload_of(operation) if operation else None
 
 
 def arrival_of(operation: Operation, pool: int, name: str, size: int) -> Upload:
@@ -62,11 +104,11 @@ def arrival_of(operation: Operation, pool: int, name: str, size: int) -> Upload:
     return upload
 
 
-def take(upload: Upload, offset: int, piece: Path, digest: str) -> int:
-    """Take a piece in, from the file that the front wrote it to; returns up to where we have the upload now.
+def take(upload: Upload, offset: int, piece: Path, digest: str) -> None:
+    """Take a piece in, from the file that the front wrote it to; `upload` says then how far we are.
 
-    Raises Misplaced, NotNow or Invalid. `digest` is the piece's SHA-256 in hexadecimal as the sender reckoned it;
-    empty where their browser cannot.
+    Raises Misplaced, NotNow or Invalid. `digest` is the piece's SHA-256 in hexadecimal as the sender reckoned it,
+    which is compared before any of it goes to the host; empty where their browser cannot.
     """
     if not upload.operation.is_active or upload.operation.cancel_asked_at:
         raise operations.NotNow(_("This upload has ended."))
@@ -75,12 +117,12 @@ def take(upload: Upload, offset: int, piece: Path, digest: str) -> int:
     length = piece.stat().st_size
     if not 0 < length <= min(PIECE_MOST, upload.size - offset):
         raise operations.Invalid({"length": _("A piece is at most 8 MiB, and ends with the file.")})
+    if not re.fullmatch(r"([0-9a-fA-F]{64})?", digest, re.ASCII):
+        raise operations.Invalid({"digest": _("is 64 hexadecimal digits")})
     if offset + length - upload.carried > SPOOL_MOST:
         raise NotNow(_("The host takes it more slowly than it comes. Send this piece again in a moment."))
-    path = folder(upload.pk) / f"{offset:020d}"
+    path = folder(upload.pk) / f"{offset:020d}-{offset + length:020d}-{digest.lower()}"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if digest and checksum_of(piece) != digest.lower():
-        raise operations.Invalid({"digest": _("The piece is not what was sent: its checksum differs.")})
     with transaction.atomic():
         moved = Upload.objects.filter(pk=upload.pk, received=offset).update(
             received=offset + length, touched_at=timezone.now()
@@ -89,41 +131,73 @@ def take(upload: Upload, offset: int, piece: Path, digest: str) -> int:
             upload.refresh_from_db()
             raise Misplaced(upload.received)
         # One that died between here and the end of the transaction left it; its bytes may be another try's.
-        path.unlink(missing_ok=True)
+        drop(upload, offset)
         # The front lets go of its own name when it has our answer.
         path.hardlink_to(piece)
-    operations.wake(upload.operation)
-    return offset + length
+    upload.received = offset + length
+    if not upload.operation.worker:
+        operations.wake(upload.operation)
 
 
-def checksum_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def drop(upload: Upload, at: int) -> None:
+    """Let go of what waits from byte `at` on."""
+    for piece in pieces(upload.pk):
+        if piece.begins >= at:
+            piece.path.unlink(missing_ok=True)
 
 
 # --- in the worker
 
 
-def waiting(upload: Upload, at: int) -> list[Path]:
+def waiting(upload: Upload, at: int) -> list[Piece]:
     """The pieces that wait to be handed on from byte `at`, in order and without a gap."""
+    here = pieces(upload.pk)
+    if here and here[-1].ends > upload.received:
+        # Of what lies there that counts which was there when its sender was told so.
+        upload.refresh_from_db(fields=["received"])
+        here = pieces(upload.pk)
     found = []
-    for path in sorted(folder(upload.pk).glob("[0-9]" * 20)):
-        begins, length = int(path.name), path.stat().st_size
-        if begins + length <= upload.carried:
+    for piece in here:
+        if piece.ends <= upload.carried:
             # A worker died between handing it on and taking it off.
-            path.unlink()
-        elif begins == at and at + length <= upload.received:
-            found.append(path)
-            at += length
+            piece.path.unlink(missing_ok=True)
+        elif piece.begins == at and piece.ends <= upload.received:
+            found.append(piece)
+            at = piece.ends
     return found
 
 
-def content(paths: list[Path], most: int) -> Iterator[bytes]:
-    """What some pieces hold, at most so many bytes at a time."""
-    for path in paths:
-        with path.open("rb") as file:
-            while data := file.read(most):
-                yield data
+def is_sound(piece: Piece) -> bool:
+    """Whether a piece is what was sent: all of it, and with its checksum where it has one."""
+    with piece.path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size != piece.ends - piece.begins:
+            return False
+        return not piece.digest or hashlib.file_digest(file, "sha256").hexdigest() == piece.digest
+
+
+def content(piece: Piece, most: int) -> Iterator[bytes]:
+    """What a piece holds, at most so many bytes at a time."""
+    with piece.path.open("rb", buffering=0) as file:
+        while data := file.read(most):
+            yield data
+
+
+def ask_again(upload: Upload, at: int) -> None:
+    """Have what begins at byte `at` sent again, and all that was received after it."""
+    with transaction.atomic():
+        # Whoever takes a piece in has the row in hand, too.
+        row = Upload.objects.select_for_update().filter(pk=upload.pk)
+        row.get()
+        row.update(received=at)
+        drop(upload, at)
+    upload.received = at
+    log.warning("upload %s: what begins at byte %s is damaged or lost, and is asked for again", upload.pk, at)
+
+
+def is_lost(upload: Upload) -> bool:
+    """Whether the host waits for what we have received and do not have: a machine that died may forget files."""
+    upload.refresh_from_db(fields=["received"])
+    return upload.received > upload.carried and not waiting(upload, upload.carried)
 
 
 def carried(upload: Upload, length: int) -> None:
@@ -134,10 +208,10 @@ def carried(upload: Upload, length: int) -> None:
     Upload.objects.filter(pk=upload.pk).update(carried=upload.carried, received=received)
 
 
-def take_off(paths: list[Path]) -> None:
+def take_off(handed: list[Piece]) -> None:
     """Let go of pieces that the host has."""
-    for path in paths:
-        path.unlink(missing_ok=True)
+    for piece in handed:
+        piece.path.unlink(missing_ok=True)
 
 
 def place(upload: Upload, available: int) -> int:

@@ -22,8 +22,9 @@ from webvirt.services.runners.context import Context, Failed
 from webvirt.services.runners.storage import demand_free_name, look_at_volumes
 
 GIB = 2**30
-SEGMENT = 64 * 2**20
-"""Bytes in one stream to the host; what a stream carried that was not finished is carried again."""
+SEGMENT = 128 * 2**20
+"""Bytes in one stream to the host, which looks at the whole pool again after each, and so do we; what a stream carried
+that was not finished is carried again."""
 FILES = (PoolType.DIR, PoolType.FS, PoolType.NETFS, PoolType.GLUSTER)
 """Where a volume is a file, which may be an image of any format."""
 MOST_VIRTUAL = 64 * 2**40
@@ -90,8 +91,11 @@ class Arrival:
             yield extent
             at += length_of(extent)
 
-    def look_into(self, sha256: str) -> None:
-        """Look for what an image must not hold, and keep its checksum where that is known. Raises Failed."""
+    def look_into(self, sha256: str, source_url: str = "") -> None:
+        """Look for what an image must not hold, and keep its checksum and where it came from. Raises Failed.
+
+        Either may be empty where it is not known.
+        """
         self.calls.refresh(self.pool.uuid)
         if self.pool.type not in FILES:
             self.demand_a_disk()
@@ -105,6 +109,8 @@ class Arrival:
             raise Failed(gettext_noop("The image says that it is larger than any disk."))
         if sha256:
             inventory.remember_checksum(self.pool, info, sha256)
+        if source_url:
+            inventory.remember_source(self.pool, info, source_url)
         operations.beat(self.context.operation)
 
     def demand_a_disk(self) -> None:

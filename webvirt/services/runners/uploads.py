@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import cast
 
 from django.utils.translation import gettext_noop
@@ -30,14 +29,14 @@ def upload(context: Context) -> Result:
     row = uploads.upload_of(context.operation)
     arrival = Arrival(context, context.connection.storage, context.pool, row, spec.shown)
     arrival.place()
-    whole = hashlib.sha256() if row.carried == 0 else None
+    # It costs as much as all else that is done here: only where there is something to compare it to.
+    whole = hashlib.sha256() if spec.sha256 and row.carried == 0 else None
     while row.carried < row.size:
         hand_on(arrival, whole)
     context.progress(gettext_noop("checking"), row.size, row.size)
-    digest = whole.hexdigest() if whole else ""
     if spec.sha256:
-        digest = compare(arrival, spec.sha256, digest)
-    arrival.look_into(digest)
+        compare(arrival, spec.sha256, whole.hexdigest() if whole else "")
+    arrival.look_into(spec.sha256)
     arrival.is_whole()
     return {"volume": spec.name, "bytes": spec.size}
 
@@ -47,41 +46,47 @@ def hand_on(arrival: Arrival, whole: hashlib._Hash | None) -> None:
     row = arrival.row
     arrival.context.progress(gettext_noop("writing to the host"), row.carried, row.size)
     if not next_pieces(row, row.carried, WAIT_SECONDS):
+        if uploads.is_lost(row):
+            uploads.ask_again(row, row.carried)
         raise Still
-    handed: list[Path] = []
+    handed: list[uploads.Piece] = []
     arrival.send(coming(arrival, handed, whole))
     uploads.take_off(handed)
 
 
-def coming(arrival: Arrival, handed: list[Path], whole: hashlib._Hash | None) -> Iterator[bytes]:
-    """What the pieces hold, for as long as they keep coming, up to a segment; `whole` takes note of it.
+def coming(arrival: Arrival, handed: list[uploads.Piece], whole: hashlib._Hash | None) -> Iterator[bytes]:
+    """What the pieces hold, for as long as sound ones keep coming, up to a segment; `whole` takes note of it.
 
     They stay until the host has said that it has all of it.
     """
-    at = arrival.row.carried
-    while at < arrival.row.carried + SEGMENT and (pieces := next_pieces(arrival.row, at, PAUSE_SECONDS)):
-        for data in uploads.content(pieces, CHUNK):
-            if whole is not None:
-                whole.update(data)
-            yield data
-            at += len(data)
-        handed += pieces
-        arrival.context.progress(gettext_noop("writing to the host"), at, arrival.row.size)
+    row = arrival.row
+    at, end = row.carried, row.carried + SEGMENT
+    while at < end and (pieces := next_pieces(row, at, PAUSE_SECONDS)):
+        for piece in pieces:
+            if not uploads.is_sound(piece):
+                uploads.ask_again(row, piece.begins)
+                return
+            for data in uploads.content(piece, CHUNK):
+                if whole is not None:
+                    whole.update(data)
+                yield data
+            at = piece.ends
+            handed.append(piece)
+            arrival.context.progress(gettext_noop("writing to the host"), at, row.size)
 
 
-def next_pieces(row: Upload, at: int, seconds: float) -> list[Path]:
+def next_pieces(row: Upload, at: int, seconds: float) -> list[uploads.Piece]:
     """The pieces from byte `at` on, waiting so long for the first of them; none at the end of the file."""
     deadline = time.monotonic() + seconds
     while at < row.size and not (found := uploads.waiting(row, at)):
         if time.monotonic() > deadline:
             return []
         time.sleep(LOOK_SECONDS)
-        row.refresh_from_db(fields=["received"])
     return found if at < row.size else []
 
 
-def compare(arrival: Arrival, wanted: str, digest: str) -> str:
-    """The checksum of the whole, as it was said to be; Failed when it is another."""
+def compare(arrival: Arrival, wanted: str, digest: str) -> None:
+    """Raise Failed when the checksum of the whole is not what it was said to be; an empty `digest` is not known yet."""
     if not digest:
         # Some of it went through another worker's hands: the host has all of it.
         back = hashlib.sha256()
@@ -92,7 +97,6 @@ def compare(arrival: Arrival, wanted: str, digest: str) -> str:
             gettext_noop("The file is not what it should be: its SHA-256 is %(digest)s.") % {"digest": digest},
             gettext_noop("Upload it again, or correct the checksum."),
         )
-    return digest
 
 
 RUNNERS = {"volume.upload": upload}

@@ -28,7 +28,7 @@ from webvirt.hypervisor.errors import (
     WrongState,
 )
 from webvirt.hypervisor.types import DiscLabel, ObjectEvent, VolumeInfo
-from webvirt.models import Host, Network, NetworkStatus, Pool, PoolStatus, Volume
+from webvirt.models import Domain, Host, Network, NetworkStatus, Pool, PoolStatus, Volume
 from webvirt.services import inventory, osinfo
 from webvirt.services.watcher.usage import in_time
 
@@ -39,6 +39,8 @@ DEVICES_SECONDS = 60.0
 """Each of hundreds is a call."""
 APART_SECONDS = 5.0
 """Devices and interfaces come in droves, with every card of a guest: they are not read more often for it."""
+POOLS_APART_SECONDS = 1.0
+"""Every stream into a volume ends with an event of its pool, and each reading is of all pools."""
 GATHER_SECONDS = 0.1
 DROVE_SECONDS = 1.0
 DEADLINE_SECONDS = 20.0
@@ -58,16 +60,21 @@ OPEN = (PoolStatus.RUNNING, PoolStatus.DEGRADED)
 
 @dataclass
 class Turn:
-    """When something is read that costs many calls: every so many seconds, and soon after events of it."""
+    """When something is read that costs many calls: every so many seconds, and soon after events of it.
+
+    Events are gathered for `drove` seconds, and two readings for them are at least `apart` seconds from each other.
+    """
 
     every: float
+    drove: float = DROVE_SECONDS
+    apart: float = APART_SECONDS
     due: float = 0.0
     """Monotonic, as is `read_at`."""
     read_at: float = float("-inf")
 
     def hurry(self) -> None:
         """Something happened to it."""
-        self.due = min(self.due, max(time.monotonic() + DROVE_SECONDS, self.read_at + APART_SECONDS))
+        self.due = min(self.due, max(time.monotonic() + self.drove, self.read_at + self.apart))
 
     def is_due(self) -> bool:
         return time.monotonic() >= self.due
@@ -87,6 +94,7 @@ class Stock:
     left_out: dict[int, float] = field(default_factory=dict)
     """Pools that did not answer, and until when (monotonic) they are not asked."""
     devices_turn: Turn = field(default_factory=lambda: Turn(DEVICES_SECONDS))
+    pools_turn: Turn = field(default_factory=lambda: Turn(RESYNC_SECONDS, 0.0, POOLS_APART_SECONDS))
     interfaces_turn: Turn = field(default_factory=lambda: Turn(RESYNC_SECONDS))
     _connection: Connection | None = None
 
@@ -108,7 +116,8 @@ class Stock:
         return self._connection
 
     def resync(self) -> None:
-        self.pools()
+        self.half_made()
+        self.pools_turn.due = 0.0
         self.networks()
         self.optional(self.filters)
         self.optional(self.secrets)
@@ -117,7 +126,11 @@ class Stock:
 
     def whose_turn_it_is(self) -> None:
         """Read what costs many calls where it is due."""
-        for turn, step in ((self.interfaces_turn, self.interfaces), (self.devices_turn, self.devices)):
+        for turn, step in (
+            (self.pools_turn, self.pools),
+            (self.interfaces_turn, self.interfaces),
+            (self.devices_turn, self.devices),
+        ):
             if turn.is_due():
                 self.optional(step)
                 turn.over()
@@ -126,7 +139,7 @@ class Stock:
         """Follow events up to `until` (monotonic), a burst of them together."""
         while time.monotonic() < until:
             self.whose_turn_it_is()
-            next_due = min(until, self.devices_turn.due, self.interfaces_turn.due)
+            next_due = min(until, self.pools_turn.due, self.devices_turn.due, self.interfaces_turn.due)
             try:
                 nouns = {self.events.get(timeout=max(0.0, next_due - time.monotonic())).noun}
             except queue.Empty:
@@ -139,7 +152,7 @@ class Stock:
     def follow(self, nouns: set[str]) -> None:
         """Look at what something happened to, at once or soon."""
         if "pool" in nouns:
-            self.pools()
+            self.pools_turn.hurry()
         if "network" in nouns:
             self.networks()
         if "secret" in nouns:
@@ -155,6 +168,27 @@ class Stock:
             step()
         except Unsupported as error:
             log.debug("%s: %s", self.host.name, error)
+
+    # --- domains
+
+    def half_made(self) -> None:
+        """Remove the domains that an operation left half made, before their volumes."""
+        calls = self.connection.domains
+        for domain in inventory.domains_left_half_made(self.host):
+            log.info("%s: removing %s, left half made", self.host.name, domain.name)
+            try:
+                with suppress(WrongState):
+                    in_time(partial(calls.destroy, domain.uuid), DEADLINE_SECONDS)
+                calls.undefine(domain.uuid)
+            except NotFound:
+                pass
+            except (HostUnreachable, HostRefused):
+                raise
+            except HypervisorError as error:
+                # The next look tries again; its volumes stay until then.
+                log.warning("%s: %s cannot be removed yet: %s", self.host.name, domain.name, error)
+                continue
+            inventory.domain_is_removed(domain)
 
     # --- storage
 
@@ -208,6 +242,9 @@ class Stock:
         removed all the same, since nobody could tell when that is.
         """
         for volume in inventory.left_half_made(pool):
+            if Domain.objects.filter(making=volume.making).exists():
+                # Its machine goes first.
+                continue
             try:
                 self.remove(pool, volume)
             except WrongState as error:
