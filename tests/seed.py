@@ -18,6 +18,7 @@ from webvirt.hypervisor.types import (
     GraphicsInfo,
     HostInfo,
     InterfaceInfo,
+    MachineSupport,
     PoolSupport,
     PoolType,
     Transport,
@@ -39,6 +40,23 @@ from webvirt.models import (
 from webvirt.services.subjects import name_of
 
 GIB = 1024 * 1024
+MACHINES = tuple(
+    MachineSupport(
+        type=way,
+        arch="x86_64",
+        machine=machine,
+        emulator="/usr/bin/qemu-system-x86_64",
+        vcpus_max=255,
+        cpu_modes=(*(["host-passthrough"] if way == "kvm" else []), "maximum", "host-model"),
+        efi=True,
+        secure_boot=machine == "q35",
+        tpm=True,
+        disk_buses=(*(["ide"] if machine == "pc" else []), "scsi", "virtio", "usb", "sata"),
+        video_models=("vga", "qxl", "virtio", "none"),
+    )
+    for way in ("kvm", "qemu")
+    for machine in ("q35", "pc")
+)
 FORMATS = {
     PoolType.FS: ("auto", "ext4", "xfs"),
     PoolType.NETFS: ("auto", "nfs", "cifs"),
@@ -116,6 +134,7 @@ def new_host(number: int, dice: random.Random) -> Host:
             PoolSupport(kind.value, kind not in (PoolType.ZFS, PoolType.GLUSTER), FORMATS.get(kind, ()))
             for kind in PoolType
         ),
+        machines=MACHINES,
     )
     checks = [
         Check("cpu-virtualization", Verdict.PASS, "AMD-V (svm)", "The CPU can run guests in hardware."),

@@ -12,3 +12,4 @@ import "./copies.js";
 import "./forms.js";
 import "./plan.js";
 import "./uploads.js";
+import "./create.js";

@@ -31,6 +31,20 @@ function compare(lines) {
   code.replaceChildren(...(parts.length ? parts : [make("span", { className: "place" }, gettext("Nothing changes."))]));
 }
 
+/** What is made, a line each; what is worth knowing before; and the definition. */
+function foretell(data) {
+  const steps = document.querySelector("[data-plan-steps]");
+  if (!steps) return;
+  const notes = document.querySelector("[data-plan-notes]");
+  notes.hidden = !data.warnings?.length;
+  notes.querySelector(".card-body").replaceChildren(...(data.warnings ?? []).map((text) => make("p", {}, text)));
+  if (!data.steps) return;
+  document.querySelector("[data-plan-empty]").hidden = true;
+  steps.hidden = false;
+  steps.replaceChildren(...data.steps.flatMap(([label, text]) => [make("dt", {}, label), make("dd", {}, text)]));
+  document.querySelector("[data-plan-xml]").textContent = data.xml;
+}
+
 async function show(form) {
   const fields = new FormData(form);
   fields.set("plan", "1");
@@ -40,6 +54,7 @@ async function show(form) {
   code.textContent = answer.data.virsh || wrong(form, answer.data.fields);
   code.classList.toggle("muted", !answer.data.virsh);
   compare(answer.data.diff ?? []);
+  foretell(answer.data);
 }
 
 const form = document.querySelector("[data-plan]");

@@ -35,6 +35,7 @@ TERMS = set(
         webvirt libvirt virsh QEMU KVM kvm qemu Xen LXC CPU vCPU KiB MiB GiB TiB API XML UUID SSH TLS TCP VNC EFI BIOS
         IOMMU AMD svm VT UTC DHCP MAC root host passthrough virtio pc hd network vda sda cpu cpuset io memory EPYC Rome
         NAT ISO NFS RBD ZFS LVM iSCSI Ceph Gluster IPv MTU VLAN Open vSwitch SHA qcow raw bridge ethernet virbr TiB
+        IDE SATA TPM UEFI CD sda scsi virt ssh ed AAAA me laptop timezone Europe Berlin https debian fx
         PCI USB SCSI mac ipv cgroups Ctrl Alt Del Shift Super Esc Tab Enter Backspace PrtSc SysRq
         """
     )
@@ -43,9 +44,11 @@ TERMS = set(
 HARDWARE = "|".join(re.escape(device.description) for device in DEVICES)
 FILTERS = "|".join((*CLEAN_TRAFFIC, "clean-traffic", "no-outgoing-mail", "allow-…"))
 SYSTEMS = (
-    r"Debian 12|Fedora Linux 40|Microsoft Windows Server 2022|Red Hat Enterprise Linux 9\.4|AlmaLinux 9|Ubuntu 24\.04|"
+    r"AlmaLinux \d+|Alpine Linux [\d.]+|Arch Linux|CentOS Stream \d+|Debian \d+|Fedora Linux \d+|"
+    r"Fedora \d+|Rocky Linux \d+|openSUSE Leap [\d.]+|Ubuntu [\d.]+(?: LTS)?|"
+    r"Microsoft Windows Server 2022|Red Hat Enterprise Linux 9\.4|"
     # The two letters that stand before each of them, and what images are called.
-    r"^(?:De|Fe|Wi|Re|Al|Ub)$|[\w.…-]+\.(?:iso|img)|customer-42-….*|[0-9a-f]{64}"
+    r"^[A-Zo][a-z]$|[\w.…-]+\.(?:iso|img)|customer-42-….*|[0-9a-f]{64}"
 )
 DATA = re.compile(
     rf"(?:{SYSTEMS}|(?<!\w)/[\w./…-]+|\b(?:{HARDWARE}|{FILTERS}|client\.libvirt|of the office's Ceph))(?!\w)|"

@@ -8,7 +8,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address, ip_network
@@ -24,7 +24,7 @@ from django.conf import settings
 
 from tests.services.conftest import FakeHost
 from webvirt.models import OperationState
-from webvirt.services import fetching, operations
+from webvirt.services import fetching, inventory, operations
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.catalogue.volumes import FetchSpec
 
@@ -200,6 +200,116 @@ def test_nobody_there(alpha: FakeHost, opened: None) -> None:
         port = free.getsockname()[1]
         done = alpha.do("volume.fetch", alpha.pool, url=f"http://127.0.0.1:{port}/a.img")
     assert (done.state, done.error[:27]) == (S.FAILED, "The server does not answer:")
+
+
+# --- with a list of checksums
+
+
+def with_list(server: Server, text: str, **more: Any) -> None:
+    """The server has a list beside the file."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        give(handler, data=text.encode(), **more) if "SUMS" in handler.path else give(handler)
+
+    server.answer = answer
+
+
+@pytest.mark.parametrize("kind", ["sha256", "sha512"])
+def test_the_checksum_is_looked_up_first(alpha: FakeHost, inside: Server, kind: str) -> None:
+    digest = hashlib.new(kind, DATA).hexdigest()
+    with_list(inside, f"{'0' * len(digest)}  other.img\n{digest}  tiny.img\n")
+    done = alpha.do("volume.fetch", alpha.pool, url=inside.url(), checksum_url=inside.url("/images/SUMS"))
+    assert (done.state, done.result) == (S.SUCCEEDED, {"volume": "tiny.img", "bytes": len(DATA), kind: digest})
+    assert [path for path, _headers in inside.requests] == ["/images/SUMS", "/images/tiny.img?x=1"]
+    assert f"curl -fL {inside.url('/images/SUMS')} | grep -F tiny.img" in done.virsh
+
+
+def test_a_list_of_that_file_alone_may_call_it_otherwise(alpha: FakeHost, inside: Server) -> None:
+    with_list(inside, f"{hashlib.sha256(DATA).hexdigest()}  tiny-build-7.img\n")
+    url = inside.url("/images/tiny.img")
+    assert alpha.do("volume.fetch", alpha.pool, url=url, checksum_url=f"{url}.SUMS").state == S.SUCCEEDED
+    done = alpha.do("volume.fetch", alpha.pool, url=url, name="b.img", checksum_url=inside.url("/images/SUMS"))
+    assert (done.state, done.error[:32]) == (S.FAILED, "The list of checksums does not t")
+    assert "tiny.img" in done.error
+
+
+def test_a_file_that_is_not_what_the_list_says_is_not_kept(alpha: FakeHost, inside: Server) -> None:
+    with_list(inside, f"{'0' * 64}  tiny.img\n")
+    done = alpha.do("volume.fetch", alpha.pool, url=inside.url(), checksum_url=inside.url("/SUMS"))
+    assert (done.state, done.error[:40]) == (S.FAILED, "The file is not what it should be: its c")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "does not tell one of this file"),
+        (f"{'0' * 64}  other.img", "does not tell one of this file"),
+        (f"{'0' * 64}  tiny.img\n{'1' * 64}  tiny.img", "does not tell one of this file"),
+        ("x" * (2**20 + 1), "far too long"),
+    ],
+)
+def test_without_its_line_nothing_is_fetched(alpha: FakeHost, inside: Server, text: str, words: str) -> None:
+    with_list(inside, text)
+    done = alpha.do("volume.fetch", alpha.pool, url=inside.url(), checksum_url=inside.url("/SUMS"))
+    assert done.state == S.FAILED
+    assert words in done.error
+    assert [path for path, _headers in inside.requests] == ["/SUMS"]
+    assert alpha.connection.storage.volumes(alpha.uuid) == ["web-1.qcow2"]
+
+
+def test_a_list_comes_through_the_same_gate(alpha: FakeHost, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, list_url = server.url(), server.url("/SUMS")
+    done = alpha.do("volume.fetch", alpha.pool, url=url, checksum_url=list_url)
+    assert (done.state, server.requests) == (S.FAILED, [])
+    monkeypatch.setattr(settings, "WEBVIRT_FETCH_FROM", (ip_network("127.0.0.1/32"),))
+    server.answer = answering(302, Location=f"http://127.0.0.2:{server.port}/SUMS", Content_Length="0")
+    done = alpha.do("volume.fetch", alpha.pool, url=url, checksum_url=list_url)
+    assert "127.0.0.2 is not on the public internet" in done.error
+    assert len(server.requests) == 1
+
+
+def test_a_list_needs_no_length_and_is_not_waited_for_long(inside: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_list(inside, "hello", Content_Length="")
+    assert fetching.fetch_text(inside.url("/SUMS"), 5) == "hello"
+    monkeypatch.setattr(fetching, "TEXT_SECONDS", -1.0)
+    with pytest.raises(fetching.NotFetched, match="too slowly"):
+        fetching.fetch_text(inside.url("/SUMS"), 5)
+    inside.answer = answering(404, Content_Length="0")
+    with pytest.raises(fetching.NotFetched, match="answers 404"):
+        fetching.fetch_text(inside.url("/SUMS"), 5)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"checksum_url": "ftp://example.org/SUMS"}, "must begin with https"),
+        ({"checksum_url": "https://example.org/SUMS", "checksum": "0" * 64}, "not both"),
+    ],
+)
+def test_what_can_be_no_list_is_refused_at_the_form(alpha: FakeHost, more: dict[str, str], words: str) -> None:
+    with pytest.raises(operations.Invalid, match=words):
+        alpha.ask("volume.fetch", alpha.pool, url="https://example.org/a.img", **more)
+
+
+# --- where it came from
+
+
+def test_a_volume_knows_where_it_came_from_until_somebody_writes_to_it(alpha: FakeHost, inside: Server) -> None:
+    alpha.do("volume.fetch", alpha.pool, url=inside.url())
+    assert alpha.volume("tiny.img").source_url == inside.url()
+    alpha.stock.pools()
+    assert alpha.volume("tiny.img").source_url == inside.url()
+    kept = alpha.connection.storage.known[alpha.uuid].volumes["tiny.img"]
+    kept.info = replace(kept.info, modified_at=1_900_000_000)
+    inventory.remember_volumes(alpha.pool, [kept.info])
+    assert alpha.volume("tiny.img").source_url == ""
+
+
+def test_another_volume_of_the_same_name_did_not_come_from_there(alpha: FakeHost, inside: Server) -> None:
+    alpha.do("volume.fetch", alpha.pool, url=inside.url())
+    alpha.do("volume.delete", alpha.volume("tiny.img"))
+    alpha.do("volume.create", alpha.pool, name="tiny.img", capacity=MIB)
+    assert alpha.volume("tiny.img").source_url == ""
 
 
 # --- encrypted

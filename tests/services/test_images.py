@@ -308,10 +308,12 @@ def test_it_takes_no_lock_and_waits_for_none(alpha: FakeHost) -> None:
     alpha.ask("volume.checksum", volume)
 
 
-def test_an_upload_leaves_its_checksum(alpha: FakeHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_whose_sender_knows_its_checksum_leaves_it(
+    alpha: FakeHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(settings, "WEBVIRT_HOME", tmp_path)
     monkeypatch.setattr(upload_runner, "WAIT_SECONDS", 0.0)
-    operation = begin(alpha, DATA, "new.iso")
+    operation = begin(alpha, DATA, "new.iso", sha256=hashlib.sha256(DATA).hexdigest())
     send_all(operation, DATA)
     assert alpha.carry_out(operation).state == S.SUCCEEDED
     alpha.stock.pools()

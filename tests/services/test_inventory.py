@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.fakes import FakeConnection
 from tests.people import Cast, make_host
 from webvirt.hypervisor.types import (
     DomainInfo,
@@ -40,6 +41,15 @@ def test_after_a_gap_nobody_knows_since_when(cast: Cast) -> None:
 
 def test_saved_memory_makes_it_saved(cast: Cast) -> None:
     assert tell(cast, replace(ONE, managed_save=True)).status == Status.SAVED
+
+
+def test_a_host_keeps_what_machines_it_runs(cast: Cast) -> None:
+    assert cast.host.machines == (), "an older row knows of none"
+    with FakeConnection() as connection:
+        info = connection.host.info()
+    inventory.remember_host(cast.host.pk, info, [])
+    cast.host.refresh_from_db()
+    assert cast.host.machines == info.machines != ()
 
 
 def test_absence_is_not_deletion(cast: Cast) -> None:

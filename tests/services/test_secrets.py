@@ -18,6 +18,7 @@ from tests.services.carrying import WorkerOnFake, worker_on
 from webvirt.hypervisor.types import SecretInfo, SecretUsage
 from webvirt.models import Definition, Operation, OperationState, Secret
 from webvirt.services import hidden, operations
+from webvirt.services.catalogue import Queue
 from webvirt.services.watcher.stock import Stock
 
 VALUE = "c0rrect-h0rse"
@@ -62,7 +63,7 @@ def test_a_value_is_handed_on_and_then_nowhere(
     # While it waits: in Redis alone, and not for long.
     (key,) = store.keys()
     assert VALUE in str(store.get(key))
-    assert 0 < store.ttl(key) <= hidden.KEPT_SECONDS
+    assert 0 < store.ttl(key) <= hidden.KEPT_SECONDS[Queue.FAST]
     worker.carry_out(operation)
     assert operation.state == OperationState.SUCCEEDED, operation.error
     assert VALUE.encode() in worker.host.secrets.values.values()

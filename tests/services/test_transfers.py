@@ -81,13 +81,16 @@ def test_a_copy_is_the_same_on_the_other_host(alpha: FakeHost, omega: FakeHost, 
 def test_a_copy_has_the_checksum_of_the_bytes_it_is_of(
     alpha: FakeHost, omega: FakeHost, source: Volume, written: bool
 ) -> None:
-    Volume.objects.filter(pk=source.pk).update(sha256="a" * 64, sha256_at=timezone.now())
+    Volume.objects.filter(pk=source.pk).update(
+        sha256="a" * 64, sha256_at=timezone.now(), source_url="https://example.org/a.img"
+    )
     if written:
         # Since the last look at its pool.
         kept = alpha.connection.storage.known[alpha.uuid].volumes[source.name]
         kept.info = replace(kept.info, modified_at=1_700_000_000)
     assert alpha.do("volume.copy", source, name="copy.img", pool=omega.pool.pk).state == S.SUCCEEDED
     assert omega.volume("copy.img").sha256 == ("" if written else "a" * 64)
+    assert omega.volume("copy.img").source_url == ("" if written else "https://example.org/a.img")
     assert alpha.volume(source.name).sha256 == ("" if written else "a" * 64)
 
 

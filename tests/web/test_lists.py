@@ -112,6 +112,7 @@ def addresses(cast: Cast) -> dict[str, str]:
         "pool": f"/pools/{cast.pool.pk}/",
         "volume": f"/volumes/{cast.volume.pk}/",
         "images": "/images/",
+        "cloud images": "/images/cloud/",
         "images, searched": "/images/?q=web&kind=disk&os=-&sort=-size",
         "networks": "/networks/",
         "networks drawing": f"/networks/drawing/?host={cast.host.pk}",

@@ -9,7 +9,7 @@ from ninja import Query, Router, Schema
 from webvirt.api.auth import access_for
 from webvirt.api.lists import Page, one, ordered, page_of
 from webvirt.api.shapes import DomainDetail, Domains, Sessions, domain_detail, domain_out, session_out
-from webvirt.models import ConsoleSession, Definition, Role, Screen
+from webvirt.models import ConsoleSession, Definition, Role, Screen, Status
 from webvirt.models.domains import search_condition
 
 router = Router(tags=["domains"])
@@ -26,7 +26,8 @@ ORDERS = {
 
 
 class Filters(Schema):
-    """`q` is a search line as on the pages; `state` may be `on` or `off`; `host` is an id or a name."""
+    """`q` is a search line as on the pages; `state` may be `on` or `off`, or `binned` for those in the recycle bin;
+    `host` is an id or a name."""
 
     q: str = ""
     state: str = ""
@@ -37,7 +38,8 @@ class Filters(Schema):
 @router.get("", response=Domains, summary="List machines")
 def domains(request: HttpRequest, page: Query[Page], filters: Query[Filters]) -> Domains:
     """The machines you may know of."""
-    found = access_for(request).domains().matching(filters.q)
+    access = access_for(request)
+    found = access.domains(with_bin=filters.state == Status.BINNED).matching(filters.q)
     if filters.state:
         found = found.filter(search_condition(f"state:{filters.state}"))
     if filters.host.isdecimal():
@@ -52,13 +54,13 @@ def domains(request: HttpRequest, page: Query[Page], filters: Query[Filters]) ->
 def domain(request: HttpRequest, pk: int) -> DomainDetail:
     """A machine with its hardware, live and at the next start, and what you may do with it now."""
     access = access_for(request)
-    return domain_detail(access, one(access.domains().select_related("host", "definition"), pk))
+    return domain_detail(access, one(access.domains(with_bin=True).select_related("host", "definition"), pk))
 
 
 @router.get("/{int:pk}/xml", summary="Its XML")
 def xml(request: HttpRequest, pk: int, live: bool = False) -> HttpResponse:
     """The definition without secrets: what it will start with, or with `live` that of the running machine."""
-    found = Definition.objects.filter(domain=one(access_for(request).domains(), pk)).first()
+    found = Definition.objects.filter(domain=one(access_for(request).domains(with_bin=True), pk)).first()
     text = (found.live_xml if live else found.inactive_xml) if found else ""
     if not text:
         raise Http404
@@ -68,7 +70,7 @@ def xml(request: HttpRequest, pk: int, live: bool = False) -> HttpResponse:
 @router.get("/{int:pk}/screen.png", summary="Its screen")
 def screen(request: HttpRequest, pk: int) -> HttpResponse:
     """The last picture of its screen; `Last-Modified` says when it was taken. `screenshot` takes a new one."""
-    found = Screen.objects.filter(domain=one(access_for(request).domains(), pk)).first()
+    found = Screen.objects.filter(domain=one(access_for(request).domains(with_bin=True), pk)).first()
     if found is None:
         raise Http404
     response = HttpResponse(bytes(found.png), content_type="image/png")
@@ -80,7 +82,7 @@ def screen(request: HttpRequest, pk: int) -> HttpResponse:
 def sessions(request: HttpRequest, pk: int, page: Query[Page]) -> Sessions:
     """Who opened its console and when, newest first."""
     access = access_for(request)
-    domain = one(access.domains(), pk)
+    domain = one(access.domains(with_bin=True), pk)
     role = access.role_on(domain)
     owns = role is not None and role.rank >= Role.OWNER.rank
     found = ConsoleSession.objects.filter(domain=domain).select_related("user")

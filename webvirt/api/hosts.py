@@ -11,10 +11,21 @@ from webvirt.api.shapes import HostDetail, HostOut, Hosts, OperationOut, host_de
 from webvirt.api.verbs import ACCEPTED, accepted, body_of, described, documented
 from webvirt.services import uses
 from webvirt.services.hosts import ADD, add
+from webvirt.services.placement import may_make_on, places_for
 
 router = Router(tags=["hosts"])
 
 ORDERS = {"name": "name", "state": "state", "since": "state_since", "cpu": "cpu_percent", "memory": "memory_used_kib"}
+
+
+class PlaceOut(Schema):
+    """A host as a place for a new machine; `reason` says why it is one, or why not."""
+
+    id: int
+    name: str
+    fits: bool
+    free_kib: int | None
+    reason: str
 
 
 class DeviceUser(Schema):
@@ -49,6 +60,22 @@ def hosts(request: HttpRequest, page: Query[Page], state: str = "", sort: str = 
         found = found.filter(state=state)
     total, rows = page_of(ordered(found, sort, ORDERS), page)
     return Hosts(total=total, items=[host_out(access, host) for host in rows])
+
+
+@router.get("/places", response=list[PlaceOut], summary="Where a new machine goes best")
+def places(request: HttpRequest, memory_mib: int = 0, vcpus: int = 1) -> list[PlaceOut]:
+    """The hosts on which you may make machines, the best for one of this size first, those that do not fit last."""
+    found = places_for(may_make_on(access_for(request)), memory_mib * 1024, vcpus)
+    return [
+        PlaceOut(
+            id=place.host.pk,
+            name=place.host.name,
+            fits=not place.lacks,
+            free_kib=place.free_kib,
+            reason=place.reason,
+        )
+        for place in found
+    ]
 
 
 @router.get("/{int:pk}", response=HostDetail, summary="One host")

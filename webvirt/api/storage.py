@@ -87,6 +87,8 @@ class VolumeOut(Schema):
     sha256: str
     """Of its bytes as they lie in the pool; empty while it was not computed, or when it has changed since."""
     sha256_at: datetime | None
+    source_url: str
+    """Where on the web these very bytes came from; empty where that is not known or no longer true."""
     whole: bool
     """Not while it is being made, nor when it was left half made, until it is removed."""
     modified_at: datetime | None

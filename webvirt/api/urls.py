@@ -12,6 +12,7 @@ from ninja import NinjaAPI
 
 from webvirt import __version__
 from webvirt.api import (
+    cloudimages,
     docs,
     domains,
     errors,
@@ -82,6 +83,7 @@ api.add_router("/domains", domains.router)
 api.add_router("/pools", storage.pools)
 api.add_router("/volumes", storage.volumes)
 api.add_router("/images", storage.images)
+api.add_router("/cloud-images", cloudimages.router)
 api.add_router("/networks", networks.router)
 api.add_router("/filters", filters.router)
 api.add_router("/secrets", secrets.router)

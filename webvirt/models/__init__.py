@@ -4,9 +4,11 @@ from webvirt.models.consoles import ConsoleMode, ConsoleSession, EndReason
 from webvirt.models.devices import DeviceList, DeviceUse
 from webvirt.models.domains import ACTIVE, Definition, Domain, DomainQuerySet, Screen, Status
 from webvirt.models.hosts import TRANSPORT_LABELS, Host, HostQuerySet, HostState
+from webvirt.models.images import CloudImage
 from webvirt.models.networks import CardUse, Filter, Network, NetworkStatus
 from webvirt.models.operations import (
     ACTIVE_STATES,
+    ENDED_BADLY,
     AppendOnly,
     Operation,
     OperationQuerySet,
@@ -23,10 +25,12 @@ from webvirt.models.uploads import Upload
 __all__ = [
     "ACTIVE",
     "ACTIVE_STATES",
+    "ENDED_BADLY",
     "TRANSPORT_LABELS",
     "ApiToken",
     "AppendOnly",
     "CardUse",
+    "CloudImage",
     "ConsoleMode",
     "ConsoleSession",
     "Definition",

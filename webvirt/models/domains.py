@@ -12,7 +12,7 @@ from webvirt.models.hosts import HostState
 
 
 class Status(models.TextChoices):
-    """What a person reads as the state of a machine: libvirt's, and two that follow from more than that."""
+    """What a person reads as the state of a machine: libvirt's, and four that follow from more than that."""
 
     RUNNING = "running", _("running")
     PAUSED = "paused", _("paused")
@@ -22,6 +22,8 @@ class Status(models.TextChoices):
     CRASHED = "crashed", _("crashed")
     PMSUSPENDED = "pmsuspended", _("asleep")
     MISSING = "missing", _("missing")
+    BINNED = "binned", _("in the recycle bin")
+    MAKING = "making", _("being made")
     UNKNOWN = "unknown", _("unknown")
 
 
@@ -34,6 +36,10 @@ class DomainQuerySet(models.QuerySet["Domain"]):
     def kept(self) -> DomainQuerySet:
         """Those of hosts that nobody removed, without the missing ones that somebody dismissed."""
         return self.filter(host__removed_at=None, forgotten_at=None)
+
+    def binned(self) -> DomainQuerySet:
+        """Those in the recycle bin that are still on their hosts."""
+        return self.filter(host__removed_at=None, status=Status.BINNED)
 
     def matching(self, text: str) -> DomainQuerySet:
         """The rows that a search line finds: words in the name or title, `tag:` `state:` `host:`, `-` negates.
@@ -94,7 +100,17 @@ class Domain(models.Model):
     first_seen_at = models.DateTimeField(auto_now_add=True)
     missing_since = models.DateTimeField(null=True, blank=True)
     forgotten_at = models.DateTimeField(null=True, blank=True)
-    """When somebody said that a missing one may stay so; undone when its host lists it again."""
+    """Since when no list shows it: somebody said that a missing one may stay so, which is undone when its host lists
+    it again; or it is in the recycle bin."""
+    binned_at = models.DateTimeField(null=True, blank=True)
+    """Since when it is in the recycle bin, off and out of sight until it is restored or purged."""
+    before_bin = models.JSONField(default=dict, blank=True)
+    """What it was before: its `name`, whether it had `autostart`, and the ids of the `volumes` that go with it."""
+
+    making = models.ForeignKey("webvirt.Operation", on_delete=models.SET_NULL, null=True, related_name="+")
+    """The operation that makes it: as long as it stands here it is not whole, and if that fails it is removed."""
+    seed = models.ForeignKey("webvirt.Volume", on_delete=models.SET_NULL, null=True, related_name="+")
+    """The disc that tells it at its first start what it is to be, until that is taken out and deleted."""
 
     # Use, from two readings of the counters; rates in bytes per second, CPU in percent of its vCPUs.
     cpu_percent = models.FloatField(null=True, blank=True)
@@ -118,6 +134,7 @@ class Domain(models.Model):
             models.Index(name="domain_by_cpu", fields=["-cpu_percent", "id"]),
             # Holds all that counting needs, so that the totals of a list never read the rows themselves.
             models.Index(name="domain_counted", fields=["host", "forgotten_at", "status", "memory_kib"]),
+            models.Index(name="domain_binned", fields=["binned_at"], condition=models.Q(binned_at__isnull=False)),
             models.Index(name="domain_silent", fields=["name"], condition=models.Q(not_responding_since__isnull=False)),
         ]
 

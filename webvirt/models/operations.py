@@ -21,6 +21,7 @@ class OperationState(models.TextChoices):
 
 
 ACTIVE_STATES = (OperationState.QUEUED, OperationState.RUNNING)
+ENDED_BADLY = (OperationState.FAILED, OperationState.CANCELLED, OperationState.DENIED)
 OPEN = models.Q(state__in=ACTIVE_STATES)
 
 

@@ -19,6 +19,8 @@ class User(AbstractUser):
 
     language = models.CharField(max_length=10, blank=True, default="")
     """Empty: as the browser asks."""
+    ssh_keys = models.TextField(blank=True, default="")
+    """Public keys, one on a line, that new machines are offered."""
     theme = models.CharField(max_length=10, choices=Theme, default=Theme.SYSTEM)
 
 

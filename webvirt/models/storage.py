@@ -87,6 +87,8 @@ class Volume(models.Model):
     sha256 = models.CharField(max_length=64, blank=True, default="")
     """Of its bytes as they lie in the pool, in hexadecimal; empty while not computed or no longer true."""
     sha256_at = models.DateTimeField(null=True)
+    source_url = models.CharField(max_length=2000, blank=True, default="")
+    """Where on the web these very bytes came from; empty where that is not known or no longer true."""
     making = models.ForeignKey("webvirt.Operation", on_delete=models.SET_NULL, null=True, related_name="+")
     """The operation that makes it: as long as it stands here it is not whole, and if that fails it is removed."""
 
@@ -96,6 +98,7 @@ class Volume(models.Model):
             models.Index(name="volume_by_path", fields=["path"]),
             models.Index(name="volume_by_base", fields=["backing_path"], condition=~models.Q(backing_path="")),
             models.Index(name="volume_listed", fields=["pool", "missing_since", "name"]),
+            models.Index(name="volume_by_source", fields=["source_url"], condition=~models.Q(source_url="")),
         ]
 
     def __str__(self) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 from django.contrib.auth.models import AnonymousUser
@@ -58,9 +59,10 @@ class Access:
         role = self.role_on(target)
         return role is not None and role.rank >= verb.role.rank
 
-    def domains(self) -> DomainQuerySet:
-        """The machines this person may know of, hosts joined."""
-        found = Domain.objects.kept().select_related("host")
+    def domains(self, *, with_bin: bool = False) -> DomainQuerySet:
+        """The machines this person may know of, hosts joined; those in the recycle bin only if asked for."""
+        found = Domain.objects.kept() | Domain.objects.binned() if with_bin else Domain.objects.kept()
+        found = found.select_related("host")
         if self.everywhere:
             return found
         return found.filter(Q(host__in=list(self.on_hosts)) | Q(pk__in=self._granted("domain")))
@@ -91,7 +93,7 @@ class Access:
     def rows(self, noun: str) -> QuerySet[Any]:
         """What this person may know of, by the noun of a verb's object."""
         lookups: dict[str, Callable[[], QuerySet[Any]]] = {
-            "domain": self.domains,
+            "domain": partial(self.domains, with_bin=True),
             "host": self.hosts,
             "pool": self.pools,
             "volume": self.volumes,

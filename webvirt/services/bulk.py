@@ -6,10 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from django.db import transaction
+
 from webvirt.models import Operation
 from webvirt.services.access import Access
 from webvirt.services.catalogue import Verb
 from webvirt.services.operations import Actor, Refused, submit
+from webvirt.services.subjects import Subject
 
 MOST = 500
 """How many things one request may name."""
@@ -41,3 +44,18 @@ def submit_to_each(
         except Refused as error:
             outcomes.append(Outcome(pk, refused=error))
     return outcomes
+
+
+def submit_all(actor: Actor, verb: Verb, target: Subject, wanted: list[dict[str, Any]]) -> list[Operation]:
+    """Submit `verb` to one thing once for each of several parameters: all of them, or none. Raises Refused."""
+    several = len(wanted) > 1
+    with transaction.atomic():
+        return [
+            submit(
+                replace(actor, request_key=f"{actor.request_key}/{at}") if several and actor.request_key else actor,
+                verb,
+                target,
+                parameters,
+            )
+            for at, parameters in enumerate(wanted)
+        ]

@@ -28,6 +28,8 @@ TRIES = 6
 """So often a connection that broke is taken up again, each time without progress between."""
 PAUSE_SECONDS = 2.0
 READ = 256 * 1024
+TEXT_SECONDS = 20.0
+"""A text that takes longer is not waited for: what drips would hold up a worker."""
 HEADERS = {"User-Agent": "webvirt", "Accept": "*/*", "Accept-Encoding": "identity"}
 
 TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
@@ -184,6 +186,32 @@ def open_source(url: str, *, checked: bool) -> Source:
 
     `checked` says that its checksum is known: else what was asked for by https is not taken from a redirect to http.
     """
+    return source_of(*follow(url, checked=checked))
+
+
+def fetch_text(url: str, most: int) -> str:
+    """A small text, such as a list of checksums: of at most so many bytes, and never without encryption where it was
+    asked for. Raises NotFetched."""
+    _url, response = follow(url, checked=False)
+    ends, text = time.monotonic() + TEXT_SECONDS, bytearray()
+    try:
+        if response.status != 200:
+            raise NotFetched(gettext_noop("The server answers %(n)s.") % {"n": response.status})
+        while data := response.read1(READ):
+            text += data
+            if len(text) > most:
+                raise NotFetched(gettext_noop("What should be a list of checksums is far too long for one."))
+            if time.monotonic() > ends:
+                raise NotFetched(gettext_noop("The server sends it too slowly."))
+    except (HTTPError, OSError) as error:
+        raise NotFetched(gettext_noop("The server does not answer: %(why)s.") % {"why": error}) from None
+    finally:
+        response.close()
+    return text.decode(errors="replace")
+
+
+def follow(url: str, *, checked: bool) -> tuple[str, urllib3.BaseHTTPResponse]:
+    """Where an address leads in the end, and what is answered there; see `open_source`."""
     for _turn in range(MOST_REDIRECTS + 1):
         try:
             response = ask(url, {})
@@ -191,7 +219,7 @@ def open_source(url: str, *, checked: bool) -> Source:
             raise NotFetched(gettext_noop("The server does not answer: %(why)s.") % {"why": error}) from None
         there = response.get_redirect_location()
         if not there:
-            return source_of(url, response)
+            return url, response
         response.close()
         before, url = url, check_url(urljoin(url, there))
         if before.startswith("https:") and not url.startswith("https:") and not checked:

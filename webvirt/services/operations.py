@@ -11,7 +11,7 @@ import os
 import socket
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from celery.exceptions import CeleryError
 from django.db import IntegrityError, transaction
@@ -44,6 +44,7 @@ FETCHED_WITHIN = timedelta(minutes=10)
 """A download that was asked for and is not fetched by then is not wanted any more."""
 
 S = OperationState
+P = TypeVar("P", bound=Spec)
 STILL = Q(state=S.RUNNING, worker="")
 """Begun, and waiting for somebody rather than for a worker."""
 
@@ -187,8 +188,13 @@ def refusal(verb: Verb, reason: Promise | str) -> str:
 
 def parse_parameters(verb: Verb, parameters: dict[str, Any]) -> Spec:
     """The verb's Spec from raw values, or Invalid with a sentence for each wrong field."""
+    return parsed(verb.spec, parameters)
+
+
+def parsed(spec: type[P], parameters: dict[str, Any]) -> P:
+    """The same for any Spec."""
     try:
-        return verb.spec.model_validate(parameters)
+        return spec.model_validate(parameters)
     except ValidationError as error:
         fields = {}
         for problem in error.errors(include_url=False):

@@ -10,7 +10,10 @@ from django.utils.translation import gettext as _
 from webvirt import bus
 from webvirt.models import Domain, Grant, Host, Role, User
 from webvirt.services.operations import Invalid, NotNow
+from webvirt.services.phrases import said
+from webvirt.services.seeds.logins import check_ssh_key
 
+MOST_KEYS = 50
 SETUP_SALT = "webvirt.setup"
 """Binds the signature of the first administrator's link to that use."""
 
@@ -103,3 +106,15 @@ def refuse_last_administrator(user: User) -> None:
     others = Grant.objects.filter(role=Role.ADMINISTRATOR, user__is_active=True).exclude(user=user)
     if Grant.objects.filter(role=Role.ADMINISTRATOR, user=user).exists() and not others.exists():
         raise NotNow(_("This is the last administrator: make somebody else one first."))
+
+
+def keep_ssh_keys(user: User, text: str) -> None:
+    """Keep the public keys that a person's new machines are offered, one on a line. Raises Invalid."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) > MOST_KEYS:
+        raise Invalid({"ssh_keys": _("At most %(n)s keys.") % {"n": MOST_KEYS}})
+    try:
+        keys = [check_ssh_key(line) for line in lines]
+    except ValueError as error:
+        raise Invalid({"ssh_keys": said(str(error))}) from None
+    User.objects.filter(pk=user.pk).update(ssh_keys="\n".join(keys))

@@ -33,6 +33,15 @@ def accepted(request: HttpRequest, operation: Operation, back: str) -> HttpRespo
     return redirect(way_back(request, back))
 
 
+def all_accepted(request: HttpRequest, asked: list[Operation]) -> HttpResponse:
+    """Several operations were accepted."""
+    if wants_json(request):
+        access = access_for(request)
+        return JsonResponse({"results": [operation_json(access, one) for one in asked]}, status=202)
+    messages.success(request, _("%(verb)s: asked for %(n)s.") % {"verb": verb_words(asked[0]), "n": len(asked)})
+    return redirect("/operations/")
+
+
 def refused(request: HttpRequest, error: Refused, back: str) -> HttpResponse:
     """It was not. `Invalid` on a page is for the caller, who has the form with what was typed."""
     if wants_json(request):

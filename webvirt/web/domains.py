@@ -35,6 +35,7 @@ from webvirt.services.access import Access, highest
 from webvirt.services.catalogue import BY_KIND
 from webvirt.web.bulk import bulkbar
 from webvirt.web.context import HOST_COLUMNS, HostRow, hosts_for, under_way_for
+from webvirt.web.creation import may_create_anywhere
 from webvirt.web.guards import signed_in
 from webvirt.web.hardware import addresses_of, compare, facts_of
 from webvirt.web.lists import Query, Slice, query_of, slice_of
@@ -125,7 +126,8 @@ COLUMNS = (
 def index(request: HttpRequest, access: Access) -> HttpResponse:
     query = query_of(request.GET, KEYS_OF_LIST)
     found = filtered(access.domains().select_related(None), query)
-    return render(request, "domains/list.html", list_context(request, access, query, found))
+    context = list_context(request, access, query, found) | {"may_create": may_create_anywhere(access)}
+    return render(request, "domains/list.html", context)
 
 
 def list_context(
@@ -266,7 +268,7 @@ def live_names(rows: Sequence[Row]) -> str:
 
 
 def find(access: Access, pk: int) -> Domain:
-    return get_object_or_404(access.domains(), pk=pk)
+    return get_object_or_404(access.domains(with_bin=True), pk=pk)
 
 
 def header(request: HttpRequest, access: Access, domain: Domain, tab: str) -> dict[str, Any]:
@@ -377,4 +379,7 @@ def menu(request: HttpRequest, access: Access, pk: int) -> JsonResponse:
 @require_http_methods(["GET", "POST"])
 @signed_in
 def verb(request: HttpRequest, access: Access, pk: int, name: str) -> HttpResponse:
-    return perform(request, access, find(access, pk), name)
+    answer = perform(request, access, find(access, pk), name)
+    if name in ("delete", "purge") and answer.status_code == 302:
+        answer.headers["Location"] = "/vms/"
+    return answer

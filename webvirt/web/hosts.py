@@ -101,6 +101,10 @@ def networks(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     return render(request, "hosts/networks.html", header(request, access, host, "networks") | context)
 
 
+AFTERWARDS = {"remove": "/hosts/", "create-domain": "/vms/"}
+"""Where to see what became of a verb, where that is not on the host's own page."""
+
+
 @require_GET
 @signed_in
 def devices(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
@@ -148,6 +152,6 @@ def add(request: HttpRequest, access: Access) -> HttpResponse:
 def verb(request: HttpRequest, access: Access, pk: int, name: str) -> HttpResponse:
     host = find(access, pk)
     answer = perform(request, access, host, name)
-    if name == "remove" and answer.status_code == 302:
-        answer.headers["Location"] = "/hosts/"
+    if name in AFTERWARDS and answer.status_code == 302:
+        answer.headers["Location"] = AFTERWARDS[name]
     return answer

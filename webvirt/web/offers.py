@@ -62,12 +62,19 @@ def offers(access: Access, target: Subject, busy: Operation | None = None) -> li
     """What this person may do with it, in the order of the menu; `busy` is the operation that holds it now."""
     verbs = [verb for verb in verbs_on(noun_of(target)) if not verb.session]
     if isinstance(target, Domain):
-        # Of a missing machine nothing is left to do but to dismiss it, and only of that.
-        gone = target.status == Status.MISSING
-        verbs = [verb for verb in verbs if (Status.MISSING in (verb.states or ())) == gone]
+        # Of a missing machine nothing is left to do but to dismiss it, and only of that; so with the recycle bin.
+        verbs = [verb for verb in verbs if fits(verb, Status(target.status))]
     order = {"start": 0, "stop": 1, "change": 2, "other": 3}
     allowed = sorted((verb for verb in verbs if access.may(verb, target)), key=lambda verb: order[verb.group])
     return [offer(verb, target, busy) for verb in allowed]
+
+
+def fits(verb: Verb, status: Status) -> bool:
+    """Whether a verb is for machines that are there, or for those that are not, or are in the recycle bin."""
+    states = verb.states or frozenset()
+    if status in (Status.MISSING, Status.BINNED):
+        return status in states
+    return not states or bool(states - {Status.MISSING, Status.BINNED})
 
 
 def offer(verb: Verb, target: Subject, busy: Operation | None = None) -> Offer:

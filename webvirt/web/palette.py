@@ -14,6 +14,7 @@ from webvirt.models import Status
 from webvirt.services.access import Access
 from webvirt.services.catalogue import VERBS
 from webvirt.services.subjects import Subject, address_of, name_of
+from webvirt.web.creation import may_create_anywhere
 from webvirt.web.guards import signed_in
 from webvirt.web.offers import as_json, offers
 
@@ -137,6 +138,8 @@ def page_entries(access: Access, text: str) -> list[Entry]:
         (_("Failed operations"), "/operations/?state=failed", "list-check", ""),
         (_("Profile"), "/me/", "user-circle", "g m"),
     ]
+    if may_create_anywhere(access):
+        pages.append((_("Create a machine"), "/vms/create/", "plus", ""))
     if access.is_administrator:
         pages += [(_("Add a host"), "/hosts/add/", "plus", ""), (_("People"), "/people/", "users", "g p")]
     return [

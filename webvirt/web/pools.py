@@ -17,6 +17,7 @@ from webvirt.services.catalogue import BY_KIND
 from webvirt.services.subjects import Subject, name_of
 from webvirt.web.bulk import ticking
 from webvirt.web.context import hosts_for, under_way_for
+from webvirt.web.creation import link_to_begin
 from webvirt.web.guards import signed_in
 from webvirt.web.kinds import NEARLY_FULL, pool_type
 from webvirt.web.lists import Query, query_of, slice_of
@@ -169,9 +170,12 @@ def find_volume(access: Access, pk: int) -> Volume:
 @signed_in
 def volume(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     found = find_volume(access, pk)
+    users = uses.uses_of(found)
+    is_free = found.is_iso or all(use.noun == "volume" for use in users)
     context = header(request, access, found, "overview", f"/pools/{found.pool_id}/") | {
         "volume": found,
-        "uses": uses.uses_of(found),
+        "uses": users,
+        "begin": link_to_begin(access, found) if is_free else "",
         "chain": uses.chain_of(found),
         "secret": uses.secret_of(found),
         "known": {row.pk for row in access.domains().filter(host=found.pool.host_id).only("pk", "host")},

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from webvirt.models import ApiToken, Grant, Theme, User
-from webvirt.services import tokens
+from webvirt.services import people, tokens
 from webvirt.services.access import Access
 from webvirt.services.operations import Invalid
 from webvirt.web.guards import signed_in
@@ -37,6 +37,7 @@ def profile(request: HttpRequest, access: Access, status: int = 200, **more: Any
         "days": DAYS,
         "now": timezone.now(),
         "secret": None,
+        "ssh_keys": access.user.ssh_keys,
         "errors": {},
         "typed": {"name": request.POST.get("name", ""), "days": request.POST.get("days", "90")},
     }
@@ -53,6 +54,18 @@ def preferences(request: HttpRequest, access: Access) -> HttpResponse:
     if theme in Theme.values:
         changes["theme"] = theme
     User.objects.filter(pk=access.user.pk).update(**changes)
+    return redirect("me")
+
+
+@require_POST
+@signed_in
+def ssh_keys(request: HttpRequest, access: Access) -> HttpResponse:
+    typed = request.POST.get("ssh_keys", "")
+    try:
+        people.keep_ssh_keys(access.user, typed)
+    except Invalid as error:
+        return profile(request, access, status=400, errors=error.fields, ssh_keys=typed)
+    messages.success(request, _("New machines are offered these keys."))
     return redirect("me")
 
 

@@ -11,12 +11,13 @@ from django.utils.translation import gettext as _
 from webvirt.models import Host, Volume
 from webvirt.services import operations
 from webvirt.services.access import Access
+from webvirt.services.bulk import submit_all
 from webvirt.services.catalogue import NoParameters, Verb, verbs_on
 from webvirt.services.catalogue.specs import AutostartSpec
 from webvirt.services.subjects import Subject, address_of, name_of, noun_of
 from webvirt.web import answers
 from webvirt.web.actor import actor_of
-from webvirt.web.forms import FORMS
+from webvirt.web.forms import FORMS, NO_FORM, Form
 from webvirt.web.guards import wants_json
 from webvirt.web.words import size
 
@@ -32,23 +33,29 @@ def perform(request: HttpRequest, access: Access, target: Subject, name: str) ->
         return HttpResponseNotAllowed(["POST"])
     if not access.may(verb, target):
         return answers.refused(request, operations.Denied(str(verb.label)), address_of(name_of(target)))
-    return form_page(request, access, verb, target, FORMS[verb.kind].start(target), {})
+    return form_page(request, access, verb, target, FORMS[verb.kind].begun(request.GET, target), {})
 
 
 def ask(request: HttpRequest, access: Access, verb: Verb, target: Subject) -> HttpResponse:
-    home = address_of(name_of(target))
+    home, form = address_of(name_of(target)), form_of(verb)
     if access.may(verb, target) and (page := sure_page(request, verb, [target], home)):
         return page
     try:
-        operation = operations.submit(actor_of(request), verb, target, parameters_of(verb, request.POST))
+        wanted = form.each(parameters_of(verb, request.POST))
+        asked = submit_all(actor_of(request), verb, target, wanted)
     except operations.Invalid as error:
         if wants_json(request) or verb.kind not in FORMS:
             return answers.refused(request, error, home)
-        typed = FORMS[verb.kind].typed(request.POST, target)
-        return form_page(request, access, verb, target, typed, error.fields, status=400)
+        typed = form.typed(request.POST, target)
+        return form_page(request, access, verb, target, typed, form.wrong(error.fields), status=400)
     except operations.Refused as error:
         return answers.refused(request, error, home)
-    return answers.accepted(request, operation, home)
+    return answers.accepted(request, asked[0], home) if len(asked) == 1 else answers.all_accepted(request, asked)
+
+
+def form_of(verb: Verb) -> Form:
+    """How a verb is filled in; of one that takes nothing, nothing."""
+    return FORMS.get(verb.kind, NO_FORM)
 
 
 def sure_page(request: HttpRequest, verb: Verb, targets: list[Subject], back: str) -> HttpResponse | None:
@@ -92,13 +99,15 @@ def plan(request: HttpRequest, access: Access, verb: Verb, target: Subject) -> H
     """What a form would do as it is filled in now: the commands, or what is wrong with which field."""
     if not access.may(verb, target):
         return answers.refused(request, operations.Denied(str(verb.label)), "")
+    form = form_of(verb)
     try:
-        spec = operations.parse_parameters(verb, parameters_of(verb, request.POST))
+        wanted = form.each(parameters_of(verb, request.POST))
+        spec = operations.parse_parameters(verb, wanted[0])
     except operations.Invalid as error:
-        return JsonResponse({"virsh": "", "fields": error.fields})
+        return JsonResponse({"virsh": "", "fields": form.wrong(error.fields)})
     if wrong := operations.misfits(access.user, verb, target, spec):
-        return JsonResponse({"virsh": "", "fields": wrong})
-    more = FORMS[verb.kind].plan(target, spec) if verb.kind in FORMS else {}
+        return JsonResponse({"virsh": "", "fields": form.wrong(wrong)})
+    more = form.plan(target, spec)
     return JsonResponse({"virsh": verb.virsh(target, spec), "fields": {}} | more)
 
 

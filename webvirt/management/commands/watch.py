@@ -28,7 +28,7 @@ from redis.exceptions import RedisError
 from webvirt import bus
 from webvirt.hypervisor.errors import HypervisorError
 from webvirt.models import Host, HostState
-from webvirt.services import heartbeats, inventory, operations, uploads
+from webvirt.services import heartbeats, inventory, machines, operations, uploads
 from webvirt.services.watcher.watch import HostWatch
 
 log = logging.getLogger(__name__)
@@ -130,6 +130,7 @@ class Watch:
             operations.reap(timezone.now())
             operations.resend(timezone.now())
             uploads.look_after(timezone.now())
+            machines.look_after(timezone.now())
             heartbeats.beat("watch", self.name)
 
     def is_ours(self, host: Host) -> bool:

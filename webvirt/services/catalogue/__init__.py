@@ -9,7 +9,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from webvirt.models import Domain, Host, Network, Pool, Status
-from webvirt.services.catalogue import domains, filters, hosts, networks, pools, secrets, volumes
+from webvirt.services.catalogue import creation, domains, filters, hosts, networks, pools, secrets, volumes
 from webvirt.services.catalogue.specs import NoParameters, Spec
 from webvirt.services.catalogue.verb import Group, Queue, Reach, Verb
 from webvirt.services.subjects import Subject
@@ -28,7 +28,16 @@ __all__ = [
     "why_not",
 ]
 
-VERBS = (*domains.VERBS, *hosts.VERBS, *pools.VERBS, *volumes.VERBS, *networks.VERBS, *filters.VERBS, *secrets.VERBS)
+VERBS = (
+    *creation.VERBS,
+    *domains.VERBS,
+    *hosts.VERBS,
+    *pools.VERBS,
+    *volumes.VERBS,
+    *networks.VERBS,
+    *filters.VERBS,
+    *secrets.VERBS,
+)
 BY_KIND = {verb.kind: verb for verb in VERBS}
 VERBS_FOR_MANY = {
     noun: {verb.name: verb for verb in VERBS if verb.bulk and verb.on == noun}
@@ -50,6 +59,10 @@ def why_not(verb: Verb, target: Subject) -> Promise | str:
         return _("it is missing on its host")
     if verb.needs_host and target.is_stale:
         return _("the host does not answer")
+    if isinstance(target, Domain) and target.making_id:
+        return _("it is being made")
+    if isinstance(target, Domain) and target.binned_at and Status.BINNED not in (verb.states or ()):
+        return _("it is in the recycle bin")
     if isinstance(target, Domain) and verb.kind == "domain.autostart" and not target.persistent:
         return _("a transient machine cannot start with the host")
     if verb.states is not None and isinstance(target, Domain | Pool | Network) and target.status not in verb.states:

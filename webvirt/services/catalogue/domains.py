@@ -11,9 +11,10 @@ from django.utils.translation import pgettext_lazy
 from pydantic import AfterValidator, Field, StringConstraints
 
 from webvirt.hypervisor.types import METADATA_URI
-from webvirt.models import Domain, Role, Status
+from webvirt.models import Domain, Role, Status, Volume
+from webvirt.services import belongings, uses
 from webvirt.services.catalogue.specs import AutostartSpec, Spec, domain_name, one_line, printable
-from webvirt.services.catalogue.verb import Group, Queue, Verb, nothing_on_the_host, virsh, virsh_autostart
+from webvirt.services.catalogue.verb import Group, Queue, Rows, Verb, nothing_on_the_host, virsh, virsh_autostart
 from webvirt.services.subjects import Subject
 
 S = Status
@@ -54,6 +55,24 @@ class SetFilterSpec(Spec):
     filter: Annotated[str, StringConstraints(max_length=255), AfterValidator(one_line)] = ""
 
 
+class DeleteSpec(Spec):
+    """`volumes` are the ids of those that go with it: where left out, its own disks that nobody else uses."""
+
+    volumes: Annotated[list[int], Field(max_length=200)] | None = None
+
+
+class EjectSpec(Spec):
+    """`drive` is its target (`sda`)."""
+
+    drive: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,4}[0-9]{0,3}$")]
+
+
+class InsertSpec(EjectSpec):
+    """`volume` is the id of the disc that goes into the drive, on the machine's host."""
+
+    volume: int
+
+
 def virsh_rename(target: Subject, spec: RenameSpec) -> str:
     return f"{virsh('domrename')(target, spec)} {shlex.quote(spec.name)}"
 
@@ -83,6 +102,59 @@ def virsh_set_filter(target: Subject, spec: SetFilterSpec) -> str:
         "--live --config" if target.is_active and target.persistent else "--live" if target.is_active else "--config"
     )
     return f"{virsh('update-device')(target, spec)} card-{spec.mac}.xml {flags}"
+
+
+def delete_misfits(rows: Rows, domain: Domain, spec: DeleteSpec) -> dict[str, str]:
+    """Of the volumes that are to go with a machine, those that are not its own alone."""
+    if spec.volumes is None:
+        return {}
+    own = {one.volume.pk: one for one in belongings.of(domain) if one.volume}
+    for pk in spec.volumes:
+        if pk not in own:
+            return {"volumes": str(_("One of these volumes is none of its disks."))}
+        if own[pk].others:
+            values = {"name": own[pk].name, "names": uses.used_by(own[pk].others)}
+            return {"volumes": str(_("%(name)s stays: %(names)s needs it.") % values)}
+    return {}
+
+
+def virsh_purge(target: Subject, spec: DeleteSpec) -> str:
+    assert isinstance(target, Domain)
+    base = virsh("undefine --managed-save --snapshots-metadata --checkpoints-metadata --nvram --tpm")(target, spec)
+    return "\n".join([*(virsh("vol-delete")(volume, spec) for volume in belongings.chosen(target, spec.volumes)), base])
+
+
+def virsh_eject(target: Subject, spec: EjectSpec) -> str:
+    return f"{virsh('change-media')(target, spec)} {spec.drive} --eject"
+
+
+def virsh_insert(target: Subject, spec: InsertSpec) -> str:
+    disc = Volume.objects.filter(pk=spec.volume).first()
+    return f"{virsh('change-media')(target, spec)} {spec.drive} {shlex.quote(disc.path if disc else '')} --update"
+
+
+def eject_misfits(rows: Rows, domain: Domain, spec: EjectSpec) -> dict[str, str]:
+    drives = belongings.drives_of(domain)
+    if spec.drive not in drives:
+        return {"drive": str(_("It has no such drive."))}
+    return {} if drives[spec.drive] else {"drive": str(_("There is no disc in it."))}
+
+
+def insert_misfits(rows: Rows, domain: Domain, spec: InsertSpec) -> dict[str, str]:
+    if spec.drive not in belongings.drives_of(domain):
+        return {"drive": str(_("It has no such drive."))}
+    disc = rows("volume").filter(pk=spec.volume, pool__host=domain.host_id).first()
+    if disc is None or not disc.is_whole:
+        return {"volume": str(_("This volume is not on this host: copy it there first."))}
+    return {} if disc.is_iso else {"volume": str(_("This is no CD or DVD."))}
+
+
+def no_drive(domain: Domain) -> str:
+    return "" if belongings.drives_of(domain) else str(_("it has no CD drive"))
+
+
+def no_disc(domain: Domain) -> str:
+    return "" if any(belongings.drives_of(domain).values()) else str(_("there is no disc in its drives"))
 
 
 VERBS = (
@@ -228,6 +300,62 @@ VERBS = (
         spec=SetFilterSpec,
         group=Group.CHANGE,
         icon="filter",
+    ),
+    Verb(
+        "domain.insert",
+        _("Insert a disc"),
+        Role.OWNER,
+        virsh_insert,
+        spec=InsertSpec,
+        group=Group.CHANGE,
+        icon="disc",
+        forbids=no_drive,
+        misfits=insert_misfits,
+    ),
+    Verb(
+        "domain.eject",
+        _("Eject a disc"),
+        Role.OPERATOR,
+        virsh_eject,
+        spec=EjectSpec,
+        group=Group.CHANGE,
+        icon="disc-off",
+        forbids=no_disc,
+        misfits=eject_misfits,
+    ),
+    Verb(
+        "domain.delete",
+        pgettext_lazy("verb", "Delete"),
+        Role.OWNER,
+        nothing_on_the_host,
+        states=frozenset({S.SHUTOFF, S.CRASHED, S.SAVED}),
+        spec=DeleteSpec,
+        icon="trash",
+        danger=_("It goes to the recycle bin, and can be restored from there for a time."),
+        bulk=True,
+        misfits=delete_misfits,
+    ),
+    Verb(
+        "domain.undelete",
+        _("Restore from the bin"),
+        Role.OWNER,
+        nothing_on_the_host,
+        states=frozenset({S.BINNED}),
+        icon="arrow-back-up",
+    ),
+    Verb(
+        "domain.purge",
+        _("Delete for good"),
+        Role.OWNER,
+        virsh_purge,
+        states=frozenset({S.SHUTOFF, S.CRASHED, S.SAVED, S.BINNED}),
+        spec=DeleteSpec,
+        queue=Queue.SLOW,
+        icon="trash-x",
+        danger=_("Its definition, its saved memory and the disks that go with it are lost."),
+        by_name=True,
+        resumable=True,
+        misfits=delete_misfits,
     ),
     Verb(
         "domain.forget",

@@ -72,6 +72,15 @@ def address(url: str) -> str:
         raise ValueError(str(error)) from None
 
 
+def address_if_any(url: str) -> str:
+    return address(url) if url.strip() else ""
+
+
+def demand_one_checksum(checksum: str, url: str) -> None:
+    if checksum and url:
+        raise ValueError("give the checksum, or the address of a list that holds it, not both")
+
+
 Bytes = Annotated[int, Field(ge=1, le=MOST_BYTES)]
 VolumeName = Annotated[str, AfterValidator(volume_name)]
 Format = Literal["qcow2", "raw"]
@@ -129,10 +138,20 @@ class UploadSpec(ImageSpec):
 
 
 class FetchSpec(ImageSpec):
-    """`checksum` is the file's SHA-256 or SHA-512 in hexadecimal. The title is the file's name in the address."""
+    """`checksum` is the file's SHA-256 or SHA-512 in hexadecimal. The title is the file's name in the address.
+
+    Instead, `checksum_url` is the address of a list of checksums as makers of images keep it: the file's line is looked
+    up there before it is fetched.
+    """
 
     url: Annotated[str, StringConstraints(max_length=2000), AfterValidator(address)]
     checksum: Annotated[str, AfterValidator(either_checksum)] = ""
+    checksum_url: Annotated[str, StringConstraints(max_length=2000), AfterValidator(address_if_any)] = ""
+
+    @model_validator(mode="after")
+    def one_checksum(self) -> Self:
+        demand_one_checksum(self.checksum, self.checksum_url)
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -219,8 +238,12 @@ def virsh_upload(target: Subject, spec: UploadSpec) -> str:
 def virsh_fetch(target: Subject, spec: FetchSpec) -> str:
     base = f"virsh -c {shlex.quote(shown_uri(target))}"
     pool, name = shlex.quote(target.name), shlex.quote(spec.name)
+    compare = ""
+    if spec.checksum_url:
+        line = f"curl -fL {shlex.quote(spec.checksum_url)} | grep -F {shlex.quote(name_in(spec.url))}"
+        compare = f"{line}\nsha256sum {name}\n"
     return (
-        f"curl -fL -o {name} {shlex.quote(spec.url)}\n"
+        f"curl -fL -o {name} {shlex.quote(spec.url)}\n{compare}"
         f'{base} vol-create-as {pool} {name} "$(stat -c %s {name})" --allocation 0 --format raw\n'
         f"{base} vol-upload --sparse --pool {pool} {name} {name}\n{base} pool-refresh {pool}"
     )

@@ -2,13 +2,20 @@
 
 from webvirt.services.inventory.devices import remember_devices
 from webvirt.services.inventory.domains import (
+    domain_is_purged,
+    domain_is_removed,
+    domain_is_whole,
+    domains_left_half_made,
+    expect_domain,
     forget,
+    put_in_bin,
     rates_between,
     reconcile,
     remember_addresses,
     remember_definition,
     remember_screen,
     remember_usage,
+    take_from_bin,
 )
 from webvirt.services.inventory.filters import reconcile_filters
 from webvirt.services.inventory.hosts import (
@@ -28,6 +35,7 @@ from webvirt.services.inventory.storage import (
     reconcile_volumes,
     remember_checksum,
     remember_pool,
+    remember_source,
     remember_system,
     remember_volumes,
     volume_is_removed,
@@ -35,11 +43,17 @@ from webvirt.services.inventory.storage import (
 )
 
 __all__ = [
+    "domain_is_purged",
+    "domain_is_removed",
+    "domain_is_whole",
+    "domains_left_half_made",
+    "expect_domain",
     "expect_volume",
     "forget",
     "host_is",
     "left_half_made",
     "not_looked_into",
+    "put_in_bin",
     "rates_between",
     "reconcile",
     "reconcile_filters",
@@ -58,10 +72,12 @@ __all__ = [
     "remember_network",
     "remember_pool",
     "remember_screen",
+    "remember_source",
     "remember_system",
     "remember_trial",
     "remember_usage",
     "remember_volumes",
+    "take_from_bin",
     "volume_is_removed",
     "volume_is_whole",
 ]

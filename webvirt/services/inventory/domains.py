@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -18,7 +19,20 @@ from webvirt.hypervisor.types import (
     DomainUsage,
     GuestAddress,
 )
-from webvirt.models import CardUse, Definition, DeviceUse, DiskUse, Domain, Host, Screen, Status
+from webvirt.models import (
+    ACTIVE,
+    ENDED_BADLY,
+    CardUse,
+    Definition,
+    DeviceUse,
+    DiskUse,
+    Domain,
+    Host,
+    Operation,
+    Screen,
+    Status,
+    Volume,
+)
 
 SUMMARY_FIELDS = (
     "name",
@@ -31,6 +45,7 @@ SUMMARY_FIELDS = (
     "memory_kib",
     "missing_since",
     "forgotten_at",
+    "binned_at",
 )
 USAGE_FIELDS = (
     "cpu_percent",
@@ -104,6 +119,11 @@ def apply_summary(row: Domain, summary: DomainSummary, since: datetime | None) -
     """Bring a row up to what was said; True if that changed it. `since` is when a new state began, if we know."""
     before = tuple(getattr(row, name) for name in SUMMARY_FIELDS)
     status = status_of(summary)
+    if row.binned_at and status in ACTIVE:
+        # Somebody started it on its host: it is nobody's rubbish any more.
+        row.binned_at = None
+    if row.binned_at:
+        status = Status.BINNED
     if row.status != status:
         row.status_since = since
         forget_usage(row)
@@ -112,7 +132,7 @@ def apply_summary(row: Domain, summary: DomainSummary, since: datetime | None) -
     row.name = summary.name
     row.persistent = summary.persistent
     row.autostart = summary.autostart
-    row.missing_since = row.forgotten_at = None
+    row.missing_since, row.forgotten_at = None, row.binned_at
     # Only until its definition is read, which counts them its own way: two writers would never agree.
     row.vcpus = row.vcpus or summary.vcpus
     row.memory_kib = row.memory_kib or summary.memory_kib
@@ -128,13 +148,71 @@ def forget_usage(row: Domain) -> None:
 def mark_missing(known: dict[str, Domain], seen: Sequence[DomainSummary], now: datetime) -> list[Domain]:
     """The rows that the host no longer lists, marked so; grants and history stay with them."""
     listed = {summary.uuid for summary in seen}
-    gone = [row for uuid, row in known.items() if uuid not in listed and row.missing_since is None]
+    # One that is only just being made may not be listed yet; and what was left half made its host has to remove first.
+    unlisted = [row for uuid, row in known.items() if uuid not in listed and row.making_id is None]
+    gone = [row for row in unlisted if row.missing_since is None]
     for row in gone:
         row.missing_since = row.status_since = now
         row.status = Status.MISSING
         row.status_reason = ""
         forget_usage(row)
     return gone
+
+
+def expect_domain(host: Host, uuid: str, name: str, operation: Operation) -> Domain:
+    """Write down that a domain is being made, before its host has it; its operation is about it from now on."""
+    with transaction.atomic():
+        row = Domain.objects.create(host=host, uuid=uuid, name=name, status=Status.MAKING, making=operation)
+        Operation.objects.filter(pk=operation.pk).update(domain=row)
+        operation.domain = row
+        announce_domains(host, [row.pk])
+    return row
+
+
+def domain_is_whole(domain: Domain, seed: Volume | None) -> None:
+    """What was being made is made; `seed` is the disc that it begins with, if it has one."""
+    with transaction.atomic():
+        if Domain.objects.filter(pk=domain.pk, making=domain.making_id).update(making=None, seed=seed):
+            announce_domains(domain.host, [domain.pk])
+
+
+def domains_left_half_made(host: Host) -> list[Domain]:
+    """The domains whose making ended badly, and that nobody has removed yet; the host may not even have them."""
+    return list(Domain.objects.filter(host=host, making__state__in=ENDED_BADLY).select_related("host"))
+
+
+def domain_is_removed(domain: Domain) -> None:
+    """What was left half made is gone from its host: nobody ever had it, so no list shows it."""
+    now = timezone.now()
+    with transaction.atomic():
+        gone = {"making": None, "missing_since": now, "forgotten_at": now, "status": Status.MISSING}
+        if Domain.objects.filter(pk=domain.pk, making=domain.making_id).update(**gone):
+            announce_domains(domain.host, [domain.pk])
+
+
+def put_in_bin(domain: Domain, before: dict[str, Any]) -> None:
+    """Out of sight with it; grants and history stay. `before` is what `Domain.before_bin` keeps."""
+    now = timezone.now()
+    binned = {"binned_at": now, "forgotten_at": now, "status": Status.BINNED, "status_since": now}
+    with transaction.atomic():
+        Domain.objects.filter(pk=domain.pk).update(before_bin=before, **binned)
+        announce_domains(domain.host, [domain.pk])
+
+
+def take_from_bin(domain: Domain) -> None:
+    """Back in sight, as its host tells it."""
+    with transaction.atomic():
+        Domain.objects.filter(pk=domain.pk).update(binned_at=None, forgotten_at=None, before_bin={})
+        announce_domains(domain.host, [domain.pk])
+
+
+def domain_is_purged(domain: Domain) -> None:
+    """It is gone from its host because somebody wanted that: no list shows it, its history stays."""
+    now = timezone.now()
+    gone = {"missing_since": now, "forgotten_at": now, "binned_at": None, "status": Status.MISSING, "seed": None}
+    with transaction.atomic():
+        Domain.objects.filter(pk=domain.pk).update(**gone)
+        announce_domains(domain.host, [domain.pk])
 
 
 def forget(domain: Domain) -> bool:

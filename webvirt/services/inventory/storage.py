@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from webvirt import bus
 from webvirt.hypervisor.types import PoolInfo, PoolReading, PoolState, PoolSummary, VolumeInfo
-from webvirt.models import ACTIVE_STATES, Host, Operation, OperationState, Pool, PoolStatus, Volume
+from webvirt.models import ENDED_BADLY, Host, Operation, Pool, PoolStatus, Volume
 from webvirt.services.inventory.seen import reconcile_listed
 
 CHUNK = 400
@@ -21,7 +21,7 @@ CHUNK = 400
 SHARED = ("netfs", "rbd", "gluster", "iscsi")
 FIGURES = ("path", "kind", "format", "capacity", "allocation", "backing_path", "backing_format", "encrypted", "secret")
 NO_SYSTEM = {"os": "", "os_name": "", "has_label": False, "looked_at": None}
-NO_CHECKSUM = {"sha256": "", "sha256_at": None}
+OTHER_BYTES = {"sha256": "", "sha256_at": None, "source_url": ""}
 """What is known of the content of a volume that is another now."""
 
 
@@ -76,7 +76,7 @@ def reconcile_volumes(pool: Pool, names: Iterable[str]) -> list[str]:
             returned = Volume.objects.filter(pk__in=back[start : start + CHUNK])
             returned.update(missing_since=None, read_at=None, secret="")
             # Where the pool tells no times, nothing would tell that it is another.
-            returned.filter(modified_at=None).update(**NO_SYSTEM, **NO_CHECKSUM)
+            returned.filter(modified_at=None).update(**NO_SYSTEM, **OTHER_BYTES)
         for start in range(0, len(gone), CHUNK):
             Volume.objects.filter(pk__in=gone[start : start + CHUNK]).update(missing_since=now)
         new = [Volume(pool=pool, name=name) for name in sorted(listed - set(known))]
@@ -90,7 +90,7 @@ def reconcile_volumes(pool: Pool, names: Iterable[str]) -> list[str]:
 def expect_volume(pool: Pool, name: str, operation: Operation, title: str = "") -> None:
     """Write down that a volume is being made, before its host has it; the host has been seen to have none so named."""
     with transaction.atomic():
-        empty = {"missing_since": None, "read_at": None, "secret": ""} | NO_SYSTEM | NO_CHECKSUM
+        empty = {"missing_since": None, "read_at": None, "secret": ""} | NO_SYSTEM | OTHER_BYTES
         new = empty | {"making": operation, "title": title[:255]}
         row, _ = Volume.objects.update_or_create(pool=pool, name=name, defaults=new)
         bus.announce([f"pool:{pool.pk}", f"volume:{row.pk}"])
@@ -114,8 +114,7 @@ def volume_is_removed(volume: Volume) -> None:
 
 def left_half_made(pool: Pool) -> QuerySet[Volume]:
     """The volumes whose making ended badly, and that nobody has removed yet; a host may not even have them."""
-    ended = [state for state in OperationState if state not in (*ACTIVE_STATES, OperationState.SUCCEEDED)]
-    found = Volume.objects.filter(pool=pool, missing_since=None, making__state__in=ended)
+    found = Volume.objects.filter(pool=pool, missing_since=None, making__state__in=ENDED_BADLY)
     return found.select_related("making")
 
 
@@ -165,9 +164,10 @@ def kind_of(row: Volume) -> Content:
 def forget_content(rows: Iterable[Volume], before: dict[int, tuple[Content, Content]]) -> list[int]:
     """Drop what is known of the content of rows that hold another now, by their figures; returns their ids."""
     # By queries of their own: somebody else may just be writing what they found out.
-    written = [row.pk for row in rows if row.sha256 and content_of(row) != before[row.pk][0]]
+    known = [row for row in rows if row.sha256 or row.source_url]
+    written = [row.pk for row in known if content_of(row) != before[row.pk][0]]
     another = [row.pk for row in rows if row.looked_at and kind_of(row) != before[row.pk][1]]
-    for pks, unknown in ((written, NO_CHECKSUM), (another, NO_SYSTEM)):
+    for pks, unknown in ((written, OTHER_BYTES), (another, NO_SYSTEM)):
         for start in range(0, len(pks), CHUNK):
             Volume.objects.filter(pk__in=pks[start : start + CHUNK]).update(**unknown)
     return [*written, *another]
@@ -198,3 +198,11 @@ def remember_checksum(pool: Pool, info: VolumeInfo, digest: str) -> None:
         if row is not None:
             Volume.objects.filter(pk=row.pk).update(sha256=digest, sha256_at=timezone.now())
             bus.announce([f"volume:{row.pk}", f"pool:{pool.pk}", "pools"])
+
+
+def remember_source(pool: Pool, info: VolumeInfo, url: str) -> None:
+    """Keep where on the web a volume's bytes came from, and its figures as they were then."""
+    with transaction.atomic():
+        remember_volumes(pool, [info])
+        Volume.objects.filter(pool=pool, name=info.name).update(source_url=url)
+        bus.announce([f"pool:{pool.pk}", "pools"])

@@ -23,13 +23,26 @@ from webvirt.hypervisor.errors import (
 )
 from webvirt.models import Operation, OperationState
 from webvirt.services import operations
-from webvirt.services.runners import domains, filters, hosts, networks, secrets, storage, transfers, uploads
+from webvirt.services.runners import (
+    creation,
+    deletion,
+    domains,
+    filters,
+    hosts,
+    networks,
+    secrets,
+    storage,
+    transfers,
+    uploads,
+)
 from webvirt.services.runners.context import Context, Failed, Result, Sink, Still
 
 log = logging.getLogger(__name__)
 
 RUNNERS: dict[str, Callable[[Context], Result]] = {
     **domains.RUNNERS,
+    **creation.RUNNERS,
+    **deletion.RUNNERS,
     **hosts.RUNNERS,
     **storage.RUNNERS,
     **networks.RUNNERS,

@@ -91,7 +91,7 @@ class Context:
         if taken is None:
             raise Failed(
                 gettext_noop("The value that was entered is not kept any longer."),
-                gettext_noop("Enter it again: it is kept for a minute at most."),
+                gettext_noop("Enter it again: it is kept for a short time only."),
             )
         return kind.model_validate(self.operation.parameters | taken)
 

@@ -8,8 +8,10 @@ from typing import cast
 from django.utils.translation import gettext_noop
 
 from webvirt.hypervisor.domains import DomainCalls
+from webvirt.models import Volume
 from webvirt.services import inventory
-from webvirt.services.catalogue.domains import EditSpec, RenameSpec, SendKeySpec, SetFilterSpec
+from webvirt.services.catalogue.building import source_of
+from webvirt.services.catalogue.domains import EditSpec, EjectSpec, InsertSpec, RenameSpec, SendKeySpec, SetFilterSpec
 from webvirt.services.catalogue.specs import AutostartSpec
 from webvirt.services.runners.context import Context, Failed, Result
 
@@ -73,6 +75,22 @@ def send_key(context: Context) -> Result:
     return None
 
 
+def insert(context: Context) -> Result:
+    spec = cast(InsertSpec, context.spec)
+    disc = Volume.objects.select_related("pool").filter(pk=spec.volume, pool__host=context.operation.host).first()
+    if disc is None or disc.missing_since:
+        raise Failed(gettext_noop("The disc is not on this host (any more)."))
+    context.connection.domains.insert(context.domain.uuid, spec.drive, source_of(disc))
+    look_again(context)
+    return None
+
+
+def eject(context: Context) -> Result:
+    context.connection.domains.eject(context.domain.uuid, cast(EjectSpec, context.spec).drive)
+    look_again(context)
+    return None
+
+
 def forget(context: Context) -> Result:
     if not inventory.forget(context.domain):
         raise Failed(gettext_noop("It is on its host again."))
@@ -101,6 +119,8 @@ RUNNERS: dict[str, Callable[[Context], Result]] = {
     "domain.rename": rename,
     "domain.edit": edit,
     "domain.set_filter": set_filter,
+    "domain.insert": insert,
+    "domain.eject": eject,
     "domain.forget": forget,
     "domain.screenshot": screenshot,
     "domain.send_key": send_key,

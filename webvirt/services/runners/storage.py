@@ -130,6 +130,14 @@ def create_volume(context: Context) -> Result:
 @contextmanager
 def making(context: Context, pool: Pool, name: str) -> Iterator[None]:
     """Make a volume inside: known as half made before it is there, so that it is removed whatever happens to us."""
+    with beginning(context, pool, name):
+        yield
+    inventory.volume_is_whole(pool, name, context.operation)
+
+
+@contextmanager
+def beginning(context: Context, pool: Pool, name: str) -> Iterator[None]:
+    """Make a volume inside that stays half made until somebody says that it is whole."""
     demand_free_name(context, context.connection.storage, pool, name)
     inventory.expect_volume(pool, name, context.operation)
     try:
@@ -140,7 +148,6 @@ def making(context: Context, pool: Pool, name: str) -> Iterator[None]:
         with suppress(HypervisorError):
             look_at_volumes(context.connection.storage, pool)
         raise
-    inventory.volume_is_whole(pool, name, context.operation)
 
 
 def demand_free_name(context: Context, calls: StorageCalls, pool: Pool, name: str) -> None:

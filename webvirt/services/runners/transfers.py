@@ -11,7 +11,7 @@ from django.utils.translation import gettext_noop
 
 from webvirt.hypervisor.types import Extent, VolumeInfo
 from webvirt.models import Pool
-from webvirt.services import fetching, inventory, uploads, uses
+from webvirt.services import cloudimages, fetching, inventory, uploads, uses
 from webvirt.services.catalogue.volumes import CopySpec, FetchSpec
 from webvirt.services.runners.arrivals import FILES, Arrival, or_hole
 from webvirt.services.runners.context import Context, Failed, Result
@@ -21,9 +21,12 @@ from webvirt.services.runners.storage import length_of_file, refuse
 def fetch(context: Context) -> Result:
     """Fetch a file from the web into a volume; nothing of it waits on our side."""
     spec, pool = cast(FetchSpec, context.spec), context.pool
-    context.progress(gettext_noop("asking the server"))
     try:
-        source = fetching.open_source(spec.url, checked=bool(spec.checksum))
+        checksum = spec.checksum or listed_checksum(context, spec)
+        context.progress(gettext_noop("asking the server"))
+        # A list that came without encryption vouches for nothing.
+        checked = bool(spec.checksum) or spec.checksum_url.startswith("https:")
+        source = fetching.open_source(spec.url, checked=checked)
         with closing(source):
             row = uploads.arrival_of(context.operation, pool.pk, spec.name, source.size)
             if row.size != source.size:
@@ -33,19 +36,36 @@ def fetch(context: Context) -> Result:
             arrival = Arrival(context, context.connection.storage, pool, row, spec.shown)
             arrival.place()
             sha256 = hashlib.sha256()
-            digest = hashlib.sha512() if len(spec.checksum) == 128 else sha256
+            digest = hashlib.sha512() if len(checksum) == 128 else sha256
             arrival.fill(noted(source.read(), {sha256, digest}), gettext_noop("fetching"))
     except fetching.NotFetched as error:
         raise Failed(str(error), error.remedy) from None
     found = digest.hexdigest()
-    if spec.checksum and found != spec.checksum:
+    if checksum and found != checksum:
         raise Failed(
             gettext_noop("The file is not what it should be: its checksum is %(digest)s.") % {"digest": found},
             gettext_noop("Fetch it again, or correct the checksum."),
         )
-    arrival.look_into(sha256.hexdigest())
+    arrival.look_into(sha256.hexdigest(), spec.url)
     arrival.is_whole()
     return {"volume": spec.name, "bytes": row.size, digest.name: found}
+
+
+def listed_checksum(context: Context, spec: FetchSpec) -> str:
+    """What the list says that comes with the file; empty where there is no list. Raises NotFetched and Failed."""
+    if not spec.checksum_url:
+        return ""
+    context.progress(gettext_noop("looking up the checksum"))
+    text = fetching.fetch_text(spec.checksum_url, cloudimages.MOST_TEXT)
+    name = fetching.name_in(spec.url)
+    # One that is called like the file, with an ending, is of that file.
+    found = cloudimages.checksum_in(text, name, alone=spec.checksum_url.startswith(f"{spec.url}."))
+    if not found:
+        raise Failed(
+            gettext_noop("The list of checksums does not tell one of this file: %(file)s.") % {"file": name},
+            gettext_noop("Correct the address of the list, or give the checksum itself."),
+        )
+    return found
 
 
 def noted(pieces: Iterator[bytes], digests: set[hashlib._Hash]) -> Iterator[Extent]:
@@ -66,7 +86,7 @@ def copy(context: Context) -> Result:
     info = here.inspect(volume.pool.uuid, volume.name)
     # What was known of its bytes is dropped where somebody has written to it since.
     inventory.remember_volumes(volume.pool, [info])
-    volume.refresh_from_db(fields=["sha256"])
+    volume.refresh_from_db(fields=["sha256", "source_url"])
     demand_whole(info, pool)
     size = length_of_file(info)
     row = uploads.arrival_of(context.operation, pool.pk, spec.name, size)
@@ -78,7 +98,7 @@ def copy(context: Context) -> Result:
         with closing(here.extents(volume.pool.uuid, volume.name, row.carried)) as source:
             arrival.fill(source, gettext_noop("copying"))
     # The same bytes have the same checksum.
-    arrival.look_into(volume.sha256)
+    arrival.look_into(volume.sha256, volume.source_url)
     arrival.is_whole()
     return {"volume": spec.name, "pool": pool.name, "bytes": row.size}
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from webvirt.web.forms import domains, filters, hosts, networks, secrets, storage
-from webvirt.web.forms.form import Form
+from webvirt.web.forms import creation, domains, filters, hosts, networks, secrets, storage
+from webvirt.web.forms.form import NO_FORM, Form
 
-__all__ = ["FORMS", "Form"]
+__all__ = ["FORMS", "NO_FORM", "Form"]
 
 FORMS: dict[str, Form] = {
     **domains.FORMS,
+    **creation.FORMS,
     **hosts.FORMS,
     **storage.FORMS,
     **networks.FORMS,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.db.models import QuerySet
 from django.http import QueryDict
 
 from webvirt.models import CardUse, Domain, Filter
+from webvirt.services import belongings, images
 from webvirt.services.access import Access
 from webvirt.services.subjects import Subject, host_of
 from webvirt.web.forms.form import Form, Values, number, text
@@ -64,7 +66,45 @@ def cards_and_filters(access: Access, target: Subject | None) -> Values:
     return {"cards": sorted(cards.values(), key=lambda card: card.mac), "filters": list(here)}
 
 
+def start_delete(domain: Domain) -> Values:
+    """What goes with it by itself is ticked."""
+    return {"volumes": [str(one.volume.pk) for one in belongings.of(domain) if one.volume and one.is_own]}
+
+
+def delete(given: QueryDict) -> Values:
+    """Without the list of its files, as from the bar of a list, what goes with it is what is its own."""
+    return {"volumes": [number(pk) for pk in given.getlist("volumes")]} if "listed" in given else {}
+
+
+def files_of(access: Access, target: Subject | None) -> Values:
+    assert isinstance(target, Domain)
+    return {"belongings": belongings.of(target), "days": settings.WEBVIRT_BIN_DAYS}
+
+
+def start_disc(domain: Domain) -> Values:
+    drives = belongings.drives_of(domain)
+    return {"drive": next(iter(drives), ""), "volume": ""}
+
+
+def eject(given: QueryDict) -> Values:
+    return {"drive": text(given, "drive")}
+
+
+def insert(given: QueryDict) -> Values:
+    return {"drive": text(given, "drive"), "volume": number(text(given, "volume"))}
+
+
+def drives(access: Access, target: Subject | None) -> Values:
+    assert isinstance(target, Domain)
+    here = access.volumes().filter(images.IS_ISO, pool__host=target.host_id, making=None).order_by("name")
+    return {"drives": belongings.drives_of(target), "discs": list(here[:500])}
+
+
 FORMS = {
+    "domain.delete": Form("domains/delete.html", start_delete, delete, files_of),
+    "domain.purge": Form("domains/delete.html", start_delete, delete, files_of),
+    "domain.insert": Form("domains/disc.html", start_disc, insert, drives),
+    "domain.eject": Form("domains/disc.html", start_disc, eject, drives),
     "domain.rename": Form("domains/rename.html", start_rename, rename),
     "domain.edit": Form("domains/edit.html", start_edit, edit),
     "domain.set_filter": Form("domains/set_filter.html", start_filter, set_filter, cards_and_filters),

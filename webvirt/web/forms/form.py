@@ -18,6 +18,14 @@ def nothing_more(access: Access, target: Subject | None) -> Values:
     return {}
 
 
+def alone(parameters: Values) -> list[Values]:
+    return [parameters]
+
+
+def same_name(parameter: str) -> str:
+    return parameter
+
+
 def nothing_to_foresee(target: Any, spec: Any) -> Values:
     return {}
 
@@ -36,10 +44,29 @@ class Form:
     parameters: Callable[[QueryDict], Values]
     more: Callable[[Access, Subject | None], Values] = nothing_more
     plan: Callable[[Any, Any], Values] = nothing_to_foresee
+    each: Callable[[Values], list[Values]] = alone
+    """The parameters of each of several things that one form asks for."""
+    named: Callable[[str], str] = same_name
+    """The name of the field that a parameter comes from."""
+    linked: tuple[str, ...] = ()
+    """The fields that an address which leads to the form may fill in."""
+
+    def begun(self, given: QueryDict, target: Subject) -> Values:
+        """What it shows at first; `given` is the part of the address after `?`."""
+        return self.start(target) | filled(given, *self.linked)
 
     def typed(self, given: QueryDict, target: Subject | None) -> Values:
-        """What was typed, to be shown again; a box that was not ticked sends nothing."""
-        return {key: given.get(key, "") for key in self.start(target)}
+        """What was typed, to be shown again; a box that was not ticked sends nothing, a list all its rows."""
+        first = self.start(target)
+        return {key: given.getlist(key) if isinstance(first[key], list) else given.get(key, "") for key in first}
+
+    def wrong(self, fields: dict[str, str]) -> dict[str, str]:
+        """A sentence for each field of the form that something is wrong with."""
+        return {self.named(parameter): sentence for parameter, sentence in fields.items()}
+
+
+NO_FORM = Form("", lambda target: {}, lambda given: {})
+"""Of verbs that take nothing."""
 
 
 def text(given: QueryDict, key: str) -> str:

@@ -32,10 +32,15 @@ CREATE_POOL = (
 
 def size(given: QueryDict, key: str) -> int | str:
     """A size typed as a number with a unit beside it, in bytes; or what was typed, for the verb to refuse."""
-    typed, unit = text(given, key).replace(",", "."), UNITS.get(given.get(f"{key}_unit", ""), 1)
+    return size_of(text(given, key), given.get(f"{key}_unit", ""))
+
+
+def size_of(typed: str, unit: str) -> int | str:
+    """The same of a number and a unit."""
+    typed = typed.replace(",", ".")
     if not re.fullmatch(r"\d{1,15}(\.\d{1,6})?", typed):
         return typed
-    return int(float(typed) * unit)
+    return int(float(typed) * UNITS.get(unit, 1))
 
 
 def start_create_pool(host: Host) -> Values:
@@ -122,11 +127,11 @@ def ways_in(access: Access, target: Subject | None) -> Values:
 
 
 def start_fetch(pool: Pool) -> Values:
-    return {"url": "", "name": "", "checksum": ""}
+    return {"url": "", "name": "", "checksum": "", "checksum_url": ""}
 
 
 def fetch(given: QueryDict) -> Values:
-    return {"url": text(given, "url")} | filled(given, "name", "checksum")
+    return {"url": text(given, "url")} | filled(given, "name", "checksum", "checksum_url")
 
 
 def start_resize(volume: Volume) -> Values:
@@ -183,7 +188,7 @@ FORMS = {
     "pool.create": Form("pools/create.html", start_create_pool, create_pool, kinds_of_pool),
     "volume.create": Form("volumes/create.html", start_create_volume, create_volume, parts_of_volume),
     "volume.upload": Form("volumes/upload.html", start_upload, upload, ways_in),
-    "volume.fetch": Form("volumes/fetch.html", start_fetch, fetch),
+    "volume.fetch": Form("volumes/fetch.html", start_fetch, fetch, linked=("url", "checksum", "checksum_url")),
     "volume.copy": Form("volumes/copy.html", start_copy, copy, places_anywhere),
     "volume.resize": Form("volumes/resize.html", start_resize, resize, units),
     "volume.clone": Form("volumes/clone.html", start_clone, clone, places),

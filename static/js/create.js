@@ -1,0 +1,83 @@
+// The form of a new machine: rows of disks and cards, usual sizes, and the system that an image tells.
+
+const RANGE = /\{(\d{1,4})\.\.(\d{1,4})\}/;
+
+function changed(element) {
+  element.dispatchEvent(new Event("change", { bubbles: true }));
+}
+
+/** Another row like the template's, or one row less. */
+function rows(form) {
+  form.addEventListener("click", (event) => {
+    const adds = event.target.closest("[data-add-row]");
+    const drops = event.target.closest("[data-drop-row]");
+    if (adds) adds.before(adds.parentElement.querySelector("template").content.cloneNode(true));
+    if (drops) drops.closest(".row-of").remove();
+    if (adds || drops) changed(form);
+  });
+}
+
+function sizes(form) {
+  for (const button of form.querySelectorAll("[data-size]:not(option)")) {
+    button.addEventListener("click", () => {
+      const [cpus, gib] = button.dataset.size.split(" ");
+      form.elements.vcpus.value = cpus;
+      form.elements.memory.value = gib;
+      form.elements.memory_unit.value = "GiB";
+      changed(form);
+    });
+  }
+}
+
+/** The image tells its system, until the person says otherwise. */
+function system(form) {
+  const choice = form.querySelector("[data-os-choice]");
+  let own = Boolean(choice.value);
+  const adopt = (image) => {
+    if (own || image.disabled) return;
+    const { os = "", osName } = image.selectedOptions[0]?.dataset ?? {};
+    // What is newer than the list of systems is told by the image alone.
+    if (![...choice.options].some((option) => option.value === os)) choice.add(new Option(osName, os), 1);
+    choice.value = os;
+  };
+  choice.addEventListener("change", (event) => (own = own || event.isTrusted));
+  form.addEventListener("change", (event) => event.target.matches("[data-image]") && adopt(event.target));
+  for (const image of form.querySelectorAll("[data-image]")) if (image.value) adopt(image);
+}
+
+/** Another host has other pools and networks: the page is asked for anew, with what does not depend on the host. */
+function place(form) {
+  const hosts = form.querySelector("[data-place]");
+  hosts.addEventListener("change", () => {
+    const kept = new URLSearchParams();
+    for (const name of ["name", "os", "begins", "vcpus", "memory", "memory_unit"]) kept.set(name, new FormData(form).get(name) ?? "");
+    location.assign(`/hosts/${hosts.value}/create-domain/?${kept}`);
+  });
+}
+
+/** A box that opens what follows from it. */
+function openers(form) {
+  for (const box of form.querySelectorAll("[data-opens]")) {
+    const part = document.getElementById(box.dataset.opens);
+    const adapt = () => {
+      part.hidden = !box.checked || box.disabled;
+      for (const field of part.querySelectorAll("input, textarea, select")) field.disabled = part.hidden;
+    };
+    form.addEventListener("change", adapt);
+    adapt();
+  }
+}
+
+/** The button says how many are made. */
+function count(form) {
+  const label = form.querySelector("[data-submit]");
+  const one = label.textContent;
+  form.elements.name.addEventListener("input", () => {
+    const range = RANGE.exec(form.elements.name.value);
+    const many = range ? Number(range[2]) - Number(range[1]) + 1 : 1;
+    label.textContent = many > 1 ? gettext("Create %(n)s machines").replace("%(n)s", many) : one;
+  });
+}
+
+const form = document.querySelector("form [data-place]")?.closest("form");
+if (form) for (const part of [rows, sizes, system, place, openers, count]) part(form);

@@ -1,0 +1,69 @@
+"""What belongs to a machine: the files that its definition names, and who else needs each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from webvirt.models import DiskUse, Domain, Volume
+from webvirt.services import uses
+
+
+@dataclass(frozen=True)
+class Belonging:
+    """A file, a device or a volume of a machine. `volume` is None for what is in no pool that we know."""
+
+    slot: str
+    device: str
+    name: str
+    volume: Volume | None
+    others: list[str]
+    """Who else needs it: machines, and images that are based on it."""
+    is_own: bool
+    """Whether it goes with the machine unless somebody says otherwise: a disk that nobody else needs, or its seed."""
+
+
+def of(domain: Domain) -> list[Belonging]:
+    """All of them, disks before discs, each once."""
+    found: dict[tuple[str, str, str], Belonging] = {}
+    rows = DiskUse.objects.filter(domain=domain).order_by("device", "slot", "live")
+    volumes = volumes_of(domain, rows)
+    for use in rows:
+        key = (use.path, use.pool, use.volume)
+        if key not in found:
+            found[key] = belonging(domain, use, volumes.get(key))
+    return sorted(found.values(), key=lambda one: (one.device not in uses.DISKS, one.slot))
+
+
+def volumes_of(domain: Domain, rows: object) -> dict[tuple[str, str, str], Volume]:
+    """The volumes that are meant, by path, or by pool and name."""
+    assert hasattr(rows, "__iter__")
+    found = {}
+    for use in rows:
+        here = Volume.objects.filter(pool__host=domain.host_id, missing_since=None).select_related("pool__host")
+        named = here.filter(pool__name=use.pool, name=use.volume) if use.volume else here.filter(path=use.path)
+        if volume := named.first():
+            found[use.path, use.pool, use.volume] = volume
+    return found
+
+
+def belonging(domain: Domain, use: DiskUse, volume: Volume | None) -> Belonging:
+    name = volume.name if volume else use.path or f"{use.pool}/{use.volume}"
+    if volume is None:
+        return Belonging(use.slot, use.device, name, None, [], is_own=False)
+    users = [one for one in uses.uses_of(volume) if (one.noun, one.pk) != ("domain", domain.pk)]
+    others = list(dict.fromkeys(one.name for one in users))
+    is_own = not others and (use.device in uses.DISKS or volume.pk == domain.seed_id)
+    return Belonging(use.slot, use.device, name, volume, others, is_own)
+
+
+def chosen(domain: Domain, wanted: list[int] | None) -> list[Volume]:
+    """The volumes that go with a machine: those of these ids that nobody else needs, or its own where None."""
+    found = [one for one in of(domain) if one.volume and not one.others]
+    return [one.volume for one in found if one.volume and (one.is_own if wanted is None else one.volume.pk in wanted)]
+
+
+def drives_of(domain: Domain) -> dict[str, str]:
+    """Its CD drives by target, each with what is in it; empty where nothing is."""
+    definition = getattr(domain, "definition", None)
+    disks = definition.shown.get("disks", ()) if definition else ()
+    return {disk["target"]: disk["source"] for disk in disks if disk["device"] == "cdrom"}

@@ -1,0 +1,135 @@
+"""The runner that makes a machine: its volumes, its definition, its first start.
+
+All of it is known as half made before it is there, so that whatever happens to us, the host's watcher removes it. From
+when the definition stands it stays: that it does not start is a machine to be mended, and none to be thrown away.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import cast
+from uuid import uuid4
+
+from django.utils.translation import gettext_noop
+
+from webvirt.hypervisor.errors import HypervisorError
+from webvirt.hypervisor.types import DomainSpec, VolumeSpec
+from webvirt.models import Domain, Host, Volume
+from webvirt.services import inventory, operations
+from webvirt.services.catalogue import BY_KIND
+from webvirt.services.catalogue.building import NewVolume, Plan, plan_of
+from webvirt.services.catalogue.creation import files_for
+from webvirt.services.catalogue.wishes import CreateDomainSpec
+from webvirt.services.runners.context import Context, Failed, Result
+from webvirt.services.runners.domains import look_again
+from webvirt.services.runners.storage import LOOK_SECONDS, REMOVAL_SECONDS, beginning, look_at_volumes
+from webvirt.services.seeds.disc import disc_of
+from webvirt.services.seeds.logins import hash_password
+
+
+def create_domain(context: Context) -> Result:
+    """Make everything that the plan says, and start it if asked."""
+    host, wish = cast(Host, context.subject), cast(CreateDomainSpec, context.spec)
+    if wrong := operations.misfits(context.operation.user, BY_KIND["domain.create"], host, wish):
+        raise Failed(next(iter(wrong.values())))
+    plan = plan_of(host, wish, str(uuid4()))
+    wait_for_name(context, host, wish.name)
+    domain = inventory.expect_domain(host, plan.domain.uuid, wish.name, context.operation)
+    real = {new.path: make_volume(context, new) for new in plan.volumes}
+    if plan.seed:
+        real[plan.seed.path] = make_seed(context, plan.seed, wish, plan.domain)
+    context.progress(gettext_noop("defining"))
+    context.connection.domains.define(at_their_paths(plan.domain, real))
+    if wish.autostart:
+        context.connection.domains.set_autostart(domain.uuid, True)
+    for new in volumes_of(plan):
+        inventory.volume_is_whole(new.pool, new.name, context.operation)
+    inventory.domain_is_whole(domain, seed_row(plan))
+    for new in volumes_of(plan):
+        look_at_volumes(context.connection.storage, new.pool, new.name)
+    if wish.start:
+        start(context, domain, plan)
+    look_again(context)
+    return {"domain": wish.name, "id": domain.pk}
+
+
+def wait_for_name(context: Context, host: Host, name: str) -> None:
+    """Let the host's watcher remove what was left half made under this name."""
+    deadline = time.monotonic() + REMOVAL_SECONDS
+    while any(left.name == name for left in inventory.domains_left_half_made(host)):
+        if time.monotonic() > deadline:
+            raise Failed(gettext_noop("There is a machine of this name on the host that was left half made."))
+        context.progress(gettext_noop("waiting until what was left half made is removed"))
+        time.sleep(LOOK_SECONDS)
+
+
+def volumes_of(plan: Plan) -> list[NewVolume]:
+    return [*plan.volumes, *([plan.seed] if plan.seed else [])]
+
+
+def make_volume(context: Context, new: NewVolume) -> str:
+    """Make one of its disks; returns where it really is."""
+    calls = context.connection.storage
+    if new.origin is None or new.linked:
+        context.progress(gettext_noop("making its disks"))
+        with beginning(context, new.pool, new.name):
+            calls.create_volume(new.pool.uuid, new.spec)
+    else:
+        origin = new.origin
+
+        def progress(done: int, total: int) -> None:
+            context.progress(gettext_noop("copying the image"), done, total)
+
+        with beginning(context, new.pool, new.name):
+            calls.clone_volume(new.pool.uuid, origin.pool.uuid, origin.name, new.spec, progress)
+        if new.capacity > calls.volume(new.pool.uuid, new.name).capacity:
+            calls.resize_volume(new.pool.uuid, new.name, new.capacity)
+    return calls.volume(new.pool.uuid, new.name).path
+
+
+def make_seed(context: Context, seed: NewVolume, wish: CreateDomainSpec, domain: DomainSpec) -> str:
+    """Make the disc with its settings, in memory, and send it: so it works on every host."""
+    context.progress(gettext_noop("making the disc with its settings"))
+    password = wish.password.get_secret_value()
+    files, label = files_for(wish, domain, hash_password(password) if password else "")
+    disc = disc_of(files, label)
+    calls = context.connection.storage
+    with beginning(context, seed.pool, seed.name):
+        calls.create_volume(seed.pool.uuid, VolumeSpec(seed.name, len(disc), "raw"))
+    calls.upload(seed.pool.uuid, seed.name, 0, [disc])
+    return calls.volume(seed.pool.uuid, seed.name).path
+
+
+def at_their_paths(domain: DomainSpec, real: dict[str, str]) -> DomainSpec:
+    """The definition with its new disks where the host put them."""
+    disks = tuple(
+        replace(disk, source=replace(disk.source, path=real[disk.source.path]))
+        if disk.source and disk.source.path in real
+        else disk
+        for disk in domain.disks
+    )
+    return replace(domain, disks=disks)
+
+
+def seed_row(plan: Plan) -> Volume | None:
+    return Volume.objects.filter(pool=plan.seed.pool, name=plan.seed.name).first() if plan.seed else None
+
+
+def start(context: Context, domain: Domain, plan: Plan) -> None:
+    context.progress(gettext_noop("starting"))
+    calls = context.connection.domains
+    try:
+        if plan.kernel:
+            calls.start_once(domain.uuid, plan.kernel)
+        else:
+            calls.start(domain.uuid)
+    except HypervisorError as error:
+        look_again(context)
+        raise Failed(
+            gettext_noop("It was made, but does not start: %(reason)s") % {"reason": error},
+            gettext_noop("It stays as it is: mend what keeps it from starting, and start it from its page."),
+        ) from None
+
+
+RUNNERS = {"domain.create": create_domain}

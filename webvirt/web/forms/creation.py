@@ -1,0 +1,289 @@
+"""The form of a new machine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import QueryDict
+from django.utils.translation import gettext as _
+
+from webvirt.hypervisor.xml.domains import preview_of
+from webvirt.models import Host, HostState, Network, NetworkStatus, Pool, PoolStatus
+from webvirt.services import images, uses
+from webvirt.services.access import Access
+from webvirt.services.catalogue.building import MAKEABLE, Plan, plan_of
+from webvirt.services.catalogue.creation import NOBODY
+from webvirt.services.catalogue.wishes import Begins, CreateDomainSpec, names_of
+from webvirt.services.operations import Invalid
+from webvirt.services.phrases import said
+from webvirt.services.placement import free_of, may_make_on, places_for
+from webvirt.services.subjects import Subject
+from webvirt.services.systems import systems, traits_of
+from webvirt.web.forms.form import Form, Values, filled, number, text, words
+from webvirt.web.forms.storage import UNITS, size_of
+from webvirt.web.kinds import forward
+from webvirt.web.words import size, size_kib
+
+MOST_OFFERED = 500
+"""Volumes in one choice; who has more begins on the image's own page."""
+SIZES = ((1, 1), (2, 2), (2, 4), (4, 8), (8, 16))
+"""Processors and GiB of memory that one chooses with a click."""
+PLACES = ("volume_disc", "volume_image", "volume_volume")
+SETUP = ("user", "hostname", "address", "gateway", "user_data", "edition", "product_key")
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """A way to begin: its fields are shown when it is chosen."""
+
+    value: Begins
+    label: str
+    text: str
+
+    @property
+    def shows(self) -> str:
+        return SHOWN[self.value]
+
+
+SHOWN = {
+    Begins.DISC: "disc system disks drivers setup",
+    Begins.IMAGE: "image system disks setup",
+    Begins.VOLUME: "volume system disks",
+    Begins.NETWORK: "system disks",
+    Begins.KERNEL: "kernel system disks",
+    Begins.EMPTY: "system disks",
+}
+
+
+def beginnings() -> list[Beginning]:
+    return [
+        Beginning(Begins.DISC, _("A disc"), _("An installer on a CD or DVD image.")),
+        Beginning(Begins.IMAGE, _("A disk image"), _("A cloud image or a template: it gets a disk made of it.")),
+        Beginning(Begins.VOLUME, _("A disk that is there"), _("A volume as it is, with what is on it.")),
+        Beginning(Begins.NETWORK, _("The network"), _("What a PXE server boots it with.")),
+        Beginning(Begins.KERNEL, _("An installer's kernel"), _("With its initrd and arguments, for the first start.")),
+        Beginning(Begins.EMPTY, _("Nothing yet"), _("An empty machine; insert a disc later.")),
+    ]
+
+
+def start(host: Host) -> Values:
+    """A machine that most would want, on this host."""
+    pool = pools_of(host).first()
+    network = (
+        Network.objects.filter(host=host, status=NetworkStatus.ACTIVE, missing_since=None).order_by("name").first()
+    )
+    return {
+        "name": "",
+        "os": "",
+        "begins": Begins.DISC.value,
+        **dict.fromkeys((*PLACES, "linked", "kernel", "initrd", "arguments", "drivers"), ""),
+        "vcpus": "2",
+        "memory": "2",
+        "memory_unit": "GiB",
+        "disk_pool": [str(pool.pk) if pool else ""],
+        "disk_size": ["20"],
+        "disk_size_unit": ["GiB"],
+        "disk_format": ["qcow2"],
+        "card": [f"network:{network.pk}" if network else ""],
+        "with_setup": "",
+        **dict.fromkeys((*SETUP, "ssh_keys", "dns", "packages"), ""),
+        "agent": "on",
+        "firmware": "auto",
+        "machine": "auto",
+        "type": "auto",
+        "cpu": "auto",
+        "bus": "auto",
+        "tpm": "auto",
+        "start": "on",
+        "autostart": "",
+    }
+
+
+def pools_of(host: Host) -> Any:
+    """The pools where disks are made, those with the most room first."""
+    found = Pool.objects.filter(host=host, status=PoolStatus.RUNNING, type__in=MAKEABLE, missing_since=None)
+    return found.order_by("-available", "name")
+
+
+# --- what was typed
+
+
+def parameters(given: QueryDict) -> Values:
+    begins = text(given, "begins")
+    found: Values = {"name": text(given, "name"), "begins": begins, "vcpus": number(text(given, "vcpus"))}
+    memory = size_of(text(given, "memory"), given.get("memory_unit", ""))
+    found["memory_mib"] = memory // 2**20 if isinstance(memory, int) else memory
+    found |= filled(given, "os", "firmware", "machine", "type", "cpu", "bus")
+    if chosen := text(given, f"volume_{begins}"):
+        found["volume"] = number(chosen)
+    if begins == Begins.KERNEL:
+        found |= {key: number(value) for key, value in filled(given, "kernel", "initrd").items()}
+        found |= filled(given, "arguments")
+    if begins == Begins.DISC and text(given, "drivers"):
+        found["drivers"] = number(text(given, "drivers"))
+    found |= {"disks": disks(given, begins), "cards": cards(given)}
+    if begins in (Begins.IMAGE, Begins.DISC) and given.get("with_setup"):
+        found |= {"setup": setup(given), "password": given.get("password", "")}
+    if given.get("tpm") in ("yes", "no"):
+        found["tpm"] = given["tpm"] == "yes"
+    ticks = {"linked": begins == Begins.IMAGE and "linked" in given}
+    return found | ticks | {key: key in given for key in ("start", "autostart")}
+
+
+def each(found: Values) -> list[Values]:
+    """One machine for each name: `web-{01..10}` is ten."""
+    try:
+        names = names_of(found["name"])
+    except ValueError as error:
+        raise Invalid({"name": said(str(error))}) from None
+    if len(names) > 1 and found.get("setup", {}).get("address"):
+        raise Invalid({"address": _("Several machines cannot have the same address: let them ask by DHCP.")})
+    return [found | {"name": name} for name in names]
+
+
+def disks(given: QueryDict, begins: str) -> list[Values]:
+    """The rows of disks; one without a pool is none, and of an image the size may be left out."""
+    rows = []
+    columns = [given.getlist(f"disk_{column}") for column in ("pool", "size", "size_unit", "format")]
+    for at, (pool, typed, unit, kind) in enumerate(zip(*columns, strict=False)):
+        if not pool:
+            continue
+        row: Values = {"pool": number(pool), "format": kind}
+        if typed.strip() or at or begins != Begins.IMAGE:
+            row["size"] = size_of(typed.strip().replace(",", "."), unit)
+        rows.append(row)
+    return rows
+
+
+def cards(given: QueryDict) -> list[Values]:
+    """Each is on a network (`network:3`) or on a bridge (`bridge:br0`)."""
+    rows: list[Values] = []
+    for chosen in filter(None, given.getlist("card")):
+        kind, _colon, name = chosen.partition(":")
+        rows.append({"network": number(name)} if kind == "network" else {"bridge": name})
+    return rows
+
+
+def setup(given: QueryDict) -> Values:
+    found = filled(given, *SETUP)
+    found |= {key: words(given, key) for key in ("dns", "packages") if text(given, key)}
+    if keys := text(given, "ssh_keys"):
+        found["ssh_keys"] = [line.strip() for line in keys.splitlines() if line.strip()]
+    return found | {"agent": "agent" in given}
+
+
+def named(field: str) -> str:
+    """The form's own name of a parameter that something is wrong with."""
+    if parts := re.fullmatch(r"disks\.\d+\.(\w+)", field):
+        return f"disk_{parts[1]}"
+    if re.fullmatch(r"cards\.\d+\.\w+|cards", field):
+        return "card"
+    if field.startswith("setup."):
+        return field.split(".")[1]
+    return {"memory_mib": "memory", "setup": "with_setup"}.get(field, field)
+
+
+# --- what there is to choose from
+
+
+def choices(access: Access, target: Subject | None) -> Values:
+    assert isinstance(target, Host)
+    volumes = access.volumes().filter(pool__host=target, making=None).select_related("pool").order_by("name", "pk")
+    library = images.images_of(volumes)
+    discs = list(images.chosen(library, kind=images.ISO)[:MOST_OFFERED])
+    used = uses.names_of_users(free := list(volumes.exclude(images.IS_ISO).filter(capacity__gt=0)[:MOST_OFFERED]))
+    networks = access.networks().filter(host=target).order_by("name")
+    return {
+        "host": target,
+        "own_keys": access.user.ssh_keys,
+        "places": places_for(may_make_on(access)),
+        "beginnings": beginnings(),
+        "discs": discs,
+        "images": list(images.chosen(library, kind=images.DISK).filter(encrypted=False)[:MOST_OFFERED]),
+        "free": [volume for volume in free if not used[volume.pk]],
+        "files": list(volumes.filter(kind="file")[:MOST_OFFERED]),
+        "systems": systems(),
+        "sizes": SIZES,
+        "pools": list(pools_of(target)),
+        "networks": [(row, forward(row.forward)) for row in networks],
+        "bridges": [one["name"] for one in target.interfaces if one.get("type") == "bridge"],
+        "units": list(UNITS),
+    }
+
+
+# --- the plan
+
+
+def foreseen(host: Host, wish: CreateDomainSpec) -> Values:
+    """What will be made where, and what is worth knowing before."""
+    plan = plan_of(host, wish, NOBODY)
+    return {"steps": steps_of(host, plan, wish), "warnings": warnings_of(host, wish), "xml": preview_of(plan.domain)}
+
+
+def steps_of(host: Host, plan: Plan, wish: CreateDomainSpec) -> list[list[str]]:
+    domain, rows = plan.domain, []
+    traits = traits_of(wish.os)
+    where = "KVM" if domain.type == "kvm" else _("emulated, without KVM")
+    rows.append([_("On"), f"{host.name} · {where}"])
+    rows.append(
+        [_("Machine"), " · ".join(filter(None, [domain.machine, firmware_word(domain.firmware), tpm_word(plan)]))]
+    )
+    rows.append([_("Processors"), growing(domain.vcpus, domain.vcpus_max, str)])
+    rows.append([_("Kind"), domain.cpu or _("QEMU's own")])
+    rows.append([_("Memory"), growing(domain.memory_kib, domain.memory_max_kib, size_kib)])
+    for new in plan.volumes:
+        how = _("new")
+        if new.origin:
+            how = (_("a layer over %(name)s") if new.linked else _("a copy of %(name)s")) % {"name": new.origin.name}
+        rows.append([_("Disk"), f"{new.pool.name}/{new.name} · {size(new.capacity)} · {how}"])
+    if plan.seed:
+        rows.append([_("Settings"), f"{plan.seed.pool.name}/{plan.seed.name}"])
+    rows += [[_("Network"), f"{card.network or card.bridge} · {card.model}"] for card in domain.cards]
+    if not traits.virtio_disk and not wish.drivers:
+        rows.append([_("Drivers"), _("none for virtio: disks and cards are of older kinds")])
+    return rows
+
+
+def growing(now: int, most: int, word: Callable[[int], str]) -> str:
+    """A figure, and how far it can grow while the machine runs."""
+    return (
+        _("%(now)s, up to %(most)s while it runs") % {"now": word(now), "most": word(most)} if most > now else word(now)
+    )
+
+
+def firmware_word(firmware: str) -> str:
+    return {"bios": "BIOS", "efi": "UEFI", "secure": _("UEFI with secure boot")}[firmware]
+
+
+def tpm_word(plan: Plan) -> str:
+    return "TPM 2.0" if plan.domain.tpm else ""
+
+
+def warnings_of(host: Host, wish: CreateDomainSpec) -> list[str]:
+    """What does not keep it from being made, but may surprise."""
+    found = []
+    traits, free = traits_of(wish.os), free_of(host)
+    if free is not None and free < wish.memory_mib * 1024:
+        found.append(_("Less memory is free on this host: it would push others out, or not start."))
+    if wish.os and wish.memory_mib * 1024 < traits.memory_kib_min:
+        values = {"name": traits.name or wish.os, "least": size(traits.memory_kib_min * 1024)}
+        found.append(_("%(name)s wants at least %(least)s of memory.") % values)
+    if traits.secure_boot and not any(one.secure_boot for one in host.machines):
+        found.append(_("It wants secure boot, and the host has no firmware for it: install OVMF there."))
+    if traits.tpm and not any(one.tpm for one in host.machines):
+        found.append(_("It wants a TPM, and the host has none for machines: install swtpm there."))
+    if host.state == HostState.UP and not any(one.type == "kvm" for one in host.machines):
+        found.append(_("The host offers no KVM: the machine is emulated, which is many times slower."))
+    wanted: dict[int, int] = {}
+    for disk in wish.disks:
+        wanted[disk.pool] = wanted.get(disk.pool, 0) + (disk.size or 0)
+    small = [pool.name for pool in Pool.objects.filter(pk__in=wanted) if pool.available < wanted[pool.pk]]
+    return found + [_("The pool %(name)s has less room than the disks may come to need.") % {"name": n} for n in small]
+
+
+LINKED = ("name", "os", "begins", *PLACES, "vcpus", "memory", "memory_unit")
+
+FORMS = {"domain.create": Form("domains/create.html", start, parameters, choices, foreseen, each, named, LINKED)}
