@@ -52,3 +52,11 @@ def test_a_volume_and_its_secret_name_each_other(cast: Cast, enter: Enter) -> No
     assert "web-1.qcow2 is encrypted with it" in text
     Secret.objects.filter(pk=secret.pk).update(missing_since="2026-01-01T00:00:00Z")
     assert "/secrets/" not in client.get(f"/volumes/{cast.volume.pk}/").content.decode()
+
+
+def test_a_long_name_of_a_host_is_cut_and_no_markup_is_shown(cast: Cast, enter: Enter) -> None:
+    cast.host.name = "a-host-with-a-name-that-is-longer-than-most-tables"
+    cast.host.save()
+    text = enter("administrator").get(f"/pools/{cast.pool.pk}/create-volume/").content.decode()
+    assert "&lt;span" not in text
+    assert 'secrets of <span title="a-host-with' in text
