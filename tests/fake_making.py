@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from lxml import etree
 
 from webvirt.hypervisor.errors import NotFound, WrongState
-from webvirt.hypervisor.types import DomainSpec, Kernel, Source, Touch
+from webvirt.hypervisor.types import METADATA_URI, DomainCopy, DomainSpec, Kernel, Source, Touch
 from webvirt.hypervisor.xml.build import one_line_end
 from webvirt.hypervisor.xml.disks import drive_with
+from webvirt.hypervisor.xml.domain_copies import copy_of
 from webvirt.hypervisor.xml.domains import build_domain, with_kernel
 from webvirt.hypervisor.xml.parse import parse_domain
 
@@ -37,17 +38,25 @@ class FakeMakingCalls:
     def define(self, spec: DomainSpec) -> None:
         xml = build_domain(spec)
         self._connection.check()
-        if spec.uuid in self.known:
+        self._define_new(xml)
+
+    def define_copy(self, uuid: str, copy: DomainCopy) -> None:
+        self._define_new(copy_of(self._get(uuid).xml(), copy))
+
+    def _define_new(self, xml: str) -> None:
+        info = parse_domain(xml)
+        if info.uuid in self.known:
             raise WrongState("There is a machine with that UUID already.")
-        if any(each.name == spec.name for each in self.known.values()):
+        if any(each.name == info.name for each in self.known.values()):
             raise WrongState("There is a machine of that name already: choose another.")
         self._connection.define(
-            spec.name,
-            uuid=spec.uuid,
-            title=spec.title,
-            description=one_line_end(spec.description),
+            info.name,
+            uuid=info.uuid,
+            title=info.title,
+            description=one_line_end(info.description),
+            tags=info.tags,
             files=files_of(xml),
-            made=with_macs(xml),
+            made=without_tags(with_macs(xml)),
         )
 
     def start_once(self, uuid: str, kernel: Kernel) -> None:
@@ -85,6 +94,16 @@ class FakeMakingCalls:
 
 def files_of(xml: str) -> tuple[str, ...]:
     return tuple(disk.source for disk in parse_domain(xml).disks if disk.source)
+
+
+def without_tags(xml: str) -> str:
+    """The definition without the tags, which are kept beside it."""
+    root = etree.fromstring(xml)
+    for tags in root.findall(f"metadata/{{{METADATA_URI}}}tags"):
+        parent = tags.getparent()
+        assert parent is not None
+        parent.remove(tags)
+    return etree.tostring(root, encoding="unicode")
 
 
 def with_macs(xml: str) -> str:

@@ -44,6 +44,7 @@ VOCABULARY = tuple(
         "domain_rules",
         "network_rules",
         "pool_rules",
+        "xml.domain_copies",
         "xml.domains",
         "xml.filters",
         "xml.secrets",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -22,7 +23,9 @@ from webvirt.hypervisor.domains import DomainCalls
 from webvirt.hypervisor.errors import HypervisorError, InvalidSpec, NotFound, Unsupported, WrongState
 from webvirt.hypervisor.types import (
     Bus,
+    DiskCopy,
     DiskSpec,
+    DomainCopy,
     DomainEvent,
     DomainSpec,
     DomainState,
@@ -361,6 +364,40 @@ def test_what_is_no_machine_makes_nothing(bench: Bench) -> None:
     with pytest.raises(InvalidSpec):
         bench.domains.define(spec)
     assert bench.domains.summaries([spec.uuid]) == []
+
+
+def copy_for(made: Bench, name: str = "copy", **more: Any) -> DomainCopy:
+    return DomainCopy(str(uuid.uuid4()), f"{PREFIX}{name}-{made.subject}", **more)
+
+
+def test_a_machine_is_copied(made: Bench) -> None:
+    made.domains.describe(made.uuid, tags=["prod"])
+    before, disc = made.domains.read(made.uuid), Source(str(LAB / f"{PREFIX}copy.iso"))
+    copy = copy_for(made, title="Another", seed=disc)
+    made.domains.define_copy(made.uuid, copy)
+    try:
+        info = made.domains.read(copy.uuid).inactive
+        assert info is not None
+        assert (info.name, info.title, info.description, info.tags) == (copy.name, "Another", "two\nlines", ("prod",))
+        assert [(disk.target, disk.source, disk.boot_order) for disk in info.disks] == [("sda", disc.path, 1)]
+        assert made.domains.read(made.uuid) == before
+    finally:
+        made.domains.undefine(copy.uuid)
+
+
+def test_a_copy_that_cannot_be_made_makes_nothing(made: Bench) -> None:
+    before = made.domains.list()
+    for copy, error in (
+        (copy_for(made, "made"), WrongState),
+        (replace(copy_for(made), uuid=made.uuid), WrongState),
+        (copy_for(made, disks=(DiskCopy("sda", "/somewhere/else.iso", keep=True),)), WrongState),
+        (copy_for(made, seed=Source("../x")), InvalidSpec),
+    ):
+        with pytest.raises(error):
+            made.domains.define_copy(made.uuid, copy)
+    with pytest.raises(NotFound):
+        made.domains.define_copy(STRANGER, copy_for(made))
+    assert made.domains.list() == before
 
 
 @pytest.mark.parametrize("keep_state", [False, True], ids=["all", "but-its-state"])

@@ -11,8 +11,9 @@ import libvirt
 
 from webvirt.hypervisor.calls import Handle, translating
 from webvirt.hypervisor.errors import NotFound, Unsupported, WrongState
-from webvirt.hypervisor.types import DomainSpec, Kernel, Source
+from webvirt.hypervisor.types import DomainCopy, DomainSpec, Kernel, Source
 from webvirt.hypervisor.xml.disks import drive_with
+from webvirt.hypervisor.xml.domain_copies import copy_of
 from webvirt.hypervisor.xml.domains import build_domain, with_kernel
 from webvirt.hypervisor.xml.parse import parse_domain
 
@@ -42,12 +43,18 @@ class MakingCalls:
         """Make a machine, which is off then. Raises WrongState for a name or a uuid that is taken."""
         xml = build_domain(spec)
         with self._handle.call() as raw:
-            # libvirt would put the new definition in the place of the one with that uuid.
-            if is_there(raw.lookupByUUIDString, spec.uuid):
-                raise WrongState("There is a machine with that UUID already.")
-            if is_there(raw.lookupByName, spec.name):
-                raise WrongState("There is a machine of that name already: choose another.")
-            raw.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+            define_new(raw, spec.uuid, spec.name, xml)
+
+    def define_copy(self, uuid: str, copy: DomainCopy) -> None:
+        """Make a machine of the definition that another has for its next start; the other stays as it is.
+
+        Raises WrongState for a name or a uuid that is taken, and where the other's disks are not those that `copy`
+        names.
+        """
+        with self._handle.call() as raw:
+            which = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
+            xml = copy_of(raw.lookupByUUIDString(uuid).XMLDesc(which), copy)
+            define_new(raw, copy.uuid, copy.name, xml)
 
     def start_once(self, uuid: str, kernel: Kernel) -> None:
         """Start a machine that is off with a kernel, this time alone: when the guest restarts it goes off instead."""
@@ -90,6 +97,15 @@ class MakingCalls:
             # One call, unless the drives differ: then both change or none does.
             for drive, flag in flags.items():
                 domain.updateDeviceFlags(drive, flag)
+
+
+def define_new(raw: Any, uuid: str, name: str, xml: str) -> None:
+    """Define what is not there yet: libvirt would put it in the place of what has that uuid."""
+    if is_there(raw.lookupByUUIDString, uuid):
+        raise WrongState("There is a machine with that UUID already.")
+    if is_there(raw.lookupByName, name):
+        raise WrongState("There is a machine of that name already: choose another.")
+    raw.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
 
 
 def is_there(look_up: Callable[[str], Any], key: str) -> bool:

@@ -124,6 +124,39 @@ class DomainSpec:
 
 
 @dataclass(frozen=True)
+class DiskCopy:
+    """What a copy of a machine has in the place of a disk, or in a drive, of this `target` (`vda`).
+
+    `was` is what is there now, in the words of `DiskInfo.source`. With `keep` the copy has the very same. Without a
+    `source` the disk is left out, and a drive is empty; else `format` and `luks` are as in `DiskSpec`.
+    """
+
+    target: str
+    was: str
+    keep: bool = False
+    source: Source | None = None
+    format: str = ""
+    luks: str = ""
+
+
+@dataclass(frozen=True)
+class DomainCopy:
+    """A machine that is to be made from another's definition.
+
+    `title` is that of the other where it is None; `macs` are of its cards, in their order, and libvirt chooses where
+    there is none. Everything that the other has in a disk or drive is named in `disks`. `seed` is a disc that goes into
+    a drive of its own, or into an empty one.
+    """
+
+    uuid: str
+    name: str
+    title: str | None = None
+    macs: tuple[str, ...] = ()
+    disks: tuple[DiskCopy, ...] = ()
+    seed: Source | None = None
+
+
+@dataclass(frozen=True)
 class MachineSupport:
     """What a host can run, for one way to run (`kvm`, `qemu`) and one type of machine (`q35`, `pc`; `virt` elsewhere).
 
