@@ -83,6 +83,8 @@ class DomainOut(Schema):
     """The host does not answer: this is how it last was."""
     persistent: bool
     autostart: bool
+    is_template: bool
+    """Machines are made from it, and it is never started."""
     vcpus: int
     memory_kib: int
     cpu_percent: float | None

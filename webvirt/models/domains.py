@@ -29,6 +29,8 @@ class Status(models.TextChoices):
 
 ACTIVE = (Status.RUNNING, Status.PAUSED, Status.SHUTTING_DOWN, Status.PMSUSPENDED)
 SEARCH_FIELDS = ("name", "tag", "state", "host")
+TEMPLATES = "templates"
+"""A word for a state, so to speak: those that machines are made from."""
 STATE_WORDS = {"on": ACTIVE, "off": (Status.SHUTOFF, Status.SAVED, Status.CRASHED)}
 
 
@@ -71,6 +73,8 @@ def search_condition(word: str) -> models.Q:
         return models.Q(tag_line__contains=f" {value} ")
     if field == "host":
         return models.Q(host__name__iexact=value)
+    if field == "state" and value == TEMPLATES:
+        return models.Q(is_template=True)
     if field == "state":
         return models.Q(status__in=STATE_WORDS.get(value, [value]))
     return models.Q(name__icontains=value)
@@ -107,6 +111,8 @@ class Domain(models.Model):
     before_bin = models.JSONField(default=dict, blank=True)
     """What it was before: its `name`, whether it had `autostart`, and the ids of the `volumes` that go with it."""
 
+    is_template = models.BooleanField(default=False)
+    """Whether machines are made from it, and it is never started: what is on its disks stays as it is."""
     making = models.ForeignKey("webvirt.Operation", on_delete=models.SET_NULL, null=True, related_name="+")
     """The operation that makes it: as long as it stands here it is not whole, and if that fails it is removed."""
     seed = models.ForeignKey("webvirt.Volume", on_delete=models.SET_NULL, null=True, related_name="+")
@@ -135,6 +141,7 @@ class Domain(models.Model):
             # Holds all that counting needs, so that the totals of a list never read the rows themselves.
             models.Index(name="domain_counted", fields=["host", "forgotten_at", "status", "memory_kib"]),
             models.Index(name="domain_binned", fields=["binned_at"], condition=models.Q(binned_at__isnull=False)),
+            models.Index(name="domain_templates", fields=["name"], condition=models.Q(is_template=True)),
             models.Index(name="domain_silent", fields=["name"], condition=models.Q(not_responding_since__isnull=False)),
         ]
 

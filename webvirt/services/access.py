@@ -52,12 +52,16 @@ class Access:
 
     def role_on(self, target: Subject) -> Role | None:
         """The highest role that any grant gives here, or None: may not even know of it."""
-        here = (self.everywhere, self.on_hosts.get(host_of(target).pk))
-        return highest((*here, self.on_domains.get(target.pk)) if isinstance(target, Domain) else here)
+        here = self.role_on_host_of(target)
+        return highest((here, self.on_domains.get(target.pk))) if isinstance(target, Domain) else here
+
+    def role_on_host_of(self, target: Subject) -> Role | None:
+        return highest((self.everywhere, self.on_hosts.get(host_of(target).pk)))
 
     def may(self, verb: Verb, target: Subject) -> bool:
-        role = self.role_on(target)
-        return role is not None and role.rank >= verb.role.rank
+        if verb.host_role and not reaches(self.role_on_host_of(target), verb.host_role):
+            return False
+        return reaches(self.role_on(target), verb.role)
 
     def domains(self, *, with_bin: bool = False) -> DomainQuerySet:
         """The machines this person may know of, hosts joined; those in the recycle bin only if asked for."""
@@ -126,6 +130,10 @@ class Access:
         if scope == "host":
             return mine.filter(host__isnull=False).values("host_id")
         return mine.filter(domain__isnull=False).values("domain_id")
+
+
+def reaches(role: Role | None, needed: Role) -> bool:
+    return role is not None and role.rank >= needed.rank
 
 
 def highest(roles: Iterable[Role | None]) -> Role | None:

@@ -49,6 +49,11 @@ STILL = Q(state=S.RUNNING, worker="")
 """Begun, and waiting for somebody rather than for a worker."""
 
 
+SHARED = [verb.kind for verb in BY_KIND.values() if verb.shared]
+SHARED_NOUNS = {BY_KIND[kind].on for kind in SHARED}
+HOLDS = Q(exclusive=True) | Q(kind__in=SHARED)
+
+
 class Refused(Exception):
     """An operation that was not accepted; `str(error)` is a sentence for the person."""
 
@@ -134,11 +139,7 @@ def submit(actor: Actor, verb: Verb, target: Subject, parameters: dict[str, Any]
         virsh=verb.virsh(target, spec),
     )
     try:
-        with transaction.atomic():
-            operation.save(force_insert=True)
-            hidden.hide(operation, spec)
-    except RedisError:
-        raise NotNow(_("What was entered cannot be handed on at the moment: try again.")) from None
+        insert(operation, verb, target, spec)
     except IntegrityError:
         if before := asked_before(actor, verb, spec, target):
             return before
@@ -146,6 +147,18 @@ def submit(actor: Actor, verb: Verb, target: Subject, parameters: dict[str, Any]
     announce(operation)
     transaction.on_commit(lambda: send(operation))
     return operation
+
+
+def insert(operation: Operation, verb: Verb, target: Subject, spec: Spec) -> None:
+    """Write the row down, which is the lock. Raises Busy or NotNow, and IntegrityError where the lock is held."""
+    try:
+        with transaction.atomic():
+            if holder := in_the_way(verb, target):
+                raise Busy(holder)
+            operation.save(force_insert=True)
+            hidden.hide(operation, spec)
+    except RedisError:
+        raise NotNow(_("What was entered cannot be handed on at the moment: try again.")) from None
 
 
 def demand_reach(access: Access, verb: Verb, spec: Spec) -> None:
@@ -212,8 +225,19 @@ def misfits(user: User | None, verb: Verb, target: Subject, spec: Spec) -> dict[
 
 
 def holder_of(target: Subject) -> Operation | None:
-    """The exclusive operation under way on an object, if there is one."""
-    return Operation.objects.active().filter(subject=name_of(target), exclusive=True).first()
+    """The operation under way on an object that keeps others from it, if there is one."""
+    return Operation.objects.active().filter(HOLDS, subject=name_of(target)).first()
+
+
+def in_the_way(verb: Verb, target: Subject) -> Operation | None:
+    """What keeps a verb from an object where the lock does not: one of the two is shared.
+
+    Two that are asked for at the very same time may pass: a runner that shares looks again at what it has read.
+    """
+    under_way = Operation.objects.active().filter(subject=name_of(target))
+    if verb.shared:
+        return under_way.filter(exclusive=True).first()
+    return under_way.filter(kind__in=SHARED).first() if verb.exclusive and verb.on in SHARED_NOUNS else None
 
 
 def busy_text(holder: Operation | None) -> str:

@@ -46,6 +46,8 @@ class Use:
     slot: str = ""
     active: bool = False
     """A machine that has it open right now."""
+    template: bool = False
+    """A machine that others are made from."""
 
 
 def same_volume(volume: Volume) -> list[Volume]:
@@ -81,7 +83,14 @@ def find_uses(volume: Volume) -> list[Use]:
     same = same_volume(volume)
     disks = DiskUse.objects.filter(disk_uses(same), domain__missing_since=None).select_related("domain")
     users = [
-        Use("domain", use.domain_id, use.domain.name, use.slot, use.live and use.domain.status in ACTIVE)
+        Use(
+            "domain",
+            use.domain_id,
+            use.domain.name,
+            use.slot,
+            use.live and use.domain.status in ACTIVE,
+            use.domain.is_template and use.device in DISKS,
+        )
         for use in disks.order_by("domain__name", "slot")
     ]
     return [*dict.fromkeys(users), *(Use("volume", row.pk, row.name) for row in based_on(volume))]
@@ -215,6 +224,14 @@ def volume_is_half_made(volume: Volume) -> str:
     if volume.is_made:
         return _("it is still being made")
     return "" if volume.is_whole else _("it was left half made, and is being removed")
+
+
+def volume_is_fixed(volume: Volume) -> str:
+    """Why a volume must keep its size."""
+    if reason := volume_is_half_made(volume):
+        return reason
+    templates = [use.name for use in uses_of(volume) if use.template]
+    return _("it is a disk of the template %(names)s") % {"names": used_by(templates)} if templates else ""
 
 
 def volume_is_open(volume: Volume) -> str:

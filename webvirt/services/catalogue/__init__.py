@@ -9,7 +9,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from webvirt.models import Domain, Host, Network, Pool, Status
-from webvirt.services.catalogue import creation, domains, filters, hosts, networks, pools, secrets, volumes
+from webvirt.services.catalogue import cloning, creation, domains, filters, hosts, networks, pools, secrets, volumes
 from webvirt.services.catalogue.specs import NoParameters, Spec
 from webvirt.services.catalogue.verb import Group, Queue, Reach, Verb
 from webvirt.services.subjects import Subject
@@ -30,6 +30,7 @@ __all__ = [
 
 VERBS = (
     *creation.VERBS,
+    *cloning.VERBS,
     *domains.VERBS,
     *hosts.VERBS,
     *pools.VERBS,
@@ -59,12 +60,21 @@ def why_not(verb: Verb, target: Subject) -> Promise | str:
         return _("it is missing on its host")
     if verb.needs_host and target.is_stale:
         return _("the host does not answer")
-    if isinstance(target, Domain) and target.making_id:
-        return _("it is being made")
-    if isinstance(target, Domain) and target.binned_at and Status.BINNED not in (verb.states or ()):
-        return _("it is in the recycle bin")
-    if isinstance(target, Domain) and verb.kind == "domain.autostart" and not target.persistent:
-        return _("a transient machine cannot start with the host")
+    if isinstance(target, Domain) and (reason := why_not_machine(verb, target)):
+        return reason
     if verb.states is not None and isinstance(target, Domain | Pool | Network) and target.status not in verb.states:
         return _("not while it is %(state)s") % {"state": target.get_status_display()}
     return verb.forbids(target) if verb.forbids else ""
+
+
+def why_not_machine(verb: Verb, domain: Domain) -> Promise | str:
+    """What of a machine itself forbids a verb, whatever its state is."""
+    if domain.making_id:
+        return _("it is being made")
+    if domain.binned_at and Status.BINNED not in (verb.states or ()):
+        return _("it is in the recycle bin")
+    if domain.is_template and verb.writes:
+        return _("it is a template, and those never run: clone it, or make it a machine again")
+    if verb.kind == "domain.autostart" and not domain.persistent:
+        return _("a transient machine cannot start with the host")
+    return ""

@@ -191,10 +191,12 @@ def new_volume(wish: CreateDomainSpec, number: int, disk: DiskWish, pool: Pool, 
 
 def seed_of(wish: CreateDomainSpec) -> NewVolume | None:
     """The disc with what the guest is told at its first start: in the pool of its first disk."""
-    if wish.setup is None:
-        return None
-    pool = seed_pool(wish)
-    return None if pool is None else NewVolume(pool, f"{wish.name}-setup.iso", "raw", 0)
+    return seed_in(seed_pool(wish), wish.name) if wish.setup else None
+
+
+def seed_in(pool: Pool | None, name: str) -> NewVolume | None:
+    """Such a disc, for a machine of that name."""
+    return None if pool is None else NewVolume(pool, f"{name}-setup.iso", "raw", 0)
 
 
 def seed_pool(wish: CreateDomainSpec) -> Pool | None:
@@ -310,13 +312,7 @@ def commands_of(host: Host, wish: CreateDomainSpec, plan: Plan) -> str:
     """The equivalent with virsh, a line for each step."""
     base = f"virsh -c {shlex.quote(shown_uri(host))}"
     lines = [command_for(base, volume) for volume in plan.volumes]
-    if plan.seed:
-        pool, name = shlex.quote(plan.seed.pool.name), shlex.quote(plan.seed.name)
-        lines += [
-            f"cloud-localds {name} user-data.yaml meta-data.yaml --network-config network-config.yaml",
-            f'{base} vol-create-as {pool} {name} "$(stat -c %s {name})" --format raw',
-            f"{base} vol-upload --pool {pool} {name} {name}",
-        ]
+    lines += commands_for_seed(base, plan.seed)
     name = shlex.quote(wish.name)
     definition = shlex.quote(f"{wish.name}.xml")
     lines.append(f"{base} define {definition} --validate")
@@ -325,6 +321,17 @@ def commands_of(host: Host, wish: CreateDomainSpec, plan: Plan) -> str:
     if wish.start:
         lines.append(f"{base} start {name}")
     return "\n".join(lines)
+
+
+def commands_for_seed(base: str, seed: NewVolume | None) -> list[str]:
+    if seed is None:
+        return []
+    pool, name = shlex.quote(seed.pool.name), shlex.quote(seed.name)
+    return [
+        f"cloud-localds {name} user-data.yaml meta-data.yaml --network-config network-config.yaml",
+        f'{base} vol-create-as {pool} {name} "$(stat -c %s {name})" --format raw',
+        f"{base} vol-upload --pool {pool} {name} {name}",
+    ]
 
 
 def command_for(base: str, new: NewVolume) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -14,6 +14,7 @@ from webvirt.models import ENDED_BADLY, Domain, Host, PoolStatus, Role, Volume
 from webvirt.services import uses
 from webvirt.services.catalogue.building import (
     MAKEABLE,
+    NewVolume,
     commands_of,
     new_volumes,
     plan_of,
@@ -21,7 +22,7 @@ from webvirt.services.catalogue.building import (
     supports_of,
 )
 from webvirt.services.catalogue.verb import Group, Queue, Rows, Verb
-from webvirt.services.catalogue.wishes import Begins, CreateDomainSpec
+from webvirt.services.catalogue.wishes import Begins, CreateDomainSpec, SetupWish
 from webvirt.services.phrases import said
 from webvirt.services.seeds import cloudinit, windows
 from webvirt.services.seeds.cloudinit import Address, CloudInit
@@ -47,7 +48,7 @@ OPEN = (PoolStatus.RUNNING, PoolStatus.DEGRADED)
 def create_misfits(rows: Rows, host: Host, wish: CreateDomainSpec) -> dict[str, str]:
     """What a new machine is made of: all on its host, and good for it."""
     found = [
-        *wrong_name(host, wish),
+        *wrong_names(host, wish.name, new_volumes(wish)),
         *wrong_volumes(rows, host, wish),
         *wrong_disks(rows, host, wish),
         *wrong_cards(rows, host, wish),
@@ -59,12 +60,13 @@ def create_misfits(rows: Rows, host: Host, wish: CreateDomainSpec) -> dict[str, 
     return {name: str(sentence) for name, sentence in reversed(found)}
 
 
-def wrong_name(host: Host, wish: CreateDomainSpec) -> Wrong:
+def wrong_names(host: Host, name: str, volumes: Iterable[NewVolume]) -> Wrong:
+    """That of a new machine, and of its volumes."""
     # What was left half made is being removed: who asks again gets its name.
-    namesakes = Domain.objects.filter(host=host, name=wish.name, missing_since=None)
+    namesakes = Domain.objects.filter(host=host, name=name, missing_since=None)
     if namesakes.exclude(making__state__in=ENDED_BADLY).exists():
         yield "name", _("There is a machine of this name on this host already.")
-    for new in new_volumes(wish):
+    for new in volumes:
         there = Volume.objects.filter(pool=new.pool, name=new.name, missing_since=None)
         if there.exclude(making__state__in=ENDED_BADLY).exists():
             values = {"name": new.name, "pool": new.pool.name}
@@ -188,8 +190,17 @@ def files_for(wish: CreateDomainSpec, domain: DomainSpec, password_hash: str = "
     """The files that tell a guest at its first start what it is to be, and the label of their disc. ValueError."""
     if system := WINDOWS.get(wish.os):
         return {windows.FILE: windows.answer_file(answers_for(wish, domain, system))}, windows.LABEL
-    files = cloudinit.files_of(told_at_first_start(wish, domain, password_hash))
-    return {name: text.encode() for name, text in files.items()}, cloudinit.LABEL
+    assert wish.setup is not None
+    macs = [card.mac for card in domain.cards]
+    return cloud_files_for(wish.setup, wish.name, domain.uuid, macs, password_hash)
+
+
+def cloud_files_for(
+    setup: SetupWish, name: str, uuid: str, macs: Sequence[str], password_hash: str
+) -> tuple[dict[str, bytes], str]:
+    """Those that cloud-init reads, and the label of their disc. ValueError."""
+    files = cloudinit.files_of(told_at_first_start(setup, name, uuid, macs, password_hash))
+    return {file: text.encode() for file, text in files.items()}, cloudinit.LABEL
 
 
 def answers_for(wish: CreateDomainSpec, domain: DomainSpec, system: Windows) -> Unattended:
@@ -207,23 +218,20 @@ def answers_for(wish: CreateDomainSpec, domain: DomainSpec, system: Windows) -> 
     )
 
 
-def told_at_first_start(wish: CreateDomainSpec, domain: DomainSpec, password_hash: str) -> CloudInit:
-    """What cloud-init is told."""
-    setup = wish.setup
-    assert setup is not None
-    macs = tuple(card.mac for card in domain.cards)
+def told_at_first_start(setup: SetupWish, name: str, uuid: str, macs: Sequence[str], password_hash: str) -> CloudInit:
+    """What cloud-init is told on a machine of that name."""
     fixed = bool(setup.address and macs)
     addresses = (Address(macs[0], setup.address, setup.gateway, tuple(setup.dns)),) if fixed else ()
     return CloudInit(
-        hostname=setup.hostname or wish.name,
-        instance_id=domain.uuid,
+        hostname=setup.hostname or name,
+        instance_id=uuid,
         user=setup.user,
         password_hash=password_hash,
         ssh_keys=tuple(setup.ssh_keys),
         packages=tuple(setup.packages),
         agent=setup.agent,
         addresses=addresses,
-        dhcp_macs=macs[len(addresses) :],
+        dhcp_macs=tuple(macs[len(addresses) :]),
         user_data=setup.user_data,
     )
 

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from webvirt.hypervisor.types import METADATA_URI
 from webvirt.models import Domain, Role, Status, Volume
-from webvirt.services import belongings, uses
+from webvirt.services import belongings, templates, uses
 from webvirt.services.catalogue.specs import AutostartSpec, Spec, domain_name, one_line, printable
 from webvirt.services.catalogue.verb import Group, Queue, Rows, Verb, nothing_on_the_host, virsh, virsh_autostart
 from webvirt.services.subjects import Subject
@@ -167,6 +167,7 @@ VERBS = (
         group=Group.START,
         icon="player-play",
         bulk=True,
+        writes=True,
     ),
     Verb(
         "domain.resume",
@@ -177,6 +178,7 @@ VERBS = (
         group=Group.START,
         icon="player-play",
         bulk=True,
+        writes=True,
     ),
     Verb(
         "domain.restore",
@@ -187,6 +189,7 @@ VERBS = (
         group=Group.START,
         icon="player-play",
         bulk=True,
+        writes=True,
     ),
     Verb(
         "domain.shutdown",
@@ -272,6 +275,7 @@ VERBS = (
         spec=AutostartSpec,
         group=Group.CHANGE,
         icon="bolt",
+        writes=True,
     ),
     Verb(
         "domain.rename",
@@ -333,6 +337,7 @@ VERBS = (
         icon="trash",
         danger=_("It goes to the recycle bin, and can be restored from there for a time."),
         bulk=True,
+        forbids=templates.is_needed,
         misfits=delete_misfits,
     ),
     Verb(
@@ -355,6 +360,7 @@ VERBS = (
         danger=_("Its definition, its saved memory and the disks that go with it are lost."),
         by_name=True,
         resumable=True,
+        forbids=templates.is_needed,
         misfits=delete_misfits,
     ),
     Verb(

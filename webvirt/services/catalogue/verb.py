@@ -81,6 +81,12 @@ class Verb:
     by_name: bool = False
     resumable: bool = False
     """It may lie still while it waits for somebody, and another worker goes on where one died."""
+    shared: bool = False
+    """It reads its object for long: beside others of the kind, but beside no exclusive verb."""
+    writes: bool = False
+    """It has the machine run, or changes what is on its disks: never done to a template."""
+    host_role: Role | None = None
+    """What one has to be on the object's host besides, where it makes something new there."""
     reaches: Callable[[Any], tuple[Reach, ...]] | None = None
     """What else it touches, by its parameters."""
     forbids: Callable[[Any], str] | None = None

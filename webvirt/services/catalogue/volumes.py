@@ -374,7 +374,7 @@ ON_VOLUMES = (
         spec=ResizeSpec,
         group=Group.CHANGE,
         icon="arrows-diagonal",
-        forbids=uses.volume_is_half_made,
+        forbids=uses.volume_is_fixed,
     ),
     Verb(
         "volume.checksum",

@@ -1,4 +1,4 @@
-"""What a person says of a machine that is to be made: the parameters of `domain.create`."""
+"""What a person says of a machine that is to be made: the parameters of `domain.create` and `domain.clone`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ MAC = r"^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$"
 """One machine's, not a group's: the lowest bit of the first byte is 0."""
 
 Line = Annotated[str, StringConstraints(max_length=255), AfterValidator(one_line)]
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=60), AfterValidator(domain_name)]
+Title = Annotated[str, StringConstraints(max_length=200), AfterValidator(one_line)]
 
 
 class Begins(StrEnum):
@@ -108,8 +111,8 @@ class CreateDomainSpec(Spec):
     What is `auto` or left out is chosen as fits the operating system (`os`, osinfo's short id) and the host.
     """
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=60), AfterValidator(domain_name)]
-    title: Annotated[str, StringConstraints(max_length=200), AfterValidator(one_line)] = ""
+    name: Name
+    title: Title = ""
     os: Annotated[str, StringConstraints(max_length=64, pattern=r"^[a-z0-9.+-]*$")] = ""
     vcpus: Annotated[int, Field(ge=1, le=1024)] = 1
     memory_mib: Annotated[int, Field(ge=32, le=2**24)] = 1024
@@ -150,6 +153,53 @@ class CreateDomainSpec(Spec):
             raise ValueError("say in which pool the disk that is made of the image goes")
         if any(disk.size is None for disk in self.disks[self.begins == Begins.IMAGE :]):
             raise ValueError("say how large the disk is")
-        if self.password.get_secret_value() and not self.setup:
-            raise ValueError("a password is for the user of the settings at the first start")
+        demand_user(self.password, self.setup)
+        return self
+
+
+def demand_user(password: SecretStr, setup: SetupWish | None) -> None:
+    if password.get_secret_value() and not setup:
+        raise ValueError("a password is for the user of the settings at the first start")
+
+
+class Way(StrEnum):
+    """What becomes of a disk when its machine is cloned.
+
+    COPY: a copy of all of it. LINK: a layer over it that holds what differs. SHARE: both have the very same, which only
+    what is never written can be. LEAVE: the clone has no such disk, or an empty drive.
+    """
+
+    COPY = "copy"
+    LINK = "link"
+    SHARE = "share"
+    LEAVE = "leave"
+
+
+class DiskChoice(Spec):
+    """What becomes of the disk or disc of this `target`. A copy or layer goes to its own pool unless one is named."""
+
+    target: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,4}[0-9]{0,3}$")]
+    way: Way
+    pool: int | None = None
+
+
+class CloneDomainSpec(Spec):
+    """A machine that is to be made like another, on the same host. What of its disks is not named goes as fits.
+
+    The firmware's variables and the TPM begin anew. Without a `title` it has the other's. `setup` is what the clone is
+    told at its first start by cloud-init.
+    """
+
+    name: Name
+    title: Title | None = None
+    disks: Annotated[list[DiskChoice], Field(max_length=100)] = []
+    setup: SetupWish | None = None
+    password: SecretStr = SecretStr("")
+    start: bool = False
+
+    @model_validator(mode="after")
+    def complete(self) -> Self:
+        if len({disk.target for disk in self.disks}) < len(self.disks):
+            raise ValueError("say once what becomes of each disk")
+        demand_user(self.password, self.setup)
         return self

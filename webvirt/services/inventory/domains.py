@@ -190,6 +190,13 @@ def domain_is_removed(domain: Domain) -> None:
             announce_domains(domain.host, [domain.pk])
 
 
+def mark_template(domain: Domain, is_template: bool) -> None:
+    """Whether machines are made from it from now on: that is known here alone, and not to its host."""
+    with transaction.atomic():
+        if Domain.objects.filter(pk=domain.pk).exclude(is_template=is_template).update(is_template=is_template):
+            announce_domains(domain.host, [domain.pk])
+
+
 def put_in_bin(domain: Domain, before: dict[str, Any]) -> None:
     """Out of sight with it; grants and history stay. `before` is what `Domain.before_bin` keeps."""
     now = timezone.now()

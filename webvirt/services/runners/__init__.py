@@ -24,6 +24,7 @@ from webvirt.hypervisor.errors import (
 from webvirt.models import Operation, OperationState
 from webvirt.services import operations
 from webvirt.services.runners import (
+    cloning,
     creation,
     deletion,
     domains,
@@ -41,6 +42,7 @@ log = logging.getLogger(__name__)
 
 RUNNERS: dict[str, Callable[[Context], Result]] = {
     **domains.RUNNERS,
+    **cloning.RUNNERS,
     **creation.RUNNERS,
     **deletion.RUNNERS,
     **hosts.RUNNERS,

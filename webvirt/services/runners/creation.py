@@ -7,6 +7,7 @@ when the definition stands it stays: that it does not start is a machine to be m
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import cast
 from uuid import uuid4
@@ -14,11 +15,11 @@ from uuid import uuid4
 from django.utils.translation import gettext_noop
 
 from webvirt.hypervisor.errors import HypervisorError
-from webvirt.hypervisor.types import DomainSpec, VolumeSpec
+from webvirt.hypervisor.types import DomainSpec, Kernel, VolumeSpec
 from webvirt.models import Domain, Host, Volume
 from webvirt.services import inventory, operations
 from webvirt.services.catalogue import BY_KIND
-from webvirt.services.catalogue.building import NewVolume, Plan, plan_of
+from webvirt.services.catalogue.building import NewVolume, plan_of
 from webvirt.services.catalogue.creation import files_for
 from webvirt.services.catalogue.wishes import CreateDomainSpec
 from webvirt.services.runners.context import Context, Failed, Result
@@ -38,18 +39,16 @@ def create_domain(context: Context) -> Result:
     domain = inventory.expect_domain(host, plan.domain.uuid, wish.name, context.operation)
     real = {new.path: make_volume(context, new) for new in plan.volumes}
     if plan.seed:
-        real[plan.seed.path] = make_seed(context, plan.seed, wish, plan.domain)
+        password = wish.password.get_secret_value()
+        files, label = files_for(wish, plan.domain, hash_password(password) if password else "")
+        real[plan.seed.path] = make_seed(context, plan.seed, files, label)
     context.progress(gettext_noop("defining"))
     context.connection.domains.define(at_their_paths(plan.domain, real))
     if wish.autostart:
         context.connection.domains.set_autostart(domain.uuid, True)
-    for new in volumes_of(plan):
-        inventory.volume_is_whole(new.pool, new.name, context.operation)
-    inventory.domain_is_whole(domain, seed_row(plan))
-    for new in volumes_of(plan):
-        look_at_volumes(context.connection.storage, new.pool, new.name)
+    settle(context, domain, plan.volumes, plan.seed)
     if wish.start:
-        start(context, domain, plan)
+        start(context, domain, plan.kernel)
     look_again(context)
     return {"domain": wish.name, "id": domain.pk}
 
@@ -64,12 +63,19 @@ def wait_for_name(context: Context, host: Host, name: str) -> None:
         time.sleep(LOOK_SECONDS)
 
 
-def volumes_of(plan: Plan) -> list[NewVolume]:
-    return [*plan.volumes, *([plan.seed] if plan.seed else [])]
+def settle(context: Context, domain: Domain, volumes: Iterable[NewVolume], seed: NewVolume | None) -> None:
+    """All of it is there: from now on it stays."""
+    made = [*volumes, *([seed] if seed else [])]
+    for new in made:
+        inventory.volume_is_whole(new.pool, new.name, context.operation)
+    row = Volume.objects.filter(pool=seed.pool, name=seed.name).first() if seed else None
+    inventory.domain_is_whole(domain, row)
+    for new in made:
+        look_at_volumes(context.connection.storage, new.pool, new.name)
 
 
-def make_volume(context: Context, new: NewVolume) -> str:
-    """Make one of its disks; returns where it really is."""
+def make_volume(context: Context, new: NewVolume, phase: str = gettext_noop("copying the image")) -> str:
+    """Make one of its disks; returns where it really is. `phase` is what a copy is called meanwhile."""
     calls = context.connection.storage
     if new.origin is None or new.linked:
         context.progress(gettext_noop("making its disks"))
@@ -79,7 +85,7 @@ def make_volume(context: Context, new: NewVolume) -> str:
         origin = new.origin
 
         def progress(done: int, total: int) -> None:
-            context.progress(gettext_noop("copying the image"), done, total)
+            context.progress(phase, done, total)
 
         with beginning(context, new.pool, new.name):
             calls.clone_volume(new.pool.uuid, origin.pool.uuid, origin.name, new.spec, progress)
@@ -88,11 +94,9 @@ def make_volume(context: Context, new: NewVolume) -> str:
     return calls.volume(new.pool.uuid, new.name).path
 
 
-def make_seed(context: Context, seed: NewVolume, wish: CreateDomainSpec, domain: DomainSpec) -> str:
+def make_seed(context: Context, seed: NewVolume, files: dict[str, bytes], label: str) -> str:
     """Make the disc with its settings, in memory, and send it: so it works on every host."""
     context.progress(gettext_noop("making the disc with its settings"))
-    password = wish.password.get_secret_value()
-    files, label = files_for(wish, domain, hash_password(password) if password else "")
     disc = disc_of(files, label)
     calls = context.connection.storage
     with beginning(context, seed.pool, seed.name):
@@ -112,16 +116,12 @@ def at_their_paths(domain: DomainSpec, real: dict[str, str]) -> DomainSpec:
     return replace(domain, disks=disks)
 
 
-def seed_row(plan: Plan) -> Volume | None:
-    return Volume.objects.filter(pool=plan.seed.pool, name=plan.seed.name).first() if plan.seed else None
-
-
-def start(context: Context, domain: Domain, plan: Plan) -> None:
+def start(context: Context, domain: Domain, kernel: Kernel | None = None) -> None:
     context.progress(gettext_noop("starting"))
     calls = context.connection.domains
     try:
-        if plan.kernel:
-            calls.start_once(domain.uuid, plan.kernel)
+        if kernel:
+            calls.start_once(domain.uuid, kernel)
         else:
             calls.start(domain.uuid)
     except HypervisorError as error:

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_noop
 
 from webvirt.hypervisor.errors import HypervisorError, NotFound
 from webvirt.models import Domain, Volume
-from webvirt.services import belongings, inventory
+from webvirt.services import belongings, inventory, templates
 from webvirt.services.catalogue.domains import DeleteSpec
 from webvirt.services.runners.context import Context, Failed, Result
 from webvirt.services.runners.domains import look_again
@@ -21,8 +21,9 @@ def delete(context: Context) -> Result:
     """Out of sight, with everything where it is: its host keeps the definition, firmware, TPM and disks as they are."""
     domain, calls = context.domain, context.connection.domains
     volumes = belongings.chosen(domain, cast(DeleteSpec, context.spec).volumes)
+    refuse(templates.is_needed(domain))
     before = {"name": domain.name, "autostart": domain.autostart, "volumes": [volume.pk for volume in volumes]}
-    demand_off(context)
+    demand_off(context, domain)
     if domain.autostart:
         calls.set_autostart(domain.uuid, False)
     # Its name is free for another then. What libvirt cannot rename (a machine with snapshots) keeps it.
@@ -37,9 +38,9 @@ def name_in_bin(domain: Domain) -> str:
     return f"{domain.name[:60]}.deleted-{domain.pk}"
 
 
-def demand_off(context: Context) -> None:
+def demand_off(context: Context, domain: Domain) -> None:
     """Raise Failed for a machine that somebody started while this waited."""
-    (summary,) = context.connection.domains.summaries([context.domain.uuid]) or (None,)
+    (summary,) = context.connection.domains.summaries([domain.uuid]) or (None,)
     if summary is None:
         raise NotFound(_("The machine is not on its host any more."))
     if summary.state not in ("shutoff", "crashed"):
@@ -68,12 +69,13 @@ def purge(context: Context) -> Result:
     """Its disks first, then the machine: who finds it half done can see to the rest, and so does another worker."""
     domain, calls = context.domain, context.connection
     spec = cast(DeleteSpec, context.spec)
+    refuse(templates.is_needed(domain))
     wanted = domain.before_bin.get("volumes") if spec.volumes is None and domain.binned_at else spec.volumes
     volumes = belongings.chosen(domain, wanted)
     for volume in volumes:
         demand_nobody_else(context, domain, volume)
     with suppress(NotFound):
-        demand_off(context)
+        demand_off(context, domain)
     for volume in volumes:
         context.progress(gettext_noop("deleting its disks"))
         with suppress(NotFound):

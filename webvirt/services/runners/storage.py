@@ -228,7 +228,7 @@ def pool_of(context: Context, pk: int) -> Pool:
 def resize_volume(context: Context) -> Result:
     """Through the machine that runs on it, if one does: QEMU has it open, and nobody else may touch it."""
     spec, volume = cast(ResizeSpec, context.spec), context.volume
-    refuse(uses.volume_is_half_made(volume))
+    refuse(uses.volume_is_fixed(volume))
     if spec.capacity < volume.capacity:
         raise Failed(
             gettext_noop("A volume cannot be made smaller: the end of what it holds would be cut off."),
