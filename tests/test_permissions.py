@@ -63,6 +63,7 @@ PARAMETERS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {"name": "new", "vcpus": 1, "memory_mib": 64},
         {"name": "new", "begins": "empty", "vcpus": "1", "memory": "64", "memory_unit": "MiB"},
     ),
+    "domain.clone": ({"name": "copy"},) * 2,
     "domain.insert": ({"drive": "sda", "volume": DISC}, {"drive": "sda", "volume": str(DISC)}),
     "domain.eject": ({"drive": "sda"},) * 2,
     "domain.delete": ({"volumes": []}, {"listed": "1", "sure": "1"}),
@@ -102,13 +103,15 @@ def rank(who: str, noun: str, own: bool) -> int | None:
     return RANKS.get(who) if own and noun == "domain" else None
 
 
-def expected(who: str, needed: int, noun: str, own: bool, accepted: int) -> int:
+def expected(who: str, verb: Verb, own: bool, accepted: int) -> int:
     if who == "nobody":
         return 401
-    has = rank(who, noun, own)
+    has = rank(who, verb.on, own)
     if has is None:
         return 404
-    return accepted if has >= needed else 403
+    # On the host, only the administrator may anything.
+    has_enough = has >= verb.role.rank and (verb.host_role is None or who == "administrator")
+    return accepted if has_enough else 403
 
 
 def target_of(cast: Cast, noun: str, own: bool) -> Any:
@@ -123,6 +126,14 @@ def ready_for(verb: Verb) -> None:
         model._default_manager.update(status=min(verb.states) if verb.states else otherwise)
     if verb.kind in ("domain.insert", "domain.eject"):
         with_drive()
+    if verb.kind == "domain.from_template":
+        Domain.objects.update(is_template=True)
+    if verb.kind == "domain.clone":
+        for domain in Domain.objects.all():
+            xml = f"<domain><name>{domain.name}</name></domain>"
+            Definition.objects.update_or_create(
+                domain=domain, defaults={"inactive_xml": xml, "read_at": timezone.now()}
+            )
     if verb.kind == "pool.delete":
         Volume.objects.update(missing_since=timezone.now())
 
@@ -186,7 +197,7 @@ def test_a_verb_by_page_token_and_session(cast: Cast, verb: Verb, who: str, own:
     )
     # Who owns a machine alone may know of no disc that could go into it.
     accepted = 422 if verb.kind == "domain.insert" and who != "administrator" else 202
-    wanted = expected(who, verb.role.rank, verb.on, own, accepted)
+    wanted = expected(who, verb, own, accepted)
     for way, path, data in ways:
         response = way(cast, who, "POST", path, data)
         there = 400 if wanted == 422 and way is as_page else wanted

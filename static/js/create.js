@@ -1,4 +1,4 @@
-// The form of a new machine: rows of disks and cards, usual sizes, and the system that an image tells.
+// The forms of new machines: rows of disks and cards, usual sizes, the system that an image tells, and how many it is.
 
 const RANGE = /\{(\d{1,4})\.\.(\d{1,4})\}/;
 
@@ -79,5 +79,5 @@ function count(form) {
   });
 }
 
-const form = document.querySelector("form [data-place]")?.closest("form");
-if (form) for (const part of [rows, sizes, system, place, openers, count]) part(form);
+const form = document.querySelector("form [data-submit]")?.closest("form");
+if (form) for (const part of [openers, count, ...(form.querySelector("[data-place]") ? [rows, sizes, system, place] : [])]) part(form);

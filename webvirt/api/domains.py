@@ -26,8 +26,8 @@ ORDERS = {
 
 
 class Filters(Schema):
-    """`q` is a search line as on the pages; `state` may be `on` or `off`, or `binned` for those in the recycle bin;
-    `host` is an id or a name."""
+    """`q` is a search line as on the pages; `state` may be `on`, `off` or `templates`, or `binned` for those in the
+    recycle bin; `host` is an id or a name."""
 
     q: str = ""
     state: str = ""

@@ -74,6 +74,8 @@ def documented(verb: Verb) -> dict[str, Any]:
 
 def described(verb: Verb) -> str:
     lines = [f"Role needed: {verb.role}."]
+    if verb.host_role:
+        lines.append(f"On its host: {verb.host_role}.")
     if verb.states is not None:
         lines.append(f"In these states: {', '.join(sorted(verb.states))}.")
     if verb.danger:

@@ -30,9 +30,12 @@ from webvirt.models import (
     Screen,
     Status,
 )
+from webvirt.models.domains import TEMPLATES
 from webvirt.services import operations
 from webvirt.services.access import Access, highest
 from webvirt.services.catalogue import BY_KIND
+from webvirt.services.operations import SHARED
+from webvirt.services.subjects import name_of
 from webvirt.web.bulk import bulkbar
 from webvirt.web.context import HOST_COLUMNS, HostRow, hosts_for, under_way_for
 from webvirt.web.creation import may_create_anywhere
@@ -62,6 +65,7 @@ STATES = {
     "paused": Q(status__in=(Status.PAUSED, Status.PMSUSPENDED)),
     "trouble": Q(status__in=(Status.CRASHED, Status.UNKNOWN, Status.MISSING))
     | Q(status=Status.PAUSED, status_reason__in=("I/O error", "watchdog", "guest crashed")),
+    TEMPLATES: Q(is_template=True),
 }
 
 
@@ -82,6 +86,7 @@ class Row(NamedTuple):
     memory_used_kib: int | None
     not_responding_since: datetime | None
     host_id: int
+    is_template: bool
 
     @property
     def is_running(self) -> bool:
@@ -95,7 +100,9 @@ class Row(NamedTuple):
 
     @property
     def likely(self) -> str:
-        """The kind of the verb to offer beside it; a running machine's is its console."""
+        """The kind of the verb to offer beside it; a running machine's is its console, and a template has none."""
+        if self.is_template:
+            return ""
         return LIKELY.get(Status(self.status), "domain.console" if self.status == Status.RUNNING else "")
 
     @property
@@ -118,6 +125,7 @@ COLUMNS = (
     "memory_used_kib",
     "not_responding_since",
     "host_id",
+    "is_template",
 )
 
 
@@ -172,6 +180,7 @@ def state_choices() -> list[tuple[str, str]]:
         ("off", _("Off")),
         ("paused", _("Paused")),
         ("trouble", _("In trouble")),
+        (TEMPLATES, _("Templates")),
     ]
 
 
@@ -273,8 +282,10 @@ def find(access: Access, pk: int) -> Domain:
 
 def header(request: HttpRequest, access: Access, domain: Domain, tab: str) -> dict[str, Any]:
     """What every tab of a machine shows above itself."""
-    under_way = [operation for operation in under_way_for(request, access) if operation.domain_id == domain.pk]
-    busy = next((operation for operation in under_way if operation.exclusive), None)
+    here = name_of(domain)
+    under_way = [one for one in under_way_for(request, access) if here in (one.subject, f"domain:{one.domain_id}")]
+    # A clone that is made of it holds it, and is about the clone.
+    busy = next((one for one in under_way if one.exclusive or (one.subject == here and one.kind in SHARED)), None)
     found = offers(access, domain, busy)
     return {
         "domain": domain,

@@ -63,17 +63,22 @@ def offers(access: Access, target: Subject, busy: Operation | None = None) -> li
     verbs = [verb for verb in verbs_on(noun_of(target)) if not verb.session]
     if isinstance(target, Domain):
         # Of a missing machine nothing is left to do but to dismiss it, and only of that; so with the recycle bin.
-        verbs = [verb for verb in verbs if fits(verb, Status(target.status))]
+        verbs = [verb for verb in verbs if fits(verb, target)]
     order = {"start": 0, "stop": 1, "change": 2, "other": 3}
     allowed = sorted((verb for verb in verbs if access.may(verb, target)), key=lambda verb: order[verb.group])
     return [offer(verb, target, busy) for verb in allowed]
 
 
-def fits(verb: Verb, status: Status) -> bool:
-    """Whether a verb is for machines that are there, or for those that are not, or are in the recycle bin."""
+def fits(verb: Verb, domain: Domain) -> bool:
+    """Whether a verb is for machines that are there, or for those that are not, or are in the recycle bin; and whether
+    for templates, or for those that are none."""
     states = verb.states or frozenset()
-    if status in (Status.MISSING, Status.BINNED):
-        return status in states
+    if domain.status in (Status.MISSING, Status.BINNED):
+        return domain.status in states
+    if verb.kind == "domain.from_template":
+        return domain.is_template
+    if domain.is_template and (verb.writes or verb.kind == "domain.to_template"):
+        return False
     return not states or bool(states - {Status.MISSING, Status.BINNED})
 
 
@@ -98,7 +103,7 @@ def offer(verb: Verb, target: Subject, busy: Operation | None = None) -> Offer:
 
 
 def reason_against(verb: Verb, target: Subject, busy: Operation | None) -> str:
-    if busy is not None and verb.exclusive:
+    if busy is not None and (verb.exclusive or (verb.shared and busy.exclusive)):
         return _("busy: %(verb)s, asked by %(who)s") % {"verb": verb_words(busy), "who": busy.actor}
     return str(why_not(verb, target))
 

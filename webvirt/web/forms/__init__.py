@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from webvirt.web.forms import creation, domains, filters, hosts, networks, secrets, storage
+from webvirt.web.forms import cloning, creation, domains, filters, hosts, networks, secrets, storage
 from webvirt.web.forms.form import NO_FORM, Form
 
 __all__ = ["FORMS", "NO_FORM", "Form"]
@@ -10,6 +10,7 @@ __all__ = ["FORMS", "NO_FORM", "Form"]
 FORMS: dict[str, Form] = {
     **domains.FORMS,
     **creation.FORMS,
+    **cloning.FORMS,
     **hosts.FORMS,
     **storage.FORMS,
     **networks.FORMS,

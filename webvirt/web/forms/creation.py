@@ -199,6 +199,7 @@ def choices(access: Access, target: Subject | None) -> Values:
     return {
         "host": target,
         "own_keys": access.user.ssh_keys,
+        "windows": True,
         "places": places_for(may_make_on(access)),
         "beginnings": beginnings(),
         "discs": discs,
