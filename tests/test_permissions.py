@@ -282,6 +282,12 @@ ADMINISTRATOR = "administrator"
 GET_POST = ("GET", "POST")
 POST = ("POST",)
 
+
+def role_for(verb: Verb) -> str:
+    """On the host, only the administrator may anything."""
+    return Role.ADMINISTRATOR.value if verb.host_role else verb.role.value
+
+
 ROUTES = {
     # pages
     "": Row(SIGNED_IN),
@@ -397,7 +403,7 @@ ROUTES = {
     "api/v1/me": Row(SIGNED_IN),
     "api/v1/me/tokens": Row(SIGNED_IN, methods=GET_POST),
     "api/v1/me/tokens/<int:pk>": Row(SIGNED_IN, "token", methods=("DELETE",)),
-} | {f"api/v1/{verb.on}s/<int:pk>/{verb.name}": Row(verb.role.value, verb.on, methods=POST) for verb in ON_OBJECTS}
+} | {f"api/v1/{verb.on}s/<int:pk>/{verb.name}": Row(role_for(verb), verb.on, methods=POST) for verb in ON_OBJECTS}
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 

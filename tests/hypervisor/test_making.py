@@ -22,8 +22,11 @@ from webvirt.hypervisor.connection import Connection, connect, uri_of
 from webvirt.hypervisor.errors import HypervisorError, Unsupported
 from webvirt.hypervisor.types import (
     Bus,
+    CardSpec,
     Clock,
+    DiskCopy,
     DiskSpec,
+    DomainCopy,
     DomainSpec,
     Firmware,
     Kernel,
@@ -344,3 +347,62 @@ def test_what_is_made_is_what_libvirt_would_start(raw: Any, make: Callable[..., 
     assert "host,migratable=on,hv-time=on" in command
     for word in ("relaxed", "vapic", "spinlocks", "vpindex", "runtime", "synic", "stimer", "frequencies", "tlbflush"):
         assert f"hv-{word}=" in command
+
+
+# --- copies
+
+
+def test_a_copy_runs_beside_the_other(
+    here: Connection, raw: Any, make: Callable[..., DomainSpec], folder: Path
+) -> None:
+    """With firmware, TPM, a display and cards of its own, and the disc that both only read."""
+    disc = folder / "x.iso"
+    disc.write_bytes(bytes(2048))
+    spec = make(
+        firmware=Firmware.EFI,
+        tpm=True,
+        disks=(DiskSpec(image(folder, "a.qcow2")), DiskSpec(Source(str(disc)), "raw", "cdrom", Bus.SATA)),
+        cards=(CardSpec("default", mac="52:54:00:77:00:0a"),),
+    )
+    domain = raw.lookupByUUIDString(spec.uuid)
+    log = folder / "old.log"
+    changed = domain.XMLDesc(0).replace("</name>", "</name><genid/>", 1)
+    changed = changed.replace("<serial type='pty'>", f"<serial type='pty'><log file='{log}'/>")
+    changed = changed.replace("<listen type='socket'/>", "<listen type='address' address='127.0.0.1'/>").replace(
+        "<graphics type='vnc'>", "<graphics type='vnc' port='5977' autoport='no'>"
+    )
+    raw.defineXML(changed)
+    copy = DomainCopy(
+        str(uuid.uuid4()),
+        f"{spec.name}-copy",
+        macs=("52:54:00:77:00:0b",),
+        disks=(
+            DiskCopy("vda", f"{folder}/a.qcow2", source=image(folder, "b.qcow2"), format="qcow2"),
+            DiskCopy("sda", str(disc), keep=True),
+        ),
+        seed=Source(str(disc)),
+    )
+    here.domains.define_copy(spec.uuid, copy)
+    try:
+        for each in (spec, copy):
+            here.domains.start(each.uuid)
+        old, new = (here.domains.read(each.uuid) for each in (spec, copy))
+        assert (old.summary.state, new.summary.state) == ("running", "running")
+        assert old.live is not None
+        assert new.live is not None
+        assert [disk.source for disk in new.live.disks] == [f"{folder}/b.qcow2", str(disc), str(disc)]
+        assert [card.mac for card in new.live.interfaces] == ["52:54:00:77:00:0b"]
+        assert str(log) in old.live_xml
+        assert str(log) not in new.live_xml
+        assert genid_of(old.live_xml) != genid_of(new.live_xml)
+        assert f"/{copy.name}_VARS.fd" in new.live_xml
+        assert (NVRAM / f"{copy.name}_VARS.fd").exists()
+        assert (SWTPM / copy.uuid).exists()
+    finally:
+        with suppress(HypervisorError):
+            here.domains.destroy(copy.uuid)
+        here.domains.undefine(copy.uuid)
+
+
+def genid_of(xml: str) -> str:
+    return xml.partition("<genid>")[2].partition("</genid>")[0]

@@ -508,8 +508,13 @@ def test_a_disk_that_became_a_templates_is_not_resized(alpha: FakeHost, machine:
 def test_what_another_machine_writes_to_is_no_templates(alpha: FakeHost, machine: Domain) -> None:
     other = make_domain(machine.host, "other", 71)
     other.disk_uses.create(slot="vda", path=f"{FILES}/new-1.qcow2")
-    with pytest.raises(operations.NotNow, match="other has one of its disks too"):
+    with pytest.raises(operations.Invalid, match="other has one of its disks too"):
         alpha.ask("domain.to_template", machine)
+    other.disk_uses.update(path="/srv/x")
+    operation = alpha.ask("domain.to_template", machine)
+    other.disk_uses.update(path=f"{FILES}/new-1.qcow2")
+    alpha.carry_out(operation)
+    assert (operation.state, "other has one of its disks too" in operation.error) == (S.FAILED, True)
 
 
 def test_one_that_somebody_started_is_no_template(alpha: FakeHost, machine: Domain) -> None:

@@ -21,8 +21,11 @@ def cannot_become(domain: Domain) -> str:
     """Why a machine cannot become a template."""
     if domain.is_template:
         return _("it is a template already")
-    if not domain.persistent:
-        return _("a transient machine is gone when it is off")
+    return "" if domain.persistent else _("a transient machine is gone when it is off")
+
+
+def has_shared_disk(domain: Domain) -> str:
+    """Why it cannot, where another machine writes to what would have to stay as it is."""
     disks = [one for one in belongings.of(domain) if one.device in uses.DISKS and one.volume]
     others = [name for one in disks if one.volume for name in machines_on(one.volume, but=domain)]
     return _("%(names)s has one of its disks too") % {"names": uses.used_by(sorted(set(others)))} if others else ""

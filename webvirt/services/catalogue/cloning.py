@@ -31,6 +31,7 @@ from webvirt.services.catalogue.building import (
     source_in,
 )
 from webvirt.services.catalogue.creation import NOBODY, OPEN, Wrong, cloud_files_for, wrong_names
+from webvirt.services.catalogue.specs import NoParameters
 from webvirt.services.catalogue.verb import Group, Queue, Rows, Verb, nothing_on_the_host, shown_uri, virsh
 from webvirt.services.catalogue.wishes import CloneDomainSpec, DiskChoice, Way
 from webvirt.services.phrases import said
@@ -292,6 +293,11 @@ def cannot_be_cloned(domain: Domain) -> str:
     return ""
 
 
+def template_misfits(rows: Rows, domain: Domain, spec: NoParameters) -> dict[str, str]:
+    reason = templates.has_shared_disk(domain)
+    return {"": str(_("It cannot be a template: %(reason)s.") % {"reason": reason})} if reason else {}
+
+
 # --- in words
 
 
@@ -349,6 +355,7 @@ VERBS = (
         group=Group.CHANGE,
         icon="template",
         forbids=templates.cannot_become,
+        misfits=template_misfits,
     ),
     Verb(
         "domain.from_template",

@@ -77,7 +77,7 @@ def figures_of(context: Context, volumes: tuple[NewVolume, ...]) -> Figures:
 def to_template(context: Context) -> Result:
     domain = context.domain
     demand_quiet(context, domain)
-    refuse(templates.cannot_become(domain))
+    refuse(templates.cannot_become(domain) or templates.has_shared_disk(domain))
     if domain.autostart:
         context.connection.domains.set_autostart(domain.uuid, False)
     inventory.mark_template(domain, True)

@@ -1,0 +1,139 @@
+"""Templates and clones on a real libvirt: layers over one disk run side by side, and what they need stays."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import libvirt
+import pytest
+
+from tests.lab.lab import LAB
+from tests.people import Cast, make_host
+from tests.services.carrying import Worker
+from webvirt.hypervisor.types import Transport
+from webvirt.models import Domain, Host, OperationState, Pool, Volume
+from webvirt.services import inventory, operations
+from webvirt.services.runners.context import connection_to
+from webvirt.services.watcher.stock import Stock
+
+PREFIX = "wvk-"
+S = OperationState
+CLONES = [f"{PREFIX}web-{number}" for number in (1, 2, 3)]
+
+
+def clear(raw: libvirt.virConnect) -> None:
+    for domain in raw.listAllDomains():
+        if domain.name().startswith(PREFIX):
+            with suppress(libvirt.libvirtError):
+                domain.destroy()
+            domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_NVRAM)
+    for pool in raw.listAllStoragePools():
+        if pool.name().startswith(PREFIX):
+            pool.destroy()
+
+
+@pytest.fixture
+def raw() -> Iterator[libvirt.virConnect]:
+    raw = libvirt.open("qemu:///system")
+    clear(raw)
+    yield raw
+    clear(raw)
+    raw.close()
+
+
+@pytest.fixture
+def pool(raw: libvirt.virConnect) -> Iterator[Path]:
+    """The folder of a running pool with a small image in it."""
+    folder = LAB / f"{PREFIX}pool"
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(folder / "tiny.qcow2"), "8M"], check=True)
+    subprocess.run(["qemu-io", "-c", "write -P 7 0 64k", str(folder / "tiny.qcow2")], check=True, capture_output=True)
+    xml = f"<pool type='dir'><name>{PREFIX}pool</name><target><path>{folder}</path></target></pool>"
+    raw.storagePoolCreateXML(xml)
+    yield folder
+    for file in folder.iterdir():
+        file.unlink()
+    folder.rmdir()
+
+
+@pytest.fixture
+def here(db: None, pool: Path) -> Host:
+    host = make_host("here", transport=Transport.LOCAL)
+    stock = Stock(host)
+    stock.pools()
+    stock.connection.close()
+    return host
+
+
+@pytest.fixture
+def worker(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> Worker:
+    monkeypatch.setattr(operations, "send", lambda operation: None)
+    return Worker(cast.administrator)
+
+
+@pytest.fixture
+def machine(worker: Worker, here: Host) -> Domain:
+    """A machine with a copy of the image as its disk, off."""
+    row = Pool.objects.get(host=here, name=f"{PREFIX}pool")
+    image = Volume.objects.get(pool=row, name="tiny.qcow2")
+    plain = {"vcpus": 1, "memory_mib": 64, "type": "qemu", "start": False, "disks": [{"pool": row.pk}]}
+    done = worker.do("domain.create", here, name=f"{PREFIX}gold", begins="image", volume=image.pk, **plain)
+    assert done.state == S.SUCCEEDED, done.error
+    return Domain.objects.get(host=here, name=f"{PREFIX}gold")
+
+
+def again(domain: Domain) -> Domain:
+    return Domain.objects.select_related("host").get(pk=domain.pk)
+
+
+def test_layers_over_a_template_run_side_by_side(
+    worker: Worker, machine: Domain, raw: libvirt.virConnect, pool: Path
+) -> None:
+    assert worker.do("domain.to_template", machine).state == S.SUCCEEDED
+    with pytest.raises(operations.NotNow, match="those never run"):
+        worker.ask("domain.start", machine)
+    for name in CLONES:
+        done = worker.do("domain.clone", machine, name=name, start=True)
+        assert done.state == S.SUCCEEDED, done.error
+    connection = connection_to(machine.host.address)
+    base = pool / f"{PREFIX}gold.qcow2"
+    before = base.read_bytes()
+    for name in CLONES:
+        domain = raw.lookupByName(name)
+        assert domain.isActive()
+        assert f"<source file='{base}'" in domain.XMLDesc().partition("<backingStore")[2]
+        # The one disk that each may write to, as QEMU itself does.
+        raw_disk = pool / f"{name}.qcow2"
+        domain.destroy()
+        subprocess.run(["qemu-io", "-c", "write -P 9 0 64k", str(raw_disk)], check=True, capture_output=True)
+        domain.create()
+    assert base.read_bytes() == before
+    for kind in ("domain.delete", "domain.purge", "domain.from_template"):
+        with pytest.raises(operations.NotNow, match=f"linked clones need it: {', '.join(CLONES)}"):
+            worker.ask(kind, machine)
+    for name in CLONES:
+        domain = Domain.objects.get(name=name)
+        raw.lookupByName(name).destroy()
+        inventory.reconcile(machine.host, connection.domains.summaries([domain.uuid]), asked=[domain.uuid])
+        assert worker.do("domain.purge", domain).state == S.SUCCEEDED
+    assert worker.do("domain.purge", again(machine)).state == S.SUCCEEDED
+    assert sorted(file.name for file in pool.iterdir()) == ["tiny.qcow2"]
+
+
+def test_a_full_copy_holds_the_same_and_needs_nobody(
+    worker: Worker, machine: Domain, raw: libvirt.virConnect, pool: Path
+) -> None:
+    done = worker.do("domain.clone", machine, name=CLONES[0], setup={"user": "ann"}, start=True)
+    assert done.state == S.SUCCEEDED, done.error
+    domain = raw.lookupByName(CLONES[0])
+    assert domain.isActive()
+    assert f"{CLONES[0]}-setup.iso" in domain.XMLDesc()
+    domain.destroy()
+    images = [str(pool / f"{name}.qcow2") for name in (f"{PREFIX}gold", CLONES[0])]
+    compared = subprocess.run(["qemu-img", "compare", *images], check=True, capture_output=True, text=True)
+    assert "identical" in compared.stdout
+    assert worker.do("domain.purge", machine).state == S.SUCCEEDED
+    domain.create()
