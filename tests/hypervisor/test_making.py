@@ -22,7 +22,6 @@ from webvirt.hypervisor.connection import Connection, connect, uri_of
 from webvirt.hypervisor.errors import HypervisorError, Unsupported
 from webvirt.hypervisor.types import (
     Bus,
-    CardSpec,
     Clock,
     DiskCopy,
     DiskSpec,
@@ -362,15 +361,19 @@ def test_a_copy_runs_beside_the_other(
         firmware=Firmware.EFI,
         tpm=True,
         disks=(DiskSpec(image(folder, "a.qcow2")), DiskSpec(Source(str(disc)), "raw", "cdrom", Bus.SATA)),
-        cards=(CardSpec("default", mac="52:54:00:77:00:0a"),),
     )
     domain = raw.lookupByUUIDString(spec.uuid)
-    log = folder / "old.log"
-    changed = domain.XMLDesc(0).replace("</name>", "</name><genid/>", 1)
-    changed = changed.replace("<serial type='pty'>", f"<serial type='pty'><log file='{log}'/>")
-    changed = changed.replace("<listen type='socket'/>", "<listen type='address' address='127.0.0.1'/>").replace(
-        "<graphics type='vnc'>", "<graphics type='vnc' port='5977' autoport='no'>"
-    )
+    log, card = folder / "old.log", "<interface type='user'><mac address='52:54:00:77:00:0a'/></interface>"
+    changed = domain.XMLDesc(0)
+    for old, new in (
+        ("</name>", "</name><genid/>"),
+        ("</devices>", f"{card}</devices>"),
+        ("<serial type='pty'>", f"<serial type='pty'><log file='{log}'/>"),
+        ("<graphics type='vnc'>", "<graphics type='vnc' port='5977' autoport='no'>"),
+        ("<listen type='socket'/>", "<listen type='address' address='127.0.0.1'/>"),
+    ):
+        assert old in changed
+        changed = changed.replace(old, new, 1)
     raw.defineXML(changed)
     copy = DomainCopy(
         str(uuid.uuid4()),
