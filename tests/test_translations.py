@@ -309,7 +309,8 @@ def test_the_phrases_are_those_of_the_code() -> None:
     assert {GUESTS_OWN, IS_PORT, IS_WIRELESS, LOOPBACK} == set(INTERFACES)
     assert set(PARTS_OF_POOLS.values()) == set(POOL_PARTS)
     services = ROOT / "webvirt" / "services"
-    assert marked(services / "uses.py") - {"%(names)s and %(n)s more"} == set(FORBIDDEN)
+    reasons = marked(services / "uses.py") | marked(services / "templates.py")
+    assert reasons - {"%(names)s and %(n)s more"} == set(FORBIDDEN)
     assert filled_before_kept(*services.rglob("*.py")) == set(FAILURES)
     assert raised(*(services / "catalogue").rglob("*.py")) <= holes_alike(FIELDS)
     # Some are said by both floors.
@@ -462,6 +463,9 @@ def test_every_label_is_translated() -> None:
         ("domain.create", {"name": "a", "setup": {"ssh_keys": ["ssh-ed25519 x"]}}),
         ("domain.create", {"name": "a", "setup": {"user": "A", "user_data": "\x01"}}),
         ("domain.create", {"name": "a", "firmware": "steam", "cpu": "x", "tpm": "perhaps"}),
+        ("domain.clone", {"name": "a", "password": "b"}),
+        ("domain.clone", {"name": "a", "disks": [{"target": "vda", "way": "leave"}] * 2}),
+        ("domain.clone", {"name": "a", "disks": [{"target": "../x", "way": "throw"}]}),
         ("secret.create", {"usage": "pigeon", "value": "a"}),
         ("secret.create", {"usage": "ceph", "value": "a"}),
         ("secret.create", {"usage": "none", "usage_id": "a", "value": "a"}),

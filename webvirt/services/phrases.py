@@ -291,6 +291,8 @@ POOL_PARTS = (
 FORBIDDEN = (
     _("it is still being made"),
     _("it was left half made, and is being removed"),
+    # Before the one below, which would take it for a name.
+    _("it is a disk of the template %(names)s"),
     _("it is a disk of %(names)s"),
     _("these images are based on it: %(names)s"),
     _("%(names)s runs on it: shut it down first"),
@@ -302,8 +304,13 @@ FORBIDDEN = (
     _("%(names)s is encrypted with it"),
     _("%(names)s needs it"),
     _("these filters take it in: %(names)s"),
+    _("linked clones need it: %(names)s"),
+    _("it is a template already"),
+    _("a transient machine is gone when it is off"),
+    _("%(names)s has one of its disks too"),
+    _("it is no template"),
 )
-"""Why a pool, a volume, a network, a filter or a secret must be left alone: the reasons of `uses`."""
+"""Why something must be left alone, or as it is: the reasons of `uses` and `templates`."""
 
 FAILURES = (
     _("It cannot be done any more: %(reason)s."),
@@ -351,6 +358,7 @@ FIELDS = (
     _("say in which pool the disk that is made of the image goes"),
     _("say how large the disk is"),
     _("a password is for the user of the settings at the first start"),
+    _("say once what becomes of each disk"),
     # Pydantic's own, of the parameters that there are.
     _("Field required"),
     _("Extra inputs are not permitted"),

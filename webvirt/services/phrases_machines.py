@@ -45,6 +45,8 @@ MACHINES = (
     _("Name the model of the network card, such as virtio or e1000e."),
     _("Each place in the order of boot is one device's."),
     _("This is no definition of a machine."),
+    _("The machine's disks were changed meanwhile: look at them and try again."),
+    _("It has memory that is kept in a file, and two machines would write to it: take it out first."),
     _("There is a machine with that UUID already."),
     _("There is a machine of that name already: choose another."),
     _("The machine is running: shut it down first."),

@@ -106,5 +106,7 @@ NAMES = (
     _("packages"),
     _("agent"),
     _("user_data"),
+    _("target"),
+    _("way"),
 )
 """The parameters and results of operations, down to the parts of a network's addresses and of a machine's wish."""

@@ -103,22 +103,13 @@ def begin_anew(nvram: Element) -> None:
 
 
 def change_disks(domain: Element, disks: tuple[DiskCopy, ...]) -> None:
-    wanted = {disk.target: disk for disk in disks}
-    for element in domain.findall("devices/disk"):
-        there = disk_source(element.get("type", "file"), element.find("source"))
-        disk = wanted.pop(attribute(element, "target", "dev"), None)
-        if disk is None and not there:
-            continue
-        if disk is None or disk.was != there:
-            raise changed_meanwhile()
+    found = {attribute(element, "target", "dev"): element for element in domain.iterfind("devices/disk")}
+    there = {name: disk_source(each.get("type", "file"), each.find("source")) for name, each in found.items()}
+    if {name: source for name, source in there.items() if source} != {disk.target: disk.was for disk in disks}:
+        raise WrongState("The machine's disks were changed meanwhile: look at them and try again.")
+    for disk in disks:
         if not disk.keep:
-            change_disk(element, disk)
-    if wanted:
-        raise changed_meanwhile()
-
-
-def changed_meanwhile() -> WrongState:
-    return WrongState("The machine's disks were changed meanwhile: look at them and try again.")
+            change_disk(found[disk.target], disk)
 
 
 def change_disk(element: Element, disk: DiskCopy) -> None:
