@@ -915,12 +915,13 @@ def addresses(place: Cast) -> list[str]:
         *Domain.objects.filter(name__in=("app-server", "mail-relay")).values_list("pk", flat=True),
     ]
     tabs = ("", "hardware/", "history/", "xml/", "console/", "console/window/")
-    forms = ("edit/", "rename/", "set_filter/", "send_key/")
+    forms = ("edit/", "rename/", "set_filter/", "send_key/", "clone/")
     return [
         "/",
         "/vms/",
         "/vms/?q=nothing",
         "/vms/?state=trouble",
+        "/vms/?state=templates",
         *(f"/vms/{machine}/{tab}" for machine in machines for tab in (*tabs, *forms)),
         "/hosts/",
         "/hosts/add/",
@@ -1019,6 +1020,8 @@ def test_no_answer_to_a_form_shows_english(place: Cast, monkeypatch: pytest.Monk
         client.post(f"{machine}start/", follow=True),
         client.post(f"{machine}rename/", {"name": "/"}),
         client.post(f"{machine}edit/", {"tags": "a/b"}),
+        client.post(f"{machine}clone/", {"name": "/", "target": "vdz", "way": "copy", "pool": ""}),
+        client.post(f"{machine}clone/", {"name": "a", "target": "vdz", "way": "copy", "pool": ""}),
         client.post("/images/cloud/add/", {"os": "A b", "arch": "", "url": "ftp://a", "user": "A", "position": "x"}),
         client.post("/hosts/add/", {"name": "", "transport": "ssh", "hostname": "-", "port": "x"}),
         client.post("/vms/bulk/", {"verb": "start", "ids": [place.domain.pk, place.other.pk]}),

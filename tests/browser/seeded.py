@@ -29,6 +29,7 @@ PAGES = [
     "/vms/5/edit/",
     "/vms/5/rename/",
     "/vms/5/delete/",
+    "/vms/5/clone/",
     "/vms/5/purge/",
     "/hosts/1/create-domain/",
     "/vms/5/send_key/",

@@ -58,9 +58,7 @@ def clone_domain(context: Context) -> Result:
 
 def demand_quiet(context: Context, domain: Domain) -> None:
     """Raise Failed unless all of a machine is on its disks."""
-    demand_off(context, domain)
-    (summary,) = context.connection.domains.summaries([domain.uuid])
-    if summary.managed_save:
+    if demand_off(context, domain).managed_save:
         raise Failed(
             gettext_noop("Its memory is saved, and its disks alone are not all of it."),
             gettext_noop("Restore it and shut it down, or discard the saved memory."),

@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from webvirt.hypervisor.errors import HypervisorError, NotFound
+from webvirt.hypervisor.types import DomainSummary
 from webvirt.models import Domain, Volume
 from webvirt.services import belongings, inventory, templates
 from webvirt.services.catalogue.domains import DeleteSpec
@@ -38,13 +39,14 @@ def name_in_bin(domain: Domain) -> str:
     return f"{domain.name[:60]}.deleted-{domain.pk}"
 
 
-def demand_off(context: Context, domain: Domain) -> None:
-    """Raise Failed for a machine that somebody started while this waited."""
+def demand_off(context: Context, domain: Domain) -> DomainSummary:
+    """The machine as its host has it. Raises Failed for one that somebody started while this waited."""
     (summary,) = context.connection.domains.summaries([domain.uuid]) or (None,)
     if summary is None:
         raise NotFound(_("The machine is not on its host any more."))
     if summary.state not in ("shutoff", "crashed"):
         raise Failed(gettext_noop("It is running: shut it down first."))
+    return summary
 
 
 def undelete(context: Context) -> Result:
