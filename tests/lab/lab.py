@@ -1,4 +1,5 @@
-"""The lab: `tiny_guest()`, a Linux to boot, and `SecondHost(n)`, a libvirt host beside this one.
+"""The lab: `tiny_guest()`, a Linux to boot, `cloud_image()`, one that is told what to be, and `SecondHost(n)`, a libvirt
+host beside this one.
 
 A second host is a libvirtd in a network and mount namespace of its own, reached over a pair of virtual cables, so that
 it can be frozen, cut off and killed without harm to anything else. Needs root.
@@ -56,9 +57,9 @@ exec libvirtd --daemon --listen --pid-file /run/libvirt/libvirtd.pid
 The name differs too: libvirt refuses to move a guest to a host of the same name."""
 
 
-def run(*command: str, check: bool = True) -> str:
+def run(*command: str, check: bool = True, seconds: float = 60) -> str:
     """A command's standard output; fails with its standard error."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
     assert done.returncode == 0 or not check, f"{' '.join(command)}: {done.stderr}"
     return done.stdout
 
@@ -72,12 +73,25 @@ def tiny_guest(daemon: str = "here") -> Path:
 
     Each libvirtd has its own: two that give the same file to their guests fall out over whose it is.
     """
-    recipe = HERE / "tiny-guest"
-    folder = LAB / f"guest-{daemon}-{hashlib.sha256(recipe.read_bytes()).hexdigest()[:12]}"
-    if not (folder / "initrd.gz").exists():
+    return built("tiny-guest", f"guest-{daemon}", "initrd.gz")
+
+
+def cloud_image() -> Path:
+    """An image of the kind that distributions offer for clouds, with their own cloud-init.
+
+    It is to be copied into a pool first: a libvirtd gives what its guests use to their account.
+    """
+    return built("cloud-guest", "cloud", "cloud.qcow2") / "cloud.qcow2"
+
+
+def built(recipe_name: str, kind: str, last: str) -> Path:
+    """The folder that a recipe of this place makes; `last` is the file that it makes last."""
+    recipe = HERE / recipe_name
+    folder = LAB / f"{kind}-{hashlib.sha256(recipe.read_bytes()).hexdigest()[:12]}"
+    if not (folder / last).exists():
         LAB.mkdir(mode=0o755, exist_ok=True)
         making = folder.with_name(f"{folder.name}-{os.getpid()}")
-        run(str(recipe), str(making))
+        run(str(recipe), str(making), seconds=180)
         making.chmod(0o755)
         try:
             making.rename(folder)

@@ -158,6 +158,8 @@ def test_what_the_guest_is_told_is_on_a_disc_and_the_password_nowhere(
     seed = alpha.volume("new-1-setup.iso")
     assert (Domain.objects.get(name="new-1").seed, seed.making) == (seed, None)
     assert disks(made(alpha))[-1] == ("cdrom", "/srv/images/new-1-setup.iso", "raw", None)
+    # Where a kernel for clouds finds it.
+    assert parse_domain(made(alpha).xml()).disks[-1].bus == "scsi"
     assert "never-to-be-seen" not in whole_database()
     assert b"never-to-be-seen" not in disc
     assert store.dbsize() == 0
@@ -422,6 +424,7 @@ def test_windows_is_told_its_answers(alpha: FakeHost, host: Host, store: redis.R
     assert done.state == S.SUCCEEDED, done.error
     disc = bytes(alpha.connection.storage.known[alpha.uuid].volumes["new-1-setup.iso"].data)
     assert b"<ComputerName>new-1</ComputerName>" in disc
+    assert parse_domain(made(alpha).xml()).disks[-1].bus == "sata"
     assert b"Secret-1" not in disc
     with pytest.raises(operations.Invalid, match="setup"):
         alpha.ask(KIND, host, **wish(alpha, **more | {"name": "a-name-that-is-too-long-for-windows"}))

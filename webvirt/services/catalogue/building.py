@@ -226,7 +226,9 @@ def disks_of(
     if wish.begins == Begins.DISC and (disc := named.get(wish.volume)):
         disks.append(DiskSpec(source_of(disc), "raw", "cdrom", drive, boot=2))
     if seed:
-        disks.append(DiskSpec(source_in(seed.pool, seed.name, seed.path), "raw", "cdrom", drive))
+        # Kernels that are made for clouds know virtio alone, and not the SATA of a q35.
+        bus = Bus.SCSI if traits.virtio_disk and not traits.is_windows else drive
+        disks.append(DiskSpec(source_in(seed.pool, seed.name, seed.path), "raw", "cdrom", bus))
     if drivers := named.get(wish.drivers):
         disks.append(DiskSpec(source_of(drivers), "raw", "cdrom", drive))
     if all(disk.device != "cdrom" for disk in disks):

@@ -1,0 +1,151 @@
+"""A machine made from a distribution's image for clouds is what was asked for: proved inside, over the host's network."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from passlib.hash import sha512_crypt
+
+from tests.api_client import Api
+from tests.guests import virsh
+from tests.lab.lab import cloud_image
+from tests.stack import Stack
+from tests.until import until
+
+GIB = 2**30
+SUBNET = "10.97.7"
+ADDRESS = f"{SUBNET}.10"
+PASSWORD = "Correct-Horse-7"
+START_SECONDS = 150
+"""Half a minute where nothing else runs; it is emulated."""
+
+
+@dataclass
+class Place:
+    """A pool with the image, a network of the host, and a key to sign in with."""
+
+    api: Api
+    name: str
+    folder: Path
+    key: Path
+    host: int
+    pool: int
+    image: int
+    network: int
+
+    def ssh(self, command: str) -> str:
+        """What a command says in the guest, signed in by the key alone; empty while nobody answers."""
+        options = ["BatchMode=yes", "StrictHostKeyChecking=no", f"UserKnownHostsFile={self.key}.hosts"]
+        words = ["ssh", "-q", "-i", str(self.key), *(f"-o{one}" for one in [*options, "ConnectTimeout=5"])]
+        with suppress(subprocess.TimeoutExpired):
+            done = subprocess.run([*words, f"ann@{ADDRESS}", command], capture_output=True, text=True, timeout=60)
+            return done.stdout.strip()
+        return ""
+
+
+@pytest.fixture
+def place(stack: Stack, tmp_path: Path) -> Iterator[Place]:
+    name = f"wvf-first-{secrets.token_hex(2)}"
+    folder, key = Path(f"/var/tmp/{name}"), tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    folder.mkdir()
+    shutil.copy(cloud_image(), folder / "cloud.qcow2")
+    network = tmp_path / "network.xml"
+    network.write_text(f"<network><name>{name}</name><ip address='{SUBNET}.1' prefix='24'/></network>")
+    virsh("pool-define-as", name, "dir", "--target", str(folder))
+    virsh("pool-start", name)
+    virsh("net-create", str(network))
+    try:
+        stack.manage("addlocalhost")
+        api = Api(stack.url, stack.administrator_token())
+        pool, net = row_of(api, "/pools", name), row_of(api, "/networks", name)
+        image = row_of(api, f"/pools/{pool['id']}/volumes", "cloud.qcow2")
+        yield Place(api, name, folder, key, pool["host"]["id"], pool["id"], image["id"], net["id"])
+    finally:
+        virsh("destroy", name, check=False)
+        virsh("undefine", name, check=False)
+        virsh("net-destroy", name, check=False)
+        virsh("pool-destroy", name, check=False)
+        virsh("pool-undefine", name, check=False)
+        shutil.rmtree(folder)
+
+
+def row_of(api: Api, path: str, name: str) -> dict[str, Any]:
+    def known() -> dict[str, Any] | None:
+        return next((row for row in api.get(path)["items"] if row["name"] == name), None)
+
+    return until(known, 40, what=f"{name} known") or {}
+
+
+def test_it_is_what_was_asked_for_and_stays_so(place: Place) -> None:
+    wish = {
+        "name": place.name,
+        "os": "debian12",
+        "type": "qemu",
+        "memory_mib": 512,
+        "begins": "image",
+        "volume": place.image,
+        "linked": True,
+        "disks": [{"pool": place.pool, "size": 2 * GIB}],
+        "cards": [{"network": place.network}],
+        "password": PASSWORD,
+        "setup": {
+            "user": "ann",
+            "ssh_keys": [place.key.with_suffix(".pub").read_text()],
+            "hostname": "first.example.org",
+            "address": f"{ADDRESS}/24",
+            "gateway": f"{SUBNET}.1",
+            # There is no way out to where packages are; the image has it.
+            "agent": False,
+        },
+    }
+    answer = place.api.call("POST", f"/hosts/{place.host}/create-domain", json=wish)
+    assert answer.status_code == 202, answer.text
+    ended = place.api.ends(answer.json()["id"])
+    assert ended["state"] == "succeeded", ended["error"]
+    assert until(lambda: place.ssh("hostname"), START_SECONDS, every=1, what="the guest lets ann in") == "first"
+    is_what_was_asked_for(place)
+    its_disc_is_taken_out_and_deleted(place)
+    keys = place.ssh("cat /etc/ssh/ssh_host_*.pub")
+    boot = place.ssh("cat /proc/sys/kernel/random/boot_id")
+    virsh("reset", place.name)
+    until(lambda: place.ssh("cat /proc/sys/kernel/random/boot_id") not in ("", boot), START_SECONDS, every=1)
+    is_what_was_asked_for(place)
+    assert place.ssh("cat /etc/ssh/ssh_host_*.pub") == keys
+
+
+def is_what_was_asked_for(place: Place) -> None:
+    assert place.ssh("hostname --fqdn") == "first.example.org"
+    assert place.ssh("id -un && sudo -n id -un").split() == ["ann", "root"]
+    # Its one card, by its MAC address, has the one address.
+    (card,) = (line.split()[-1] for line in virsh("domiflist", place.name).splitlines() if place.name in line)
+    assert f"link/ether {card}" in place.ssh("ip link show eth0")
+    assert place.ssh("ip -4 -o addr show eth0").split()[3] == f"{ADDRESS}/24"
+    assert place.ssh("ip route").splitlines()[0].startswith(f"default via {SUBNET}.1")
+    kept = place.ssh("sudo -n getent shadow ann").split(":")[1]
+    assert sha512_crypt.verify(PASSWORD, kept)
+    # As large as was asked for, though the image is smaller.
+    assert int(place.ssh("df --output=size -B1 / | tail -n 1")) > 1.8 * GIB
+
+
+def its_disc_is_taken_out_and_deleted(place: Place) -> None:
+    """Soon, since the guest's agent says that it is up."""
+    disc = place.folder / f"{place.name}-setup.iso"
+    assert disc.exists()
+    until(lambda: not disc.exists(), 60, what="the disc with its settings deleted")
+    assert os.fspath(disc) not in virsh("dumpxml", place.name) + virsh("dumpxml", "--inactive", place.name)
+    done = [row for row in place.api.get("/operations")["items"] if row["kind"] in ("domain.eject", "volume.delete")]
+    assert {row["kind"]: (row["state"], row["actor"]) for row in done} == {
+        "domain.eject": ("succeeded", "webvirt"),
+        "volume.delete": ("succeeded", "webvirt"),
+    }
+    assert place.ssh("id -un") == "ann"
