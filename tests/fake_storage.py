@@ -285,6 +285,9 @@ class FakeStorageCalls:
         volume.data = bytearray(len(volume.data))
         volume.info = replace(volume.info, format="raw")
 
+    def demand_own(self, uuid: str, name: str) -> None:
+        self._chain(self._volume(uuid, name).info.backing_path)
+
     def clone_volume(
         self,
         uuid: str,

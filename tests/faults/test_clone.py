@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,15 +13,13 @@ import pytest
 import requests
 
 from tests.api_client import Api
+from tests.faults.copiers import MIB, held
 from tests.lab.lab import PORT, SecondHost, run
 from tests.stack import Stack
 from tests.until import until
 
 NUMBER = 7
 HOST = "copier"
-FOLDER = "/var/lib/libvirt/images"
-"""Of the second host's pool, as that host sees it."""
-MIB = 2**20
 SIZE = 192 * MIB
 COPY = "copy.qcow2"
 
@@ -66,18 +62,6 @@ def volumes(api: Api) -> dict[str, dict[str, Any]]:
     return {row["name"]: row for pool in pools for row in api.get(f"/pools/{pool['id']}/volumes")["items"]}
 
 
-def copier(file: Path) -> int:
-    """The process that writes this file for the second host's libvirt, once it has written some of it; 0 before."""
-    if not file.exists() or file.stat().st_size < MIB:
-        return 0
-    for line in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):
-            words = line.read_bytes().split(b"\0")
-            if words[0].endswith(b"qemu-img") and f"{FOLDER}/{file.name}".encode() in words:
-                return int(line.parent.name)
-    return 0
-
-
 @contextmanager
 def seen_meanwhile(look: Callable[[], Any]) -> Iterator[list[Any]]:
     """What somebody sees who looks all the time."""
@@ -107,9 +91,7 @@ def test_libvirtd_killed_in_the_middle_of_a_copy(api: Api, second: SecondHost, s
     file = second.home / "lib/images" / COPY
     with seen_meanwhile(lambda: volumes(api).get(COPY)) as seen:
         first = clone(api, source)
-        pid = until(lambda: copier(file), every=0.001, what="the copier at work")
-        os.kill(pid, signal.SIGSTOP)
-        try:
+        with held(file) as pid:
             second.kill()
             until(lambda: api.host(HOST)["state"] == "down", 20, what="the host down")
             second.up()
@@ -124,9 +106,6 @@ def test_libvirtd_killed_in_the_middle_of_a_copy(api: Api, second: SecondHost, s
             ended = api.ends(again, 120)
             assert ended["state"] == "succeeded", ended["error"]
             until(lambda: seen[-1] and seen[-1]["whole"], what="the second copy told to be whole")
-        finally:
-            os.kill(pid, signal.SIGCONT)
-        until(lambda: not Path(f"/proc/{pid}").exists(), what="the first copier ended")
     flags = [row["whole"] for row in seen if row]
     # Never whole before the second copy was, and from then on always.
     assert not any(row["whole"] for row in seen[:asked_again] if row)

@@ -365,15 +365,15 @@ def test_a_copy_runs_beside_the_other(
     domain = raw.lookupByUUIDString(spec.uuid)
     log, card = folder / "old.log", "<interface type='user'><mac address='52:54:00:77:00:0a'/></interface>"
     changed = domain.XMLDesc(0)
-    for old, new in (
+    for there, instead in (
         ("</name>", "</name><genid/>"),
         ("</devices>", f"{card}</devices>"),
         ("<serial type='pty'>", f"<serial type='pty'><log file='{log}'/>"),
         ("<graphics type='vnc'>", "<graphics type='vnc' port='5977' autoport='no'>"),
         ("<listen type='socket'/>", "<listen type='address' address='127.0.0.1'/>"),
     ):
-        assert old in changed
-        changed = changed.replace(old, new, 1)
+        assert there in changed
+        changed = changed.replace(there, instead, 1)
     raw.defineXML(changed)
     copy = DomainCopy(
         str(uuid.uuid4()),

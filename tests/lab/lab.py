@@ -1,5 +1,5 @@
-"""The lab: `tiny_guest()`, a Linux to boot, `cloud_image()`, one that is told what to be, and `SecondHost(n)`, a libvirt
-host beside this one.
+"""The lab: `tiny_guest()`, a Linux to boot, `cloud_image()`, one that is told what to be, and `SecondHost(n)`, another
+libvirt host beside this one.
 
 A second host is a libvirtd in a network and mount namespace of its own, reached over a pair of virtual cables, so that
 it can be frozen, cut off and killed without harm to anything else. Needs root.

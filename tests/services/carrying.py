@@ -20,7 +20,7 @@ class Worker:
     def __init__(self, user: User) -> None:
         self.actor = operations.Actor(user, Origin.PAGE)
 
-    def ask(self, kind: str, target: Subject, **parameters: Any) -> Operation:
+    def ask(self, kind: str, target: Subject, /, **parameters: Any) -> Operation:
         fresh = found(name_of(target))
         assert fresh is not None
         return operations.submit(self.actor, BY_KIND[kind], fresh, parameters)
@@ -33,7 +33,7 @@ class Worker:
         operation.refresh_from_db()
         return operation
 
-    def do(self, kind: str, target: Subject, **parameters: Any) -> Operation:
+    def do(self, kind: str, target: Subject, /, **parameters: Any) -> Operation:
         """Ask for it and carry it out."""
         return self.carry_out(self.ask(kind, target, **parameters))
 

@@ -181,6 +181,14 @@ class StorageCalls:
         with self._handle.call() as raw:
             return look_into(raw, raw.storagePoolLookupByUUIDString(uuid).storageVolLookupByName(name))
 
+    def demand_own(self, uuid: str, name: str) -> None:
+        """Raise NotFound unless all that a volume builds on are volumes of running pools, and what `check_image` does.
+
+        What a guest wrote at the beginning of its disk may name any file of the host.
+        """
+        with self._handle.call() as raw:
+            chain_of(raw, raw.storagePoolLookupByUUIDString(uuid).storageVolLookupByName(name))
+
     # --- volumes
 
     def create_volume(self, uuid: str, spec: VolumeSpec) -> None:

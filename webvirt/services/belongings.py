@@ -19,7 +19,8 @@ class Belonging:
     others: list[str]
     """Who else needs it: machines, and images that are based on it."""
     is_own: bool
-    """Whether it goes with the machine unless somebody says otherwise: a disk that nobody else needs, or its seed."""
+    """Whether it can go with the machine, and does unless somebody says otherwise: a disk that nobody else needs, or
+    its seed. A disc is the library's: who may delete the machine need not be allowed to delete that."""
 
 
 def of(domain: Domain) -> list[Belonging]:
@@ -57,9 +58,9 @@ def belonging(domain: Domain, use: DiskUse, volume: Volume | None) -> Belonging:
 
 
 def chosen(domain: Domain, wanted: list[int] | None) -> list[Volume]:
-    """The volumes that go with a machine: those of these ids that nobody else needs, or its own where None."""
-    found = [one for one in of(domain) if one.volume and not one.others]
-    return [one.volume for one in found if one.volume and (one.is_own if wanted is None else one.volume.pk in wanted)]
+    """The volumes that go with a machine: its own, of these ids unless None."""
+    own = [one.volume for one in of(domain) if one.volume and one.is_own]
+    return own if wanted is None else [volume for volume in own if volume.pk in wanted]
 
 
 def drives_of(domain: Domain) -> dict[str, str]:

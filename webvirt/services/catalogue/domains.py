@@ -110,10 +110,12 @@ def delete_misfits(rows: Rows, domain: Domain, spec: DeleteSpec) -> dict[str, st
         return {}
     own = {one.volume.pk: one for one in belongings.of(domain) if one.volume}
     for pk in spec.volumes:
-        if pk not in own:
+        if pk not in own or not (own[pk].is_own or own[pk].others):
             return {"volumes": str(_("One of these volumes is none of its disks."))}
         if own[pk].others:
-            values = {"name": own[pk].name, "names": uses.used_by(own[pk].others)}
+            known = rows("volume").filter(pk=pk).exists()
+            names = uses.used_by(own[pk].others) if known else _("another machine or image")
+            values = {"name": own[pk].name, "names": names}
             return {"volumes": str(_("%(name)s stays: %(names)s needs it.") % values)}
     return {}
 

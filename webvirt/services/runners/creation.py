@@ -21,7 +21,7 @@ from webvirt.services import inventory, operations
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.catalogue.building import NewVolume, plan_of
 from webvirt.services.catalogue.creation import files_for
-from webvirt.services.catalogue.wishes import CreateDomainSpec
+from webvirt.services.catalogue.wishes import Begins, CreateDomainSpec
 from webvirt.services.runners.context import Context, Failed, Result
 from webvirt.services.runners.domains import look_again
 from webvirt.services.runners.storage import LOOK_SECONDS, REMOVAL_SECONDS, beginning, look_at_volumes
@@ -34,6 +34,8 @@ def create_domain(context: Context) -> Result:
     host, wish = cast(Host, context.subject), cast(CreateDomainSpec, context.spec)
     if wrong := operations.misfits(context.operation.user, BY_KIND["domain.create"], host, wish):
         raise Failed(next(iter(wrong.values())))
+    if wish.begins == Begins.VOLUME:
+        demand_own_bytes(context, wish)
     plan = plan_of(host, wish, str(uuid4()))
     wait_for_name(context, host, wish.name)
     domain = inventory.expect_domain(host, plan.domain.uuid, wish.name, context.operation)
@@ -51,6 +53,13 @@ def create_domain(context: Context) -> Result:
         start(context, domain, plan.kernel)
     look_again(context)
     return {"domain": wish.name, "id": domain.pk}
+
+
+def demand_own_bytes(context: Context, wish: CreateDomainSpec) -> None:
+    """See that the volume that becomes its disk names no file of the host. A raw one is told to be just that."""
+    volume = Volume.objects.select_related("pool").get(pk=wish.volume)
+    if volume.format not in ("", "raw"):
+        context.connection.storage.demand_own(volume.pool.uuid, volume.name)
 
 
 def wait_for_name(context: Context, host: Host, name: str) -> None:

@@ -12,6 +12,7 @@ from webvirt.hypervisor.errors import HypervisorError, NotFound
 from webvirt.hypervisor.types import DomainSummary
 from webvirt.models import Domain, Volume
 from webvirt.services import belongings, inventory, templates
+from webvirt.services.access import access_of
 from webvirt.services.catalogue.domains import DeleteSpec
 from webvirt.services.runners.context import Context, Failed, Result
 from webvirt.services.runners.domains import look_again
@@ -94,8 +95,16 @@ def demand_nobody_else(context: Context, domain: Domain, volume: Volume) -> None
     """Ask the host itself who has a volume, before it is gone."""
     for uuid in context.connection.domains.users_of(volume.path, volume.pool.name, volume.name):
         if uuid != domain.uuid:
-            name = Domain.objects.filter(host=domain.host, uuid=uuid).values_list("name", flat=True).first()
-            refuse(_("%(volume)s is a disk of %(names)s") % {"volume": volume.name, "names": name or uuid})
+            names = name_for(context, uuid) or _("another machine")
+            refuse(_("%(volume)s is a disk of %(names)s") % {"volume": volume.name, "names": names})
+
+
+def name_for(context: Context, uuid: str) -> str:
+    """What a machine of the host is called, if whoever asked may know of it."""
+    there = Domain.objects.filter(host=context.operation.host, uuid=uuid)
+    if user := context.operation.user:
+        there = access_of(user).domains(with_bin=True).filter(host=context.operation.host, uuid=uuid)
+    return there.values_list("name", flat=True).first() or ""
 
 
 RUNNERS = {"domain.delete": delete, "domain.undelete": undelete, "domain.purge": purge}

@@ -78,7 +78,9 @@ def delete(given: QueryDict) -> Values:
 
 def files_of(access: Access, target: Subject | None) -> Values:
     assert isinstance(target, Domain)
-    return {"belongings": belongings.of(target), "days": settings.WEBVIRT_BIN_DAYS}
+    # By name, others are for who knows of everything on the host.
+    knows_others = access.hosts().filter(pk=target.host_id).exists()
+    return {"belongings": belongings.of(target), "days": settings.WEBVIRT_BIN_DAYS, "knows_others": knows_others}
 
 
 def start_disc(domain: Domain) -> Values:
