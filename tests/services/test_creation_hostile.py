@@ -283,7 +283,8 @@ def test_of_a_machine_everybody_may_what_their_role_allows(
 ) -> None:
     (drive,) = belongings.drives_of(machine)
     iso = alpha.volume(ISO.name)
-    given_to = {"domain.insert": {"target": drive, "volume": iso.pk}, "domain.eject": {"target": drive}}
+    discs = {"drive": drive, "volume": iso.pk}
+    given_to: dict[str, dict[str, Any]] = {"domain.insert": discs, "domain.eject": {"drive": drive}}
     if kind == "domain.undelete":
         assert alpha.do("domain.delete", machine).state == OperationState.SUCCEEDED
     before = dict(alpha.connection.domains.known)
@@ -298,7 +299,7 @@ def test_of_a_machine_everybody_may_what_their_role_allows(
             alpha.ask(kind, machine, **given_to[kind])
         assert list(refused.value.fields) == ["volume"]
         with pytest.raises(Invalid) as of_nobody:
-            alpha.ask(kind, machine, target=drive, volume=4711)
+            alpha.ask(kind, machine, drive=drive, volume=4711)
         assert of_nobody.value.fields == refused.value.fields
     else:
         done = alpha.do(kind, machine, **given_to.get(kind, {}))

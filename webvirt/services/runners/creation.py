@@ -57,7 +57,7 @@ def create_domain(context: Context) -> Result:
 
 def demand_own_bytes(context: Context, wish: CreateDomainSpec) -> None:
     """See that the volume that becomes its disk names no file of the host. A raw one is told to be just that."""
-    volume = Volume.objects.select_related("pool").get(pk=wish.volume)
+    volume = Volume.objects.select_related("pool").get(pk=wish.volume or 0)
     if volume.format not in ("", "raw"):
         context.connection.storage.demand_own(volume.pool.uuid, volume.name)
 
