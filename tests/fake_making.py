@@ -13,6 +13,7 @@ from webvirt.hypervisor.xml.build import one_line_end
 from webvirt.hypervisor.xml.disks import drive_with
 from webvirt.hypervisor.xml.domain_copies import copy_of
 from webvirt.hypervisor.xml.domains import build_domain, with_kernel
+from webvirt.hypervisor.xml.moving import Moved, Place, placed
 from webvirt.hypervisor.xml.parse import parse_domain
 
 if TYPE_CHECKING:
@@ -36,25 +37,30 @@ class FakeMakingCalls:
         return self.known[uuid]
 
     def define(self, spec: DomainSpec) -> None:
-        xml = build_domain(spec)
-        self._connection.check()
-        self._define_new(xml)
+        self._define(build_domain(spec), spec.uuid, spec.name, spec.title, one_line_end(spec.description))
 
     def define_copy(self, uuid: str, copy: DomainCopy) -> None:
-        self._define_new(copy_of(self._get(uuid).xml(), copy))
-
-    def _define_new(self, xml: str) -> None:
+        xml = copy_of(self._get(uuid).xml(), copy)
         info = parse_domain(xml)
-        if info.uuid in self.known:
+        self._define(xml, copy.uuid, copy.name, info.title, one_line_end(info.description))
+
+    def define_moved(self, place: Place, moved: Moved) -> None:
+        xml = placed(place, moved)
+        info = parse_domain(xml)
+        self._define(xml, place.uuid, place.name, info.title, info.description)
+
+    def _define(self, xml: str, uuid: str, name: str, title: str, description: str) -> None:
+        self._connection.check()
+        if uuid in self.known:
             raise WrongState("There is a machine with that UUID already.")
-        if any(each.name == info.name for each in self.known.values()):
+        if any(each.name == name for each in self.known.values()):
             raise WrongState("There is a machine of that name already: choose another.")
         self._connection.define(
-            info.name,
-            uuid=info.uuid,
-            title=info.title,
-            description=one_line_end(info.description),
-            tags=info.tags,
+            name,
+            uuid=uuid,
+            title=title,
+            description=description,
+            tags=parse_domain(xml).tags,
             files=files_of(xml),
             made=without_tags(with_macs(xml)),
         )

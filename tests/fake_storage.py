@@ -44,6 +44,17 @@ class FakeVolume:
     data: bytearray = field(default_factory=bytearray)
 
 
+MAGICS = {b"QFI\xfb": "qcow2", b"KDMV": "vmdk", b"conectix": "vpc"}
+"""By which libvirt knows some formats."""
+
+
+def probed(volume: FakeVolume) -> str:
+    """The format that libvirt takes a volume for when it looks again; of one without bytes what it was."""
+    if not volume.data:
+        return volume.info.format
+    return next((kind for magic, kind in MAGICS.items() if volume.data.startswith(magic)), "raw")
+
+
 @dataclass
 class FakePool:
     """One pool of the fake. `work` is how many steps a copy into it takes."""
@@ -170,6 +181,7 @@ class FakeStorageCalls:
     def refresh(self, uuid: str) -> None:
         pool = self._in(uuid, True)
         for volume in pool.volumes.values():
+            volume.info = replace(volume.info, format=probed(volume))
             # Nothing in a volume tells its secret: only one that is for this very path is found again.
             theirs = [
                 each.uuid for each in self._connection.secrets.known.values() if each.usage_id == volume.info.path

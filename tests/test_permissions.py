@@ -66,6 +66,10 @@ PARAMETERS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "domain.clone": ({"name": "copy"},) * 2,
     "domain.insert": ({"drive": "sda", "volume": DISC}, {"drive": "sda", "volume": str(DISC)}),
     "domain.eject": ({"drive": "sda"},) * 2,
+    "domain.import": (
+        {"volume": DISC, "pool": 1, "name": "new", "memory_mib": 64},
+        {"volume": str(DISC), "pool": "1", "name": "new", "memory": "64", "memory_unit": "MiB"},
+    ),
     "domain.delete": ({"volumes": []}, {"listed": "1", "sure": "1"}),
     "domain.purge": ({"volumes": []}, {"listed": "1"}),
     "domain.rename": ({"name": "web-2"}, {"name": "web-2"}),
@@ -134,6 +138,8 @@ def ready_for(verb: Verb) -> None:
             Definition.objects.update_or_create(
                 domain=domain, defaults={"inactive_xml": xml, "read_at": timezone.now()}
             )
+    if verb.kind == "domain.import":
+        Volume.objects.filter(pk=Volume.objects.values("pk")[:1]).update(id=DISC)
     if verb.kind == "pool.delete":
         Volume.objects.update(missing_since=timezone.now())
 

@@ -76,7 +76,7 @@ from webvirt.services.phrases import (
     TRIAL,
     said,
 )
-from webvirt.services.phrases_machines import SEEDS
+from webvirt.services.phrases_machines import APPLIANCES, SEEDS
 from webvirt.services.phrases_names import NAMES
 from webvirt.services.subjects import Subject, name_of
 from webvirt.services.systems import systems
@@ -313,6 +313,8 @@ def test_the_phrases_are_those_of_the_code() -> None:
     assert reasons - {"%(names)s and %(n)s more"} == set(FORBIDDEN)
     assert filled_before_kept(*services.rglob("*.py")) == set(FAILURES)
     assert raised(*(services / "catalogue").rglob("*.py")) <= holes_alike(FIELDS)
+    of_files = [services / "ovf.py", services / "appliances.py", services / "vhdx.py"]
+    assert raised(*of_files) <= holes_alike(APPLIANCES)
     # Some are said by both floors.
     assert raised(*(services / "seeds").rglob("*.py")) - holes_alike(ERRORS) == holes_alike(SEEDS) - WITHIN
 

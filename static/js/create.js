@@ -79,5 +79,7 @@ function count(form) {
   });
 }
 
-const form = document.querySelector("form [data-submit]")?.closest("form");
-if (form) for (const part of [openers, count, ...(form.querySelector("[data-place]") ? [rows, sizes, system, place] : [])]) part(form);
+const form = document.querySelector("form [data-submit], form [data-rows]")?.closest("form");
+if (form?.querySelector("[data-submit]")) for (const part of [openers, count]) part(form);
+if (form?.querySelector("[data-rows]")) rows(form);
+if (form?.querySelector("[data-place]")) for (const part of [sizes, system, place]) part(form);

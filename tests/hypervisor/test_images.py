@@ -74,10 +74,40 @@ def test_no_beginning_is_a_surprise(rest: bytes) -> None:
                 continue
 
 
-@pytest.mark.parametrize("format_", ["qcow", "qed", "vmdk", "cow"])
+@pytest.mark.parametrize("format_", ["qcow", "qed", "cow"])
 def test_formats_that_are_left_alone(format_: str) -> None:
     with pytest.raises(Unsupported, match=format_):
         check_image(VolumeInfo("v", "k", "/srv/v", format=format_), b"")
+
+
+@pytest.mark.parametrize("options", [(), ("-o", "subformat=streamOptimized")])
+def test_a_vmdk_that_is_all_in_one_file_is_good(tmp_path: Path, options: tuple[str, ...]) -> None:
+    written = tmp_path / "v"
+    run("qemu-img", "create", "-q", "-f", "vmdk", *options, str(written), "1M")
+    check_image(VolumeInfo("v", "k", "/srv/v", format="vmdk"), head(written))
+
+
+def test_a_vmdk_over_another_or_in_other_files_is_left_alone(tmp_path: Path) -> None:
+    told = VolumeInfo("v", "k", "/srv/v", format="vmdk")
+    run("qemu-img", "create", "-q", "-f", "vmdk", str(tmp_path / "base"), "1M")
+    words = ("-b", str(tmp_path / "base"), "-F", "vmdk")
+    run("qemu-img", "create", "-q", "-f", "vmdk", *words, str(tmp_path / "over"))
+    with pytest.raises(Unsupported, match="based on another"):
+        check_image(told, head(tmp_path / "over"))
+    good = head(tmp_path / "base")
+    # QEMU reads the names of files from one that says it has no sectors.
+    for bad in (b"", good[:12] + bytes(8) + good[20:], b"# Disk DescriptorFile", b"COWD" + good[4:]):
+        with pytest.raises(Unsupported, match="another file"):
+            check_image(told, bad)
+
+
+def test_a_vhd_over_another_is_left_alone(tmp_path: Path) -> None:
+    told = VolumeInfo("v", "k", "/srv/v", format="vpc")
+    run("qemu-img", "create", "-q", "-f", "vpc", str(tmp_path / "v"), "1M")
+    good = head(tmp_path / "v")
+    check_image(told, good)
+    with pytest.raises(Unsupported, match="based on another"):
+        check_image(told, good[:63] + b"\x04" + good[64:])
 
 
 def test_a_raw_volume_that_has_become_an_image(tmp_path: Path) -> None:

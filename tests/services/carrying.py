@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +12,21 @@ from webvirt.models import Operation, Origin, User
 from webvirt.services import operations, runners
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.runners import context
+from webvirt.services.runners.context import Sink
 from webvirt.services.subjects import Subject, found, name_of
+
+
+class File:
+    """Who waits for a file, and takes all of it at once."""
+
+    def __init__(self) -> None:
+        self.name, self.size, self.data = "", 0, bytearray()
+
+    def begin(self, name: str, size: int) -> None:
+        self.name, self.size = name, size
+
+    def write(self, data: bytes, meanwhile: Callable[[], None]) -> None:
+        self.data += data
 
 
 class Worker:
@@ -25,11 +40,11 @@ class Worker:
         assert fresh is not None
         return operations.submit(self.actor, BY_KIND[kind], fresh, parameters)
 
-    def carry_out(self, operation: Operation) -> Operation:
+    def carry_out(self, operation: Operation, to: Sink | None = None) -> Operation:
         claimed = operations.claim(operation.pk)
         assert claimed is not None
         # Without the thread of the heartbeat, which a test's transaction would keep waiting.
-        runners.carry_out(claimed)
+        runners.carry_out(claimed, to)
         operation.refresh_from_db()
         return operation
 

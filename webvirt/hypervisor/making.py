@@ -15,6 +15,7 @@ from webvirt.hypervisor.types import DomainCopy, DomainSpec, Kernel, Source
 from webvirt.hypervisor.xml.disks import drive_with
 from webvirt.hypervisor.xml.domain_copies import copy_of
 from webvirt.hypervisor.xml.domains import build_domain, with_kernel
+from webvirt.hypervisor.xml.moving import Moved, Place, placed
 from webvirt.hypervisor.xml.parse import parse_domain
 
 OLDEST = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
@@ -41,9 +42,15 @@ class MakingCalls:
 
     def define(self, spec: DomainSpec) -> None:
         """Make a machine, which is off then. Raises WrongState for a name or a uuid that is taken."""
-        xml = build_domain(spec)
+        self._define(build_domain(spec), spec.uuid, spec.name)
+
+    def define_moved(self, place: Place, moved: Moved) -> None:
+        """Make the machine of a definition from a file, which is off then. Raises WrongState as `define` does."""
+        self._define(placed(place, moved), place.uuid, place.name)
+
+    def _define(self, xml: str, uuid: str, name: str) -> None:
         with self._handle.call() as raw:
-            define_new(raw, spec.uuid, spec.name, xml)
+            define_new(raw, uuid, name, xml)
 
     def define_copy(self, uuid: str, copy: DomainCopy) -> None:
         """Make a machine of the definition that another has for its next start; the other stays as it is.

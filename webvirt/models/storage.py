@@ -89,6 +89,8 @@ class Volume(models.Model):
     sha256_at = models.DateTimeField(null=True)
     source_url = models.CharField(max_length=2000, blank=True, default="")
     """Where on the web these very bytes came from; empty where that is not known or no longer true."""
+    appliance = models.JSONField(default=dict, blank=True)
+    """The machine that these bytes hold, as `services.appliances.as_json` tells it; empty until somebody looked."""
     making = models.ForeignKey("webvirt.Operation", on_delete=models.SET_NULL, null=True, related_name="+")
     """The operation that makes it: as long as it stands here it is not whole, and if that fails it is removed."""
 

@@ -13,7 +13,7 @@ import re
 from django.utils.translation import gettext, ngettext_lazy
 from django.utils.translation import gettext_noop as _
 
-from webvirt.services.phrases_machines import MACHINES, SEEDS
+from webvirt.services.phrases_machines import APPLIANCES, MACHINES, SEEDS
 from webvirt.services.phrases_names import NAMES
 
 CHECKS = (
@@ -254,6 +254,7 @@ ERRORS = (
     _("The host has not looked at this image since it was written: refresh its pool."),
     _("This is no qcow2 image, though the host takes it for one."),
     _("The image keeps its data in another file of the host: it is left alone."),
+    _("The image is based on another file: it is left alone."),
     _("The backing volumes build on one another without end."),
     _("The backing file is in no running pool of the host: %(file)s"),
     _("It has %(n)s bytes and cannot be cut to %(m)s: what is at its end would be lost."),
@@ -332,6 +333,7 @@ FAILURES = (
     _("The server's certificate is not good: %(why)s."),
     _("There is another machine of its name, %(name)s, by now."),
     _("It was made, but does not start: %(reason)s"),
+    _("The host takes the image for %(format)s, and it is %(kind)s."),
 )
 """What runners fill in before it is kept: why an operation failed."""
 
@@ -403,6 +405,7 @@ PHRASES = (
     *REASONS,
     *ERRORS,
     *SEEDS,
+    *APPLIANCES,
     *INTERFACES,
     *POOL_PARTS,
     *FORBIDDEN,

@@ -111,3 +111,41 @@ SEEDS = (
     _("A product key is five groups of five letters and digits, with '-' between them."),
 )
 """What is wrong with what a guest is to be told at its first start, and with its logins."""
+
+APPLIANCES = (
+    _("The description of the appliance is larger than any that is right."),
+    _("The description of the appliance defines words of its own, and that is refused."),
+    _("The description of the appliance is no XML in UTF-8."),
+    _("The description of the appliance is no OVF envelope."),
+    _("The appliance describes no machine."),
+    _("The appliance has %(n)s disks: %(m)s at most."),
+    _("A disk of the appliance is based on another one, and cannot stand alone."),
+    _("The files of the appliance are compressed: unpack them first."),
+    _("The appliance names a file that is no plain one beside it: %(file)s"),
+    _("The appliance tells a size in units that nobody knows: %(unit)s"),
+    _("There is no description of a machine (.ovf) in this appliance."),
+    _("The appliance names a file that is not in it: %(file)s"),
+    _("It is compressed: unpack it first."),
+    _("It is a CD or DVD: create a machine that begins with it."),
+    _(
+        "This VMDK keeps its bytes in other files: export the machine as OVA, or make one file of it with qemu-img "
+        "convert."
+    ),
+    _("This VHD is based on another one, and cannot stand alone."),
+    _("The appliance is cut off: bring the whole of it."),
+    _("The appliance holds something else than plain files: %(name)s"),
+    _("The appliance holds more than %(n)s files."),
+    _("The appliance is damaged: this is no tar file, or not a whole one."),
+    _("The manifest of the appliance is larger than any that is right."),
+    _("A file of the appliance is damaged: the manifest has another checksum for %(file)s."),
+    _("This VHDX was not closed properly: shut its machine down, and export it again."),
+    _("This VHDX is based on another one, and cannot stand alone."),
+    _("This VHDX is damaged, or not a whole one."),
+    _("The definition in the export is damaged."),
+    _("It holds %(n)s machines: only the first, %(name)s, is read."),
+    _("Of its network cards only the first %(n)s are read."),
+    _("It comes without this part: %(name)s."),
+    _("Left out, since it is of another host: %(parts)s."),
+    _("The variables of its firmware and the state of its TPM are not in an export: it starts with new ones."),
+)
+"""What is wrong with a file that a machine was to be made of, and what of it does not come along."""

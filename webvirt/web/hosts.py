@@ -101,7 +101,7 @@ def networks(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     return render(request, "hosts/networks.html", header(request, access, host, "networks") | context)
 
 
-AFTERWARDS = {"remove": "/hosts/", "create-domain": "/vms/"}
+AFTERWARDS = {"remove": "/hosts/", "create-domain": "/vms/", "import-domain": "/vms/"}
 """Where to see what became of a verb, where that is not on the host's own page."""
 
 

@@ -9,7 +9,18 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from webvirt.models import Domain, Host, Network, Pool, Status
-from webvirt.services.catalogue import cloning, creation, domains, filters, hosts, networks, pools, secrets, volumes
+from webvirt.services.catalogue import (
+    cloning,
+    creation,
+    domains,
+    filters,
+    hosts,
+    moving,
+    networks,
+    pools,
+    secrets,
+    volumes,
+)
 from webvirt.services.catalogue.specs import NoParameters, Spec
 from webvirt.services.catalogue.verb import Group, Queue, Reach, Verb
 from webvirt.services.subjects import Subject
@@ -31,6 +42,7 @@ __all__ = [
 VERBS = (
     *creation.VERBS,
     *cloning.VERBS,
+    *moving.VERBS,
     *domains.VERBS,
     *hosts.VERBS,
     *pools.VERBS,

@@ -19,9 +19,13 @@ MOST_CARDS = 8
 MAC = r"^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$"
 """One machine's, not a group's: the lowest bit of the first byte is 0."""
 
+MachineName = Annotated[str, StringConstraints(min_length=1, max_length=60), AfterValidator(domain_name)]
+SystemId = Annotated[str, StringConstraints(max_length=64, pattern=r"^[a-z0-9.+-]*$")]
+"""osinfo's short id, such as `debian12`."""
+Vcpus = Annotated[int, Field(ge=1, le=1024)]
+MemoryMib = Annotated[int, Field(ge=32, le=2**24)]
 Line = Annotated[str, StringConstraints(max_length=255), AfterValidator(one_line)]
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=60), AfterValidator(domain_name)]
 Title = Annotated[str, StringConstraints(max_length=200), AfterValidator(one_line)]
 
 
@@ -111,11 +115,11 @@ class CreateDomainSpec(Spec):
     What is `auto` or left out is chosen as fits the operating system (`os`, osinfo's short id) and the host.
     """
 
-    name: Name
+    name: MachineName
     title: Title = ""
-    os: Annotated[str, StringConstraints(max_length=64, pattern=r"^[a-z0-9.+-]*$")] = ""
-    vcpus: Annotated[int, Field(ge=1, le=1024)] = 1
-    memory_mib: Annotated[int, Field(ge=32, le=2**24)] = 1024
+    os: SystemId = ""
+    vcpus: Vcpus = 1
+    memory_mib: MemoryMib = 1024
     begins: Begins = Begins.EMPTY
     volume: int | None = None
     """The disc, the image or the volume that it begins with."""
@@ -190,7 +194,7 @@ class CloneDomainSpec(Spec):
     told at its first start by cloud-init.
     """
 
-    name: Name
+    name: MachineName
     title: Title | None = None
     disks: Annotated[list[DiskChoice], Field(max_length=100)] = []
     setup: SetupWish | None = None

@@ -21,7 +21,7 @@ CHUNK = 400
 SHARED = ("netfs", "rbd", "gluster", "iscsi")
 FIGURES = ("path", "kind", "format", "capacity", "allocation", "backing_path", "backing_format", "encrypted", "secret")
 NO_SYSTEM = {"os": "", "os_name": "", "has_label": False, "looked_at": None}
-OTHER_BYTES = {"sha256": "", "sha256_at": None, "source_url": ""}
+OTHER_BYTES: dict[str, Any] = {"sha256": "", "sha256_at": None, "source_url": "", "appliance": {}}
 """What is known of the content of a volume that is another now."""
 
 
@@ -164,7 +164,7 @@ def kind_of(row: Volume) -> Content:
 def forget_content(rows: Iterable[Volume], before: dict[int, tuple[Content, Content]]) -> list[int]:
     """Drop what is known of the content of rows that hold another now, by their figures; returns their ids."""
     # By queries of their own: somebody else may just be writing what they found out.
-    known = [row for row in rows if row.sha256 or row.source_url]
+    known = [row for row in rows if row.sha256 or row.source_url or row.appliance]
     written = [row.pk for row in known if content_of(row) != before[row.pk][0]]
     another = [row.pk for row in rows if row.looked_at and kind_of(row) != before[row.pk][1]]
     for pks, unknown in ((written, OTHER_BYTES), (another, NO_SYSTEM)):
@@ -206,3 +206,13 @@ def remember_source(pool: Pool, info: VolumeInfo, url: str) -> None:
         remember_volumes(pool, [info])
         Volume.objects.filter(pool=pool, name=info.name).update(source_url=url)
         bus.announce([f"pool:{pool.pk}", "pools"])
+
+
+def remember_appliance(pool: Pool, info: VolumeInfo, appliance: dict[str, Any]) -> None:
+    """Keep which machine a volume's bytes hold, and its figures as they were when that was looked for."""
+    with transaction.atomic():
+        remember_volumes(pool, [info])
+        row = Volume.objects.filter(pool=pool, name=info.name).first()
+        if row is not None:
+            Volume.objects.filter(pk=row.pk).update(appliance=appliance)
+            bus.announce([f"volume:{row.pk}", f"pool:{pool.pk}"])

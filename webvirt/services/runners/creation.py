@@ -7,7 +7,7 @@ when the definition stands it stays: that it does not start is a machine to be m
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import cast
 from uuid import uuid4
@@ -19,7 +19,7 @@ from webvirt.hypervisor.types import DomainSpec, Kernel, VolumeSpec
 from webvirt.models import Domain, Host, Volume
 from webvirt.services import inventory, operations
 from webvirt.services.catalogue import BY_KIND
-from webvirt.services.catalogue.building import NewVolume, plan_of
+from webvirt.services.catalogue.building import NewVolume, Plan, plan_of
 from webvirt.services.catalogue.creation import files_for
 from webvirt.services.catalogue.wishes import Begins, CreateDomainSpec
 from webvirt.services.runners.context import Context, Failed, Result
@@ -44,8 +44,16 @@ def create_domain(context: Context) -> Result:
         password = wish.password.get_secret_value()
         files, label = files_for(wish, plan.domain, hash_password(password) if password else "")
         real[plan.seed.path] = make_seed(context, plan.seed, files, label)
+    definition = at_their_paths(plan.domain, real)
+    return carry_out(context, domain, wish, plan, lambda: context.connection.domains.define(definition))
+
+
+def carry_out(
+    context: Context, domain: Domain, wish: CreateDomainSpec, plan: Plan, define: Callable[[], None]
+) -> Result:
+    """Define a machine whose volumes are there, which makes all of it whole, and start it if asked."""
     context.progress(gettext_noop("defining"))
-    context.connection.domains.define(at_their_paths(plan.domain, real))
+    define()
     if wish.autostart:
         context.connection.domains.set_autostart(domain.uuid, True)
     settle(context, domain, plan.volumes, plan.seed)

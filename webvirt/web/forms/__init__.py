@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from webvirt.web.forms import cloning, creation, domains, filters, hosts, networks, secrets, storage
+from webvirt.web.forms import cloning, creation, domains, filters, hosts, moving, networks, secrets, storage
 from webvirt.web.forms.form import NO_FORM, Form
 
 __all__ = ["FORMS", "NO_FORM", "Form"]
@@ -11,6 +11,7 @@ FORMS: dict[str, Form] = {
     **domains.FORMS,
     **creation.FORMS,
     **cloning.FORMS,
+    **moving.FORMS,
     **hosts.FORMS,
     **storage.FORMS,
     **networks.FORMS,

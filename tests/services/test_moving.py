@@ -1,0 +1,362 @@
+"""Machines from files and into files on a host in memory: what is made, what is refused, and that nothing stays."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import tarfile
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from tests.appliances import VMWARE, manifest_of, small_envelope, tar_of
+from tests.fake_storage import FakeVolume
+from tests.fakes import FakeDomain
+from tests.people import make_network
+from tests.services.carrying import File
+from tests.services.conftest import GIB, FakeHost
+from webvirt.hypervisor.types import DomainState, VolumeInfo
+from webvirt.hypervisor.xml.parse import parse_domain
+from webvirt.models import Domain, Host, Network, Operation, OperationState, Status, Volume
+from webvirt.services import operations
+from webvirt.services.runners.context import Context
+
+S = OperationState
+MIB = 2**20
+KIND = "domain.import"
+VMDK = struct.pack("<4sIIQ", b"KDMV", 1, 0, 2048) + bytes(1000) + os.urandom(2 * MIB)
+PARTS = {"small.ovf": small_envelope("small.vmdk", 5 * GIB), "small.vmdk": VMDK}
+OVA = tar_of(PARTS | {"small.mf": manifest_of(PARTS)})
+QCOW2 = struct.pack(">4sIQI", b"QFI\xfb", 3, 0, 0) + bytes(100) + os.urandom(MIB)
+
+
+@pytest.fixture
+def host(alpha: FakeHost) -> Host:
+    """The cast's host as it tells of itself, with a network."""
+    Host.objects.filter(pk=alpha.cast.host.pk).update(info=asdict(alpha.connection.host.info()))
+    Network.objects.filter(host=alpha.cast.host).delete()
+    make_network(alpha.cast.host, "lan", 7)
+    return Host.objects.get(pk=alpha.cast.host.pk)
+
+
+def put(alpha: FakeHost, name: str, data: bytes, **more: Any) -> Volume:
+    path = f"/srv/images/{name}"
+    info = VolumeInfo(name, path, path, "file", "raw", len(data), len(data), len(data), modified_at=1.0)
+    kept = FakeVolume(replace(info, **more), bytearray(data))
+    alpha.connection.storage.known[alpha.uuid].volumes[name] = kept
+    alpha.stock.pools()
+    return alpha.volume(name)
+
+
+def wish(alpha: FakeHost, volume: Volume, **more: Any) -> dict[str, Any]:
+    return {"volume": volume.pk, "pool": alpha.pool.pk, "name": "new-1"} | more
+
+
+def look_again(alpha: FakeHost) -> None:
+    """What the host's watcher does now and then."""
+    alpha.stock.half_made()
+    alpha.stock.pools()
+
+
+def made(alpha: FakeHost, name: str = "new-1") -> FakeDomain:
+    return next(domain for domain in alpha.connection.domains.known.values() if domain.name == name)
+
+
+def content(alpha: FakeHost, name: str) -> bytes:
+    return bytes(alpha.connection.storage.known[alpha.uuid].volumes[name].data)
+
+
+# --- looking
+
+
+def test_what_is_in_an_appliance_is_kept_until_its_bytes_are_others(alpha: FakeHost, host: Host) -> None:
+    volume = put(alpha, "small.ova", OVA)
+    done = alpha.do("volume.look_into", volume)
+    assert (done.state, done.result) == (S.SUCCEEDED, {"disks": 1})
+    kept = alpha.volume("small.ova").appliance
+    assert (kept["name"], kept["memory_mib"], kept["vcpus"]) == ("small", 64, 1)
+    assert kept["disks"] == [{"file": "small.vmdk", "format": "vmdk", "capacity": 5 * GIB, "bus": "sata"}]
+    put(alpha, "small.ova", OVA[:-512], modified_at=2.0)
+    assert alpha.volume("small.ova").appliance == {}
+
+
+def test_an_image_tells_its_system_by_its_name(alpha: FakeHost, host: Host) -> None:
+    volume = put(alpha, "debian-12-generic-amd64.img", bytes(MIB))
+    assert alpha.do("volume.look_into", volume).state == S.SUCCEEDED
+    kept = alpha.volume(volume.name).appliance
+    assert (kept["os"], kept["disks"]) == ("debian12", [{"file": "", "format": "raw", "capacity": MIB, "bus": ""}])
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (OVA[:4096], "The appliance is cut off: bring the whole of it."),
+        (b"PK\x03\x04" + bytes(600), "It is compressed: unpack it first."),
+        (tar_of({"machine.xml": b"<domain>"}), "The definition in the export is damaged."),
+    ],
+)
+def test_what_cannot_be_understood_fails_in_words(alpha: FakeHost, host: Host, data: bytes, words: str) -> None:
+    done = alpha.do("volume.look_into", put(alpha, "bad.ova", data))
+    assert (done.state, done.error) == (S.FAILED, words)
+
+
+# --- import
+
+
+def test_an_appliance_becomes_a_machine(alpha: FakeHost, host: Host) -> None:
+    lan = Network.objects.get(name="lan")
+    done = alpha.do(KIND, host, **wish(alpha, put(alpha, "small.ova", OVA), cards=[{"network": lan.pk}]))
+    assert done.state == S.SUCCEEDED, done.error
+    there, row = made(alpha), Domain.objects.get(name="new-1")
+    info = parse_domain(there.xml())
+    assert (info.vcpus, info.memory_kib, info.firmware) == (1, 64 * 1024, "bios")
+    assert [(disk.source, disk.format, disk.bus, disk.boot_order) for disk in info.disks] == [
+        ("/srv/images/new-1.qcow2", "qcow2", "sata", 1)
+    ]
+    assert [card.source for card in info.interfaces] == ["lan"]
+    assert (there.state, row.status, row.making, done.domain) == (DomainState.RUNNING, Status.RUNNING, None, row)
+    assert content(alpha, "new-1.qcow2") == VMDK
+    # What the disk came by is gone.
+    assert alpha.names() == ["new-1.qcow2", "small.ova", "web-1.qcow2"]
+
+
+def test_corrections_have_their_way(alpha: FakeHost, host: Host) -> None:
+    volume = put(alpha, "small.ova", OVA)
+    more = {"os": "debian12", "vcpus": 3, "memory_mib": 512, "firmware": "efi", "start": False}
+    assert alpha.do(KIND, host, **wish(alpha, volume, **more)).state == S.SUCCEEDED
+    info = parse_domain(made(alpha).xml())
+    assert (info.vcpus, info.memory_kib, info.firmware) == (3, 512 * 1024, "efi")
+    # It brings virtio's drivers.
+    assert [disk.bus for disk in info.disks] == ["virtio"]
+    assert made(alpha).state == DomainState.SHUTOFF
+
+
+def test_several_disks_come_in_their_order_and_the_empty_one_is_made(alpha: FakeHost, host: Host) -> None:
+    disks = {f"shop-disk{n}.vmdk": VMDK + bytes([n]) for n in (1, 2)}
+    # Their order in the file is not that of the machine.
+    tar = tar_of({"shop-disk2.vmdk": disks["shop-disk2.vmdk"], "shop.ovf": VMWARE.encode(), **disks})
+    volume = put(alpha, "shop.ova", tar)
+    done = alpha.do(KIND, host, **wish(alpha, volume, memory_mib=512))
+    assert done.state == S.SUCCEEDED, done.error
+    assert [content(alpha, name)[-1:] for name in ("new-1.qcow2", "new-1-2.qcow2")] == [b"\x01", b"\x02"]
+    assert alpha.volume("new-1-3.qcow2").capacity == GIB
+    assert parse_domain(made(alpha).xml()).firmware == "efi"
+
+
+def test_an_image_that_libvirt_knows_is_converted_where_it_is(alpha: FakeHost, host: Host) -> None:
+    done = alpha.do(KIND, host, **wish(alpha, put(alpha, "a.qcow2", QCOW2, format="qcow2"), start=False))
+    assert done.state == S.SUCCEEDED, done.error
+    assert content(alpha, "new-1.qcow2") == QCOW2
+
+
+def test_a_disk_that_is_not_what_the_manifest_says_is_refused(alpha: FakeHost, host: Host) -> None:
+    wrong = OVA.replace(VMDK[-100:], bytes(100))
+    assert len(wrong) == len(OVA)
+    done = alpha.do(KIND, host, **wish(alpha, put(alpha, "small.ova", wrong)))
+    assert done.state == S.FAILED
+    assert done.error == "A file of the appliance is damaged: the manifest has another checksum for small.vmdk."
+    look_again(alpha)
+    assert alpha.names() == ["small.ova", "web-1.qcow2"]
+    assert alpha.connection.domains.known == {}
+
+
+def backed() -> bytes:
+    name = b"/etc/shadow"
+    return struct.pack(">4sIQI", b"QFI\xfb", 3, 64, len(name)).ljust(64, b"\0") + name + bytes(1000)
+
+
+@pytest.mark.parametrize(
+    "disk",
+    [
+        backed(),
+        struct.pack("<4sIIQ", b"KDMV", 1, 0, 2048).ljust(512, b"\0") + b'parentFileNameHint="/etc/shadow"\n',
+        struct.pack("<4sIIQ", b"KDMV", 1, 0, 0).ljust(512, b"\0") + b'RW 1 FLAT "/etc/shadow" 0\n',
+    ],
+    ids=["a qcow2 over a file", "a vmdk over a file", "a vmdk of a file"],
+)
+def test_a_disk_that_names_files_of_the_host_is_never_opened(
+    alpha: FakeHost, host: Host, disk: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alpha.connection.storage, "clone_volume", None)
+    tar = tar_of({"small.ovf": small_envelope("small.vmdk", GIB), "small.vmdk": disk})
+    done = alpha.do(KIND, host, **wish(alpha, put(alpha, "small.ova", tar)))
+    assert done.state == S.FAILED
+    assert "TypeError" not in done.error
+    look_again(alpha)
+    assert alpha.names() == ["small.ova", "web-1.qcow2"]
+
+
+# --- what goes wrong half way
+
+
+class Died(BaseException):
+    """A worker is killed."""
+
+
+STEPS: dict[str, Callable[[FakeHost], tuple[Any, str]]] = {
+    "volume": lambda alpha: (alpha.connection.storage, "create_volume"),
+    "copy": lambda alpha: (alpha.connection.storage, "upload"),
+    "conversion": lambda alpha: (alpha.connection.storage, "clone_volume"),
+    "clearing": lambda alpha: (alpha.connection.storage, "delete_volume"),
+    "definition": lambda alpha: (alpha.connection.domains, "define"),
+}
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_worker_that_dies_leaves_nothing(
+    alpha: FakeHost, host: Host, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
+) -> None:
+    volume = put(alpha, "small.ova", OVA)
+    before = (set(alpha.names()), set(alpha.connection.domains.known))
+    where, name = STEPS[step](alpha)
+    real = getattr(where, name)
+
+    def dies(*args: Any, **more: Any) -> None:
+        if after:
+            real(*args, **more)
+        raise Died
+
+    monkeypatch.setattr(where, name, dies)
+    operation = alpha.ask(KIND, host, **wish(alpha, volume))
+    with pytest.raises(Died):
+        alpha.carry_out(operation)
+    monkeypatch.setattr(where, name, real)
+    # While it may still be at work, nobody touches what it makes.
+    look_again(alpha)
+    assert Domain.objects.filter(name="new-1", forgotten_at=None).exists()
+    Operation.objects.filter(pk=operation.pk).update(heartbeat_at=timezone.now() - timedelta(minutes=1))
+    operations.reap(timezone.now())
+    look_again(alpha)
+    assert (set(alpha.names()), set(alpha.connection.domains.known)) == before
+    # And its name is free again.
+    assert alpha.do(KIND, host, **wish(alpha, volume)).state == S.SUCCEEDED
+
+
+@pytest.mark.parametrize("phase", ["copying the disks", "converting the disks"])
+def test_cancelled_at_any_step_nothing_stays(
+    alpha: FakeHost, host: Host, monkeypatch: pytest.MonkeyPatch, phase: str
+) -> None:
+    operation = alpha.ask(KIND, host, **wish(alpha, put(alpha, "small.ova", OVA)))
+
+    def cancel(context: Any, now: str, *figures: int) -> None:
+        if now == phase:
+            operations.cancel(operation)
+            operations.report(context.operation, now, *figures)
+
+    monkeypatch.setattr(Context, "progress", cancel)
+    assert alpha.carry_out(operation).state == S.CANCELLED
+    look_again(alpha)
+    assert alpha.names() == ["small.ova", "web-1.qcow2"]
+    assert not Domain.objects.kept().filter(name="new-1").exists()
+
+
+# --- what is refused
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "a volume of nobody": ({"volume": 4711}, "volume"),
+    "a pool of nobody": ({"pool": 4711}, "pool"),
+    "a network of nobody": ({"cards": [{"network": 4711}]}, "cards.0.network"),
+    "more memory than the host has": ({"memory_mib": 9 * 1024}, "memory_mib"),
+    "a name that is taken": ({"name": "web-1"}, "name"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_does_not_fit_the_host_is_refused_with_the_field(alpha: FakeHost, host: Host, wrong: str) -> None:
+    more, field = WRONG[wrong]
+    with pytest.raises(operations.Invalid) as refused:
+        alpha.ask(KIND, host, **(wish(alpha, put(alpha, "small.ova", OVA)) | more))
+    assert list(refused.value.fields) == [field]
+
+
+def test_an_encrypted_volume_is_refused(alpha: FakeHost, host: Host) -> None:
+    volume = put(alpha, "secret.img", bytes(MIB), encrypted=True)
+    with pytest.raises(operations.Invalid, match="it is encrypted"):
+        alpha.ask(KIND, host, **wish(alpha, volume))
+    with pytest.raises(operations.NotNow, match="it is encrypted"):
+        alpha.ask("volume.look_into", volume)
+
+
+# --- export, and back
+
+
+@pytest.fixture
+def exported(alpha: FakeHost, host: Host) -> File:
+    """A machine of ours, imported once, and exported; its own network is there."""
+    lan = Network.objects.get(name="lan")
+    volume = put(alpha, "a.qcow2", QCOW2, format="qcow2")
+    more = {"os": "debian12", "vcpus": 2, "memory_mib": 256, "cards": [{"network": lan.pk}], "start": False}
+    assert alpha.do(KIND, host, **wish(alpha, volume, **more)).state == S.SUCCEEDED
+    kept = alpha.connection.storage.known[alpha.uuid].volumes["new-1.qcow2"]
+    kept.info = replace(kept.info, physical=len(kept.data))
+    file = File()
+    done = alpha.carry_out(alpha.ask("domain.export", Domain.objects.get(name="new-1")), file)
+    assert (done.state, done.result) == (S.SUCCEEDED, {"bytes": len(file.data)})
+    return file
+
+
+def test_an_export_is_a_tar_of_the_definition_and_the_disks(exported: File) -> None:
+    assert (exported.name, exported.size) == ("new-1.tar", len(exported.data))
+    with tarfile.open(fileobj=io.BytesIO(bytes(exported.data))) as tar:
+        assert tar.getnames() == ["machine.ovf", "machine.xml", "disk1.qcow2"]
+        found = {name: tar.extractfile(name) for name in tar.getnames()}
+        texts = {name: file.read() for name, file in found.items() if file}
+    assert texts["disk1.qcow2"] == QCOW2
+    assert b"/srv/images" not in texts["machine.xml"]
+
+
+def test_an_export_comes_back_as_it_was(alpha: FakeHost, host: Host, exported: File) -> None:
+    volume = put(alpha, "back.tar", bytes(exported.data))
+    assert alpha.do("volume.look_into", volume).state == S.SUCCEEDED
+    kept = alpha.volume("back.tar").appliance
+    assert (kept["is_own"], kept["name"], kept["memory_mib"], kept["notes"]) == (True, "new-1", 256, [])
+    done = alpha.do(KIND, host, **wish(alpha, volume, name="new-2", start=False))
+    assert done.state == S.SUCCEEDED, done.error
+    assert content(alpha, "new-2.qcow2") == QCOW2
+    first, second = parse_domain(made(alpha).xml()), parse_domain(made(alpha, "new-2").xml())
+    assert first.uuid != second.uuid
+    assert first.interfaces[0].mac != second.interfaces[0].mac
+    disks = (replace(second.disks[0], source=first.disks[0].source),)
+    cards = (replace(second.interfaces[0], mac=first.interfaces[0].mac),)
+    assert replace(second, name=first.name, uuid=first.uuid, disks=disks, interfaces=cards) == first
+
+
+def test_an_export_takes_no_corrections(alpha: FakeHost, host: Host, exported: File) -> None:
+    volume = put(alpha, "back.tar", bytes(exported.data))
+    # Not known yet, so it is the worker who refuses it.
+    done = alpha.do(KIND, host, **wish(alpha, volume, name="new-2", memory_mib=512))
+    assert (done.state, done.error) == (S.FAILED, "An export of ours comes back as it was: change this afterwards.")
+    with pytest.raises(operations.Invalid) as refused:
+        alpha.ask(KIND, host, **wish(alpha, volume, name="new-2", memory_mib=512))
+    assert list(refused.value.fields) == ["memory_mib"]
+
+
+def test_a_machine_that_runs_is_not_exported(alpha: FakeHost, host: Host, exported: File) -> None:
+    domain = Domain.objects.get(name="new-1")
+    operation = alpha.ask("domain.export", domain)
+    alpha.connection.domains.start(domain.uuid)
+    done = alpha.carry_out(operation, File())
+    assert (done.state, done.error) == (S.FAILED, "It is running: shut it down first.")
+
+
+@pytest.mark.parametrize(
+    ("figures", "words"),
+    [
+        ({"backing_path": "/srv/images/web-1.qcow2"}, "is a layer over another image"),
+        ({"encrypted": True}, "is encrypted"),
+        ({"missing_since": timezone.now()}, "is in no pool"),
+    ],
+)
+def test_what_cannot_stand_alone_is_not_exported(
+    alpha: FakeHost, host: Host, exported: File, figures: dict[str, Any], words: str
+) -> None:
+    Volume.objects.filter(name="new-1.qcow2").update(**figures)
+    with pytest.raises(operations.NotNow, match=words):
+        alpha.ask("domain.export", Domain.objects.get(name="new-1"))

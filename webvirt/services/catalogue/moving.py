@@ -1,0 +1,246 @@
+"""The verbs by which machines come from files and go into them, and what an import takes."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Annotated, Literal
+
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+from pydantic import Field
+
+from webvirt.hypervisor.types import Bus, Firmware
+from webvirt.models import Domain, Host, Network, Pool, Role, Status, Volume
+from webvirt.services import belongings, uses
+from webvirt.services.appliances import from_json
+from webvirt.services.catalogue.building import FILES, plan_of, supports_of
+from webvirt.services.catalogue.creation import NOBODY, create_misfits
+from webvirt.services.catalogue.specs import NoParameters, Spec
+from webvirt.services.catalogue.verb import Group, Queue, Rows, Verb, nothing_on_the_host, shown_uri, virsh
+from webvirt.services.catalogue.wishes import (
+    MOST_CARDS,
+    CardWish,
+    CreateDomainSpec,
+    DiskWish,
+    MachineName,
+    MemoryMib,
+    SystemId,
+    Vcpus,
+)
+from webvirt.services.ovf import Appliance, Disk
+from webvirt.services.subjects import Subject
+from webvirt.services.systems import Traits, traits_of
+
+S = Status
+CORRECTIONS = ("os", "vcpus", "memory_mib", "firmware", "bus")
+MOST_VCPUS, LEAST_MIB, MOST_MIB = 1024, 32, 2**24
+
+
+class ImportSpec(Spec):
+    """A machine made of the file in a volume: an appliance (OVA), an export of ours, or the image of one disk.
+
+    `pool` is where its disks go. What is left out or `auto` is as the file says: an export of ours comes back as it was
+    and takes none of it but `cards`. These go in the file's order; left out, they are on the networks and bridges of
+    the same names, and those that the host has not are left out.
+    """
+
+    volume: int
+    pool: int
+    name: MachineName
+    os: SystemId = ""
+    vcpus: Vcpus | None = None
+    memory_mib: MemoryMib | None = None
+    firmware: Firmware | Literal["auto"] = "auto"
+    bus: Bus | Literal["auto"] = "auto"
+    cards: Annotated[list[CardWish], Field(max_length=MOST_CARDS)] | None = None
+    start: bool = True
+
+
+def appliance_in(volume: Volume | None) -> Appliance:
+    """What a volume is known to hold; before anybody looked, one disk."""
+    return from_json(volume.appliance) if volume and volume.appliance else Appliance(disks=(Disk(),))
+
+
+def wish_of(host: Host, spec: ImportSpec, appliance: Appliance) -> CreateDomainSpec:
+    """The wish for the machine that an import makes; its disks are filled from the file."""
+    os = spec.os or appliance.os
+    traits = traits_of(os)
+    bus = bus_for(spec, appliance, traits)
+    told = min(max(appliance.memory_mib, LEAST_MIB), MOST_MIB) if appliance.memory_mib else traits.memory_kib // 1024
+    return CreateDomainSpec(
+        name=spec.name,
+        os=os,
+        vcpus=spec.vcpus or min(appliance.vcpus, MOST_VCPUS) or 1,
+        memory_mib=spec.memory_mib or told,
+        disks=[disk_wish(spec.pool, disk, is_own=appliance.is_own) for disk in appliance.disks],
+        cards=cards_for(host, appliance) if spec.cards is None else spec.cards,
+        firmware=firmware_for(host, spec, appliance),
+        machine="pc" if bus == Bus.IDE else "auto",
+        bus=bus,
+        start=spec.start,
+    )
+
+
+def disk_wish(pool: int, disk: Disk, *, is_own: bool) -> DiskWish:
+    """An export's disk stays what it is; all others become qcow2."""
+    return DiskWish(pool=pool, size=max(1, disk.capacity), format="raw" if is_own and disk.format == "raw" else "qcow2")
+
+
+def bus_for(spec: ImportSpec, appliance: Appliance, traits: Traits) -> Bus | Literal["auto"]:
+    """A guest starts from what it has drivers for: virtio where its system brings them, else what it was on before."""
+    if spec.bus != "auto":
+        return Bus(spec.bus)
+    before = {disk.bus for disk in appliance.disks}
+    if traits.id and traits.virtio_disk:
+        return "auto"
+    if Bus.IDE in before and len(appliance.disks) <= 4:
+        return Bus.IDE
+    return Bus.SATA if before & {"sata", "scsi", "ide", "nvme"} else "auto"
+
+
+def firmware_for(host: Host, spec: ImportSpec, appliance: Appliance) -> Firmware:
+    if spec.firmware != "auto":
+        return Firmware(spec.firmware)
+    is_secure = any(one.secure_boot for one in supports_of(host))
+    return Firmware.EFI if appliance.firmware == Firmware.SECURE and not is_secure else Firmware(appliance.firmware)
+
+
+def places_of(host: Host) -> dict[str, CardWish]:
+    """Where a card can be on this host, by name: its networks, then its bridges."""
+    bridges = [one["name"] for one in host.interfaces if one.get("type") == "bridge"]
+    found = {name: CardWish(bridge=name) for name in bridges}
+    networks = Network.objects.filter(host=host, missing_since=None).values_list("name", "pk")
+    return found | {name: CardWish(network=pk) for name, pk in networks}
+
+
+def cards_for(host: Host, appliance: Appliance) -> list[CardWish]:
+    """Its cards where there is a network or bridge of the name on this host."""
+    places = places_of(host)
+    return [places[card.network] for card in appliance.cards if card.network in places][:MOST_CARDS]
+
+
+def import_misfits(rows: Rows, host: Host, spec: ImportSpec) -> dict[str, str]:
+    """What does not go with the host or with what the file is known to hold."""
+    volume = rows("volume").filter(pk=spec.volume, pool__host=host).first()
+    if volume is None:
+        return {"volume": str(_("This volume is not on this host: copy it there first."))}
+    if reason := why_not_of(volume):
+        return {"volume": str(_("It cannot be imported: %(reason)s.") % {"reason": reason})}
+    appliance = appliance_in(volume)
+    if appliance.is_own:
+        for name in CORRECTIONS:
+            if getattr(spec, name) not in ("", "auto", None):
+                return {name: str(_("An export of ours comes back as it was: change this afterwards."))}
+    pool = rows("pool").filter(pk=spec.pool, host=host).first()
+    if pool and pool.type not in FILES and any(disk.format == "qcow2" for disk in appliance.disks if appliance.is_own):
+        return {"pool": str(_("In this pool a volume is the disk itself, and the export holds images."))}
+    wrong = create_misfits(rows, host, wish_of(host, spec, appliance))
+    return {field_of(name): sentence for name, sentence in wrong.items()}
+
+
+def why_not_of(volume: Volume) -> str:
+    """Why nothing can be made of a volume's bytes, in a part of a sentence."""
+    if volume.encrypted:
+        return str(_("it is encrypted"))
+    return uses.volume_is_open(volume)
+
+
+def field_of(name: str) -> str:
+    """The import's own name of a field of the wish."""
+    return "pool" if name.startswith("disks") else "bus" if name in ("machine", "type") else name
+
+
+def virsh_import(target: Subject, spec: ImportSpec) -> str:
+    """The steps for an appliance; of the image of a disk the first ones fall away."""
+    assert isinstance(target, Host)
+    base = f"virsh -c {shlex.quote(shown_uri(target))}"
+    volume = Volume.objects.filter(pk=spec.volume).select_related("pool").first()
+    pool = Pool.objects.filter(pk=spec.pool).first()
+    appliance = appliance_in(volume)
+    source, into = shlex.quote(volume.name if volume else ""), shlex.quote(pool.name if pool else "")
+    at = f"--pool {shlex.quote(volume.pool.name if volume else '')}"
+    lines = [f"{base} vol-download --sparse {at} {source} {source}"]
+    files = [shlex.quote(disk.file) for disk in appliance.disks if disk.file]
+    if files:
+        lines.append(f"tar -xf {source}")
+    plan = plan_of(target, wish_of(target, spec, appliance), NOBODY)
+    for file, new in zip(files or [source], plan.volumes, strict=False):
+        name = shlex.quote(new.name)
+        lines += [
+            f"{base} vol-create-as {into} {file} 1 --format raw",
+            f"{base} vol-upload --sparse --pool {into} {file} {file}",
+            f"{base} pool-refresh {into}",
+            f"{base} vol-create-from {into} {name}.xml {file}",
+            f"{base} vol-delete --pool {into} {file}",
+        ]
+    lines.append(f"{base} define {shlex.quote(spec.name)}.xml --validate")
+    return "\n".join([*lines, f"{base} start {shlex.quote(spec.name)}"] if spec.start else lines)
+
+
+def virsh_export(target: Subject, spec: NoParameters) -> str:
+    assert isinstance(target, Domain)
+    name = shlex.quote(f"{target.name}.tar")
+    volumes = [one.volume for one in belongings.of(target) if one.volume and one.device in uses.DISKS]
+    lines = [f"{virsh('dumpxml --inactive')(target, spec)} > machine.xml"]
+    lines += [f"{virsh('vol-download')(volume, spec)} {shlex.quote(volume.name)}" for volume in volumes]
+    files = " ".join(shlex.quote(volume.name) for volume in volumes)
+    return "\n".join([*lines, f"tar -cf {name} machine.xml {files}".rstrip()])
+
+
+def not_for_export(domain: Domain) -> str:
+    """Why a machine cannot go into a file, in a part of a sentence."""
+    for source, volume in belongings.disks_by_source(domain).items():
+        if volume is None:
+            return str(_("its disk %(name)s is in no pool") % {"name": source})
+        if volume.backing_path:
+            return str(_("its disk %(name)s is a layer over another image: clone it first") % {"name": volume.name})
+        if volume.encrypted:
+            return str(_("its disk %(name)s is encrypted") % {"name": volume.name})
+    return ""
+
+
+def nothing_to_look_into(volume: Volume) -> str:
+    return str(_("it is a CD or DVD")) if volume.is_iso else why_not_of(volume)
+
+
+VERBS = (
+    Verb(
+        "domain.import",
+        _("Import a machine"),
+        Role.OWNER,
+        virsh_import,
+        spec=ImportSpec,
+        exclusive=False,
+        cancellable=True,
+        queue=Queue.SLOW,
+        group=Group.CHANGE,
+        made_on="host",
+        icon="package-import",
+        misfits=import_misfits,
+    ),
+    Verb(
+        "domain.export",
+        pgettext_lazy("verb", "Export"),
+        Role.OWNER,
+        virsh_export,
+        # Nobody may start it meanwhile: what is sent would be torn.
+        states=frozenset({S.SHUTOFF, S.CRASHED}),
+        cancellable=True,
+        queue=Queue.BYTES,
+        group=Group.CHANGE,
+        icon="package-export",
+        forbids=not_for_export,
+    ),
+    Verb(
+        "volume.look_into",
+        _("Look for a machine in it"),
+        Role.OWNER,
+        nothing_on_the_host,
+        exclusive=False,
+        cancellable=True,
+        queue=Queue.SLOW,
+        group=Group.CHANGE,
+        icon="zoom-scan",
+        forbids=nothing_to_look_into,
+    ),
+)
