@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from lxml import etree
 
-from webvirt.hypervisor.errors import NotFound, WrongState
+from webvirt.hypervisor.errors import HypervisorError, NotFound, WrongState
 from webvirt.hypervisor.types import METADATA_URI, DomainCopy, DomainSpec, Kernel, Source, Touch
 from webvirt.hypervisor.xml.build import one_line_end
-from webvirt.hypervisor.xml.disks import drive_with
+from webvirt.hypervisor.xml.disks import drive_with, mirror_to
 from webvirt.hypervisor.xml.domain_copies import copy_of
 from webvirt.hypervisor.xml.domains import build_domain, with_kernel
 from webvirt.hypervisor.xml.moving import Moved, Place, placed
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
 
 class FakeMakingCalls:
     """As `hypervisor.making.MakingCalls`, over `known`. `kept_states` are the uuids whose state was left behind,
-    `started_once` those that were started with a kernel, with it."""
+    `started_once` those that were started with a kernel, with it; `mirrors` what disks are copied into right now."""
 
     def __init__(self, connection: FakeConnection) -> None:
         self._connection = connection
         self.known: dict[str, FakeDomain] = {}
         self.kept_states: list[str] = []
         self.started_once: dict[str, Kernel] = {}
+        self.mirrors: dict[tuple[str, str], str] = {}
 
     def _get(self, uuid: str) -> FakeDomain:
         self._connection.check()
@@ -77,6 +79,34 @@ class FakeMakingCalls:
         if keep_state:
             self.kept_states.append(uuid)
         self._connection.undefine(uuid)
+
+    def copy_disk(
+        self, uuid: str, target: str, was: str, to: Source, disk_format: str, progress: Callable[[int, int], None]
+    ) -> None:
+        domain = self._get(uuid)
+        mirror_to(to, disk_format)
+        if not domain.is_on:
+            raise WrongState("The machine is not running.")
+        if (target, was) not in {(disk.target, disk.source) for disk in parse_domain(domain.xml()).disks}:
+            raise WrongState("The machine's disks were changed meanwhile: look at them and try again.")
+        volumes = {
+            each.info.path: each for pool in self._connection.storage.known.values() for each in pool.volumes.values()
+        }
+        self.mirrors[uuid, target] = to.path
+        try:
+            for step in range(domain.work):
+                progress(step, domain.work)
+            if (uuid, target) not in self.mirrors:
+                raise HypervisorError("The copying ended before it was whole.")
+        except Exception:
+            self.mirrors.pop((uuid, target), None)
+            raise
+        volumes[to.path].data = bytearray(volumes[was].data)
+        del self.mirrors[uuid, target]
+
+    def end_copies(self, uuid: str, paths: Collection[str]) -> None:
+        self._get(uuid)
+        self.mirrors = {key: path for key, path in self.mirrors.items() if key[0] != uuid or path not in paths}
 
     def insert(self, uuid: str, target: str, source: Source, disc_format: str = "raw") -> None:
         self._change_disc(uuid, target, source, disc_format)

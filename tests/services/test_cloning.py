@@ -255,19 +255,93 @@ def test_what_both_would_write_to_is_refused_whatever_it_is(alpha: FakeHost, mac
         alpha.ask(KIND, machine, name="new-2")
 
 
-@pytest.mark.parametrize(("state", "words"), [("running", "shut it down first"), ("saved", "restore it")])
-def test_one_whose_disks_are_not_all_of_it_is_not_cloned(
-    alpha: FakeHost, machine: Domain, state: str, words: str
-) -> None:
+@pytest.mark.parametrize("state", ["running", "saved"])
+def test_one_whose_disks_are_not_all_of_it_is_not_cloned(alpha: FakeHost, machine: Domain, state: str) -> None:
     operation = alpha.ask(KIND, machine, name="new-2")
     there = alpha.connection.domains.known[machine.uuid]
     there.state, there.saved = (DomainState.RUNNING, False) if state == "running" else (DomainState.SHUTOFF, True)
     reconcile(alpha)
-    with pytest.raises(operations.NotNow, match=words):
+    with pytest.raises(operations.Refused, match="restore it" if state == "saved" else "would not be of one moment"):
         alpha.ask(KIND, machine, name="new-3")
     assert alpha.carry_out(operation).state == S.FAILED
     look_again(alpha)
     assert not Domain.objects.filter(name="new-2").exists()
+
+
+# --- one that runs
+
+ONE_DISK = [{"target": "vda", "way": "copy"}, {"target": "vdb", "way": "leave"}]
+
+
+@pytest.fixture
+def running(alpha: FakeHost, machine: Domain) -> Domain:
+    alpha.connection.domains.start(machine.uuid)
+    reconcile(alpha)
+    inventory.remember_definition(machine.host, alpha.connection.domains.read(machine.uuid))
+    return again(machine)
+
+
+def test_the_disk_of_a_running_machine_is_copied_under_it(alpha: FakeHost, running: Domain) -> None:
+    done = alpha.do(KIND, running, name="new-2", disks=ONE_DISK)
+    assert done.state == S.SUCCEEDED, done.error
+    copy = alpha.volume("new-2.qcow2")
+    assert (copy.making, copy.capacity, bytes(fake_volumes(alpha)[copy.name].data)) == (None, 5 * GIB, b"what is on it")
+    assert sources(alpha, "new-2") == {"vda": copy.path, "sda": f"{FILES}/{ISO.name}"}
+    assert (made(alpha).state, alpha.connection.domains.mirrors) == (DomainState.RUNNING, {})
+    assert " --reuse-external --transient-job --wait --finish" in done.virsh
+
+
+def test_an_encrypted_disk_is_not_copied_while_it_runs(alpha: FakeHost, running: Domain) -> None:
+    Volume.objects.filter(name="new-1.qcow2").update(encrypted=True)
+    with pytest.raises(operations.Invalid, match="only while it is off"):
+        alpha.ask(KIND, running, name="new-2", disks=ONE_DISK)
+
+
+@pytest.mark.parametrize("way", ["cancelled", "stopped"])
+def test_what_ends_the_copying_leaves_the_machine_as_it_was(
+    alpha: FakeHost, running: Domain, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    before = (set(alpha.names()), made(alpha).xml())
+    operation = alpha.ask(KIND, running, name="new-2", disks=ONE_DISK)
+
+    def progress(context: Any, phase: str, *figures: int) -> None:
+        if phase == "copying its disks" and way == "cancelled":
+            operations.cancel(operation)
+            operations.report(context.operation, phase, *figures)
+        elif phase == "copying its disks":
+            alpha.connection.domains.mirrors.clear()
+
+    monkeypatch.setattr(Context, "progress", progress)
+    assert alpha.carry_out(operation).state == (S.CANCELLED if way == "cancelled" else S.FAILED)
+    look_again(alpha)
+    assert (set(alpha.names()), made(alpha).xml()) == before
+    assert (made(alpha).state, alpha.connection.domains.mirrors) == (DomainState.RUNNING, {})
+
+
+def test_a_worker_that_dies_meanwhile_leaves_nothing_behind(
+    alpha: FakeHost, running: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (set(alpha.names()), made(alpha).xml())
+    operation = alpha.ask(KIND, running, name="new-2", disks=ONE_DISK)
+
+    def dies(context: Any, phase: str, *figures: int) -> None:
+        if phase == "copying its disks":
+            raise Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Context, "progress", dies)
+        with pytest.raises(Died):
+            alpha.carry_out(operation)
+    domains = alpha.connection.domains
+    assert domains.mirrors == {(running.uuid, "vda"): f"{FILES}/new-2.qcow2"}
+    # Another's copying is not ours to end.
+    domains.mirrors[running.uuid, "vdb"] = f"{FILES}/somebody-elses.qcow2"
+    Operation.objects.filter(pk=operation.pk).update(heartbeat_at=timezone.now() - timedelta(minutes=1))
+    operations.reap(timezone.now())
+    look_again(alpha)
+    assert domains.mirrors == {(running.uuid, "vdb"): f"{FILES}/somebody-elses.qcow2"}
+    assert (set(alpha.names()), made(alpha).xml()) == before
+    assert alpha.do(KIND, running, name="new-2", disks=ONE_DISK).state == S.SUCCEEDED
 
 
 def test_only_who_owns_the_host_too_may_clone(alpha: FakeHost, machine: Domain) -> None:

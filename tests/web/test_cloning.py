@@ -180,8 +180,13 @@ def test_what_is_wrong_is_said_at_its_field(domain: Domain, enter: Enter, wrong:
 
 
 def test_a_running_machine_says_why_not(domain: Domain, enter: Enter) -> None:
+    client = enter("owner")
     Domain.objects.filter(pk=domain.pk).update(status=Status.RUNNING)
-    answer = enter("owner").post(f"/vms/{domain.pk}/clone/", typed(), headers=JSON)
+    plan = client.post(f"/vms/{domain.pk}/clone/", typed(plan="1"), headers=JSON).json()
+    assert "as after a power cut" in " ".join(plan["warnings"])
+    assert "blockcopy web-1 vda --dest /pools/images/web-2.qcow2" in plan["virsh"]
+    Domain.objects.filter(pk=domain.pk).update(status=Status.SHUTTING_DOWN)
+    answer = client.post(f"/vms/{domain.pk}/clone/", typed(), headers=JSON)
     assert (answer.status_code, "it runs and writes to its disks" in answer.json()["error"]) == (409, True)
 
 

@@ -21,6 +21,7 @@ from webvirt.hypervisor.errors import (
 )
 from webvirt.hypervisor.guest_addresses import addresses_of, merged
 from webvirt.hypervisor.making import MakingCalls
+from webvirt.hypervisor.mirrors import MirrorCalls
 from webvirt.hypervisor.states import INACTIVE, reason_of, state_of
 from webvirt.hypervisor.types import (
     METADATA_URI,
@@ -53,7 +54,7 @@ ADDRESS_SOURCES = (
 """Who knows a guest's addresses, in the order of trust."""
 
 
-class DomainCalls(MakingCalls):
+class DomainCalls(MakingCalls, MirrorCalls):
     """The domains of one host. Every method raises a HypervisorError of the kind that fits; a uuid may be NotFound."""
 
     def __init__(self, handle: Handle, address: HostAddress) -> None:

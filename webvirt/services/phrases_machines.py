@@ -47,6 +47,7 @@ MACHINES = (
     _("This is no definition of a machine."),
     _("The machine's disks were changed meanwhile: look at them and try again."),
     _("It has memory that is kept in a file, and two machines would write to it: take it out first."),
+    _("The copying ended before it was whole."),
     _("There is a machine with that UUID already."),
     _("There is a machine of that name already: choose another."),
     _("The machine is running: shut it down first."),

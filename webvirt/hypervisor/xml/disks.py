@@ -100,6 +100,28 @@ def source_element(source: Source, luks: str) -> Element:
     return element
 
 
+# --- copies of what is written to
+
+
+def mirror_to(source: Source, disk_format: str) -> str:
+    """What a disk is copied into, for libvirt. Raises InvalidSpec."""
+    check_source(source)
+    check_format(disk_format)
+    disk = etree.Element("disk", type=kind_of(source))
+    put_source(disk, source, disk_format)
+    return as_text(disk)
+
+
+def mirrors_in(xml: str) -> dict[str, tuple[str, bool]]:
+    """The files that a running machine's disks are copied into, by target, and whether each is whole."""
+    found = {}
+    for disk in root_of(xml, "domain").iterfind("devices/disk"):
+        for mirror in disk.iterfind("mirror[source]"):
+            path = attribute(mirror, "source", "file") or attribute(mirror, "source", "dev")
+            found[attribute(disk, "target", "dev")] = (path, mirror.get("ready") == "yes")
+    return found
+
+
 # --- discs
 
 

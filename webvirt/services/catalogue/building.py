@@ -63,7 +63,12 @@ class NewVolume:
     @property
     def path(self) -> str:
         """Where it will be, as far as can be told beforehand."""
-        return f"{self.pool.info.get('target_path', '')}/{self.name}"
+        return path_in(self.pool, self.name)
+
+
+def path_in(pool: Pool, name: str) -> str:
+    """Where a volume of a pool is expected to be."""
+    return f"{pool.info.get('target_path', '')}/{name}"
 
 
 @dataclass(frozen=True)

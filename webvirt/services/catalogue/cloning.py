@@ -39,6 +39,8 @@ from webvirt.services.seeds.logins import check_password
 from webvirt.services.subjects import Subject
 
 S = Status
+RUNS = (S.RUNNING, S.PAUSED)
+"""In these states a disk is copied while the machine may write to it."""
 UNDER_LAYERS = ("qcow2", "raw")
 """Formats that there can be a layer over."""
 
@@ -218,7 +220,11 @@ def clone_misfits(rows: Rows, domain: Domain, wish: CloneDomainSpec) -> dict[str
     found = list(wrong_choices(rows, domain, wish))
     if not found:
         plan = clone_plan_of(domain, wish, NOBODY)
-        found = [*wrong_names(domain.host, wish.name, plan.volumes), *wrong_clone(domain, wish, plan)]
+        found = [
+            *wrong_names(domain.host, wish.name, plan.volumes),
+            *wrong_while_it_runs(domain, plan),
+            *wrong_clone(domain, wish, plan),
+        ]
     # The first thing that is wrong with a field is what one reads.
     return {name: str(sentence) for name, sentence in reversed(found)}
 
@@ -288,9 +294,25 @@ def cannot_be_cloned(domain: Domain) -> str:
         return str(_("a transient machine has no definition of its own"))
     if domain.status == S.SAVED:
         return str(_("its memory is saved, and its disks alone are not all of it: restore it, and shut it down"))
-    if domain.status not in (S.SHUTOFF, S.CRASHED):
-        return str(_("it runs and writes to its disks: shut it down first"))
-    return ""
+    if domain.status in (S.SHUTOFF, S.CRASHED) or (domain.status in RUNS and not domain.is_template):
+        return ""
+    return str(_("it runs and writes to its disks: shut it down first"))
+
+
+def wrong_while_it_runs(domain: Domain, plan: ClonePlan) -> Wrong:
+    """What cannot be copied while a machine writes to it."""
+    if domain.status not in RUNS:
+        return
+    if len(plan.volumes) > 1:
+        yield (
+            "disks",
+            _("It runs, and several disks would not be of one moment: leave out all but one, or shut it down."),
+        )
+    for new in plan.volumes:
+        if new.origin and new.origin.encrypted:
+            yield "disks", _("It runs, and an encrypted disk can be copied only while it is off: shut it down.")
+        elif not any(disk.source and disk.source.path == new.path for disk in plan.copy.disks):
+            yield "disks", _("It runs, and its disk can be copied only to a pool on the host itself: choose another.")
 
 
 def template_misfits(rows: Rows, domain: Domain, spec: NoParameters) -> dict[str, str]:
@@ -307,7 +329,16 @@ def virsh_clone_domain(target: Subject, wish: CloneDomainSpec) -> str:
     plan = clone_plan_of(target, wish, NOBODY)
     base = f"virsh -c {shlex.quote(shown_uri(target))}"
     definition = shlex.quote(f"{wish.name}.xml")
-    lines = [command_for(base, volume) for volume in plan.volumes]
+    runs = target.status in RUNS
+    lines = [command_for(base, replace(new, origin=None) if runs else new) for new in plan.volumes]
+    if runs:
+        # QEMU alone may read what it writes to.
+        lines += [
+            f"{virsh('blockcopy')(target, wish)} {disk.target} --dest {shlex.quote(disk.source.path)} "
+            f"--format {disk.format} --reuse-external --transient-job --wait --finish"
+            for disk in plan.copy.disks
+            if disk.source
+        ]
     lines += commands_for_seed(base, plan.seed)
     lines += [
         f"{virsh('dumpxml')(target, wish)} --inactive --security-info > {definition}",

@@ -30,6 +30,8 @@ from webvirt.hypervisor.errors import (
 from webvirt.hypervisor.types import DiscLabel, ObjectEvent, VolumeInfo
 from webvirt.models import Domain, Host, Network, NetworkStatus, Pool, PoolStatus, Volume
 from webvirt.services import inventory, osinfo
+from webvirt.services.catalogue.building import path_in
+from webvirt.services.subjects import found
 from webvirt.services.watcher.usage import in_time
 
 log = logging.getLogger(__name__)
@@ -177,6 +179,7 @@ class Stock:
         for domain in inventory.domains_left_half_made(self.host):
             log.info("%s: removing %s, left half made", self.host.name, domain.name)
             try:
+                self.end_copies(domain)
                 with suppress(WrongState):
                     in_time(partial(calls.destroy, domain.uuid), DEADLINE_SECONDS)
                 calls.undefine(domain.uuid)
@@ -189,6 +192,15 @@ class Stock:
                 log.warning("%s: %s cannot be removed yet: %s", self.host.name, domain.name, error)
                 continue
             inventory.domain_is_removed(domain)
+
+    def end_copies(self, domain: Domain) -> None:
+        """It may have been to be the clone of one that runs, whose disk is still copied then."""
+        source = found(domain.making.subject) if domain.making else None
+        if isinstance(source, Domain) and source.pk != domain.pk:
+            made = Volume.objects.filter(making=domain.making).select_related("pool")
+            paths = {path_in(volume.pool, volume.name) for volume in made}
+            with suppress(NotFound):
+                in_time(partial(self.connection.domains.end_copies, source.uuid, paths), DEADLINE_SECONDS)
 
     # --- storage
 

@@ -13,7 +13,7 @@ from webvirt.hypervisor.xml.domain_copies import preview_of_copy
 from webvirt.models import Definition, Domain, Pool
 from webvirt.services.access import Access
 from webvirt.services.catalogue.building import NewVolume
-from webvirt.services.catalogue.cloning import ClonePlan, Disk, clone_plan_of, disks_of, pools_of, ways_for
+from webvirt.services.catalogue.cloning import RUNS, ClonePlan, Disk, clone_plan_of, disks_of, pools_of, ways_for
 from webvirt.services.catalogue.creation import NOBODY
 from webvirt.services.catalogue.wishes import CloneDomainSpec, Way
 from webvirt.services.subjects import Subject
@@ -142,6 +142,8 @@ def warnings_of(domain: Domain, definition: Definition, wish: CloneDomainSpec, p
                 "first start what it is to be, or change that before both are on one network."
             )
         )
+    if domain.status in RUNS:
+        found.append(_("It runs: the clone's disk is as after a power cut at the end of the copying."))
     if any(device["kind"] == "tpm" for device in info.get("devices", ())):
         found.append(_("Its TPM begins empty: what the old one keeps, such as a disk's key, is not in the clone."))
     if info.get("firmware") == "efi":
