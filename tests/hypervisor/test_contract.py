@@ -400,6 +400,22 @@ def test_a_copy_that_cannot_be_made_makes_nothing(made: Bench) -> None:
     assert made.domains.list() == before
 
 
+def test_no_disk_is_copied_that_does_not_run_or_is_another(made: Bench) -> None:
+    def copy(target_uuid: str) -> None:
+        into = Source(str(LAB / f"{PREFIX}copy.img"))
+        made.domains.copy_disk(target_uuid, "vda", "/somewhere/else.img", into, "raw", lambda _done, _total: None)
+
+    for on in (False, True):
+        if on:
+            made.domains.start(made.uuid)
+        with pytest.raises(WrongState):
+            copy(made.uuid)
+        made.domains.end_copies(made.uuid, ["/somewhere/else.img"])
+    for call in (copy, lambda stranger: made.domains.end_copies(stranger, [])):
+        with pytest.raises(NotFound):
+            call(STRANGER)
+
+
 @pytest.mark.parametrize("keep_state", [False, True], ids=["all", "but-its-state"])
 def test_a_machine_is_taken_away(made: Bench, keep_state: bool) -> None:
     made.domains.start(made.uuid)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 import libvirt
 import pytest
+from django.utils import timezone
 
 from tests.lab.lab import LAB
 from tests.people import Cast, make_host
 from tests.services.carrying import Worker
+from webvirt.hypervisor.mirrors import MirrorCalls
 from webvirt.hypervisor.types import Transport
-from webvirt.models import Domain, Host, OperationState, Pool, Volume
+from webvirt.models import Domain, Host, Operation, OperationState, Pool, Volume
 from webvirt.services import inventory, operations
-from webvirt.services.runners.context import connection_to
+from webvirt.services.runners.context import Context, connection_to
 from webvirt.services.watcher.stock import Stock
 
 PREFIX = "wvk-"
@@ -137,3 +140,43 @@ def test_a_full_copy_holds_the_same_and_needs_nobody(
     assert "identical" in compared.stdout
     assert worker.do("domain.purge", machine).state == S.SUCCEEDED
     domain.create()
+
+
+class Died(BaseException):
+    """A worker is killed."""
+
+
+def test_one_that_runs_is_cloned_and_a_worker_that_dies_leaves_it_as_it_was(
+    worker: Worker, machine: Domain, raw: libvirt.virConnect, pool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    domain = raw.lookupByName(machine.name)
+    domain.create()
+    connection = connection_to(machine.host.address)
+    inventory.reconcile(machine.host, connection.domains.summaries([machine.uuid]), asked=[machine.uuid])
+    before, files = connection.domains.read(machine.uuid), {file.name for file in pool.iterdir()}
+    operation = worker.ask("domain.clone", machine, name=CLONES[0])
+
+    def dies(context: Context, phase: str, *figures: int) -> None:
+        if phase == "copying its disks":
+            raise Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Context, "progress", dies)
+        # As where there is nobody left to end it.
+        patch.setattr(MirrorCalls, "end_copies", lambda *_given: None)
+        with pytest.raises(Died):
+            worker.carry_out(operation)
+    assert domain.blockJobInfo("vda", 0)
+    Operation.objects.filter(pk=operation.pk).update(heartbeat_at=timezone.now() - timedelta(minutes=1))
+    operations.reap(timezone.now())
+    stock = Stock(machine.host)
+    stock.half_made()
+    stock.pools()
+    stock.connection.close()
+    assert not domain.blockJobInfo("vda", 0)
+    assert connection.domains.read(machine.uuid) == before
+    assert {file.name for file in pool.iterdir()} == files
+    done = worker.do("domain.clone", again(machine), name=CLONES[0], start=True)
+    assert done.state == S.SUCCEEDED, done.error
+    assert raw.lookupByName(CLONES[0]).isActive()
+    assert connection.domains.read(machine.uuid) == before
