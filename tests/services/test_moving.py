@@ -115,7 +115,8 @@ def test_an_appliance_becomes_a_machine(alpha: FakeHost, host: Host) -> None:
     there, row = made(alpha), Domain.objects.get(name="new-1")
     info = parse_domain(there.xml())
     assert (info.vcpus, info.memory_kib, info.firmware) == (1, 64 * 1024, "bios")
-    assert [(disk.source, disk.format, disk.bus, disk.boot_order) for disk in info.disks] == [
+    disks = [disk for disk in info.disks if disk.device == "disk"]
+    assert [(disk.source, disk.format, disk.bus, disk.boot_order) for disk in disks] == [
         ("/srv/images/new-1.qcow2", "qcow2", "sata", 1)
     ]
     assert [card.source for card in info.interfaces] == ["lan"]
@@ -132,7 +133,7 @@ def test_corrections_have_their_way(alpha: FakeHost, host: Host) -> None:
     info = parse_domain(made(alpha).xml())
     assert (info.vcpus, info.memory_kib, info.firmware) == (3, 512 * 1024, "efi")
     # It brings virtio's drivers.
-    assert [disk.bus for disk in info.disks] == ["virtio"]
+    assert [disk.bus for disk in info.disks if disk.device == "disk"] == ["virtio"]
     assert made(alpha).state == DomainState.SHUTOFF
 
 
@@ -323,7 +324,7 @@ def test_an_export_comes_back_as_it_was(alpha: FakeHost, host: Host, exported: F
     first, second = parse_domain(made(alpha).xml()), parse_domain(made(alpha, "new-2").xml())
     assert first.uuid != second.uuid
     assert first.interfaces[0].mac != second.interfaces[0].mac
-    disks = (replace(second.disks[0], source=first.disks[0].source),)
+    disks = (replace(second.disks[0], source=first.disks[0].source), *second.disks[1:])
     cards = (replace(second.interfaces[0], mac=first.interfaces[0].mac),)
     assert replace(second, name=first.name, uuid=first.uuid, disks=disks, interfaces=cards) == first
 

@@ -30,7 +30,7 @@ from webvirt.services.catalogue.moving import ImportSpec, not_for_export, why_no
 from webvirt.services.ovf import Appliance, Card, Disk, NotUnderstood
 from webvirt.services.runners.arrivals import GIB, MOST_VIRTUAL, or_hole
 from webvirt.services.runners.context import Context, Failed, Result
-from webvirt.services.runners.creation import carry_out, make_volume, wait_for_name
+from webvirt.services.runners.creation import at_their_paths, carry_out, make_volume, wait_for_name
 from webvirt.services.runners.deletion import demand_off
 from webvirt.services.runners.storage import LOOK_SECONDS, beginning, length_of_file, refuse
 
@@ -198,11 +198,8 @@ def import_domain(context: Context) -> Result:
     if moved:
         place = place_of(plan, moved, infos)
         return carry_out(context, domain, wish, plan, lambda: calls.domains.define_moved(place, moved))
-    disks = tuple(
-        replace(disk, source=replace(disk.source, path=info.path)) if disk.source and not disk.source.protocol else disk
-        for disk, info in zip(plan.domain.disks, infos, strict=True)
-    )
-    definition = replace(plan.domain, disks=disks)
+    real = {new.path: info.path for new, info in zip(plan.volumes, infos, strict=True)}
+    definition = at_their_paths(plan.domain, real)
     return carry_out(context, domain, wish, plan, lambda: calls.domains.define(definition))
 
 
