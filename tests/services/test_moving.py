@@ -152,6 +152,7 @@ def test_several_disks_come_in_their_order_and_the_empty_one_is_made(alpha: Fake
 def test_an_image_that_libvirt_knows_is_converted_where_it_is(alpha: FakeHost, host: Host) -> None:
     done = alpha.do(KIND, host, **wish(alpha, put(alpha, "a.qcow2", QCOW2, format="qcow2"), start=False))
     assert done.state == S.SUCCEEDED, done.error
+    assert "vol-create-from images new-1.qcow2.xml a.qcow2 --inputpool images" in done.virsh
     assert content(alpha, "new-1.qcow2") == QCOW2
 
 
@@ -237,6 +238,32 @@ def test_a_worker_that_dies_leaves_nothing(
     assert (set(alpha.names()), set(alpha.connection.domains.known)) == before
     # And its name is free again.
     assert alpha.do(KIND, host, **wish(alpha, volume)).state == S.SUCCEEDED
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("step", ["upload", "define_moved"])
+def test_a_worker_that_dies_with_an_export_leaves_nothing(
+    alpha: FakeHost, host: Host, exported: File, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
+) -> None:
+    volume = put(alpha, "back.tar", bytes(exported.data))
+    before = (set(alpha.names()), set(alpha.connection.domains.known))
+    where: Any = alpha.connection.storage if step == "upload" else alpha.connection.domains
+    real = getattr(where, step)
+
+    def dies(*args: Any, **more: Any) -> None:
+        if after:
+            real(*args, **more)
+        raise Died
+
+    monkeypatch.setattr(where, step, dies)
+    operation = alpha.ask(KIND, host, **wish(alpha, volume, name="new-2"))
+    with pytest.raises(Died):
+        alpha.carry_out(operation)
+    monkeypatch.setattr(where, step, real)
+    Operation.objects.filter(pk=operation.pk).update(heartbeat_at=timezone.now() - timedelta(minutes=1))
+    operations.reap(timezone.now())
+    look_again(alpha)
+    assert (set(alpha.names()), set(alpha.connection.domains.known)) == before
 
 
 @pytest.mark.parametrize("phase", ["copying the disks", "converting the disks"])

@@ -151,30 +151,32 @@ def field_of(name: str) -> str:
 
 
 def virsh_import(target: Subject, spec: ImportSpec) -> str:
-    """The steps for an appliance; of the image of a disk the first ones fall away."""
+    """The steps for an appliance; an image is converted where it is."""
     assert isinstance(target, Host)
     base = f"virsh -c {shlex.quote(shown_uri(target))}"
     volume = Volume.objects.filter(pk=spec.volume).select_related("pool").first()
     pool = Pool.objects.filter(pk=spec.pool).first()
+    if volume is None or pool is None:
+        return ""
     appliance = appliance_in(volume)
-    source, into = shlex.quote(volume.name if volume else ""), shlex.quote(pool.name if pool else "")
-    at = f"--pool {shlex.quote(volume.pool.name if volume else '')}"
-    lines = [f"{base} vol-download --sparse {at} {source} {source}"]
-    files = [shlex.quote(disk.file) for disk in appliance.disks if disk.file]
-    if files:
-        lines.append(f"tar -xf {source}")
-    plan = plan_of(target, wish_of(target, spec, appliance), NOBODY)
-    for file, new in zip(files or [source], plan.volumes, strict=False):
-        name = shlex.quote(new.name)
-        lines += [
-            f"{base} vol-create-as {into} {file} 1 --format raw",
-            f"{base} vol-upload --sparse --pool {into} {file} {file}",
-            f"{base} pool-refresh {into}",
-            f"{base} vol-create-from {into} {name}.xml {file}",
-            f"{base} vol-delete --pool {into} {file}",
-        ]
-    lines.append(f"{base} define {shlex.quote(spec.name)}.xml --validate")
-    return "\n".join([*lines, f"{base} start {shlex.quote(spec.name)}"] if spec.start else lines)
+    file, source, into = (shlex.quote(word) for word in (volume.name, volume.pool.name, pool.name))
+    new = [shlex.quote(f"{one.name}.xml") for one in plan_of(target, wish_of(target, spec, appliance), NOBODY).volumes]
+    disks = [shlex.quote(disk.file) for disk in appliance.disks if disk.file]
+    if disks:
+        lines = [f"{base} vol-download --sparse --pool {source} {file} {file}", f"tar -xf {file}"]
+        for disk, xml in zip(disks, new, strict=False):
+            lines += [
+                f'{base} vol-create-as {into} {disk} "$(stat -c %s {disk})" --allocation 0 --format raw',
+                f"{base} vol-upload --sparse --pool {into} {disk} {disk}",
+                f"{base} pool-refresh {into}",
+                f"{base} vol-create-from {into} {xml} {disk}",
+                f"{base} vol-delete --pool {into} {disk}",
+            ]
+    else:
+        lines = [f"{base} vol-create-from {into} {xml} {file} --inputpool {source}" for xml in new]
+    name = shlex.quote(spec.name)
+    lines.append(f"{base} define {shlex.quote(f'{spec.name}.xml')} --validate")
+    return "\n".join([*lines, f"{base} start {name}"] if spec.start else lines)
 
 
 def virsh_export(target: Subject, spec: NoParameters) -> str:
