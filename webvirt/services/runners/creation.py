@@ -19,7 +19,7 @@ from webvirt.hypervisor.types import DomainSpec, Kernel, VolumeSpec
 from webvirt.models import Domain, Host, Volume
 from webvirt.services import inventory, operations
 from webvirt.services.catalogue import BY_KIND
-from webvirt.services.catalogue.building import NewVolume, Plan, plan_of
+from webvirt.services.catalogue.building import NewVolume, Plan, plan_of, volumes_named
 from webvirt.services.catalogue.creation import files_for
 from webvirt.services.catalogue.wishes import Begins, CreateDomainSpec
 from webvirt.services.runners.context import Context, Failed, Result
@@ -65,7 +65,7 @@ def carry_out(
 
 def demand_own_bytes(context: Context, wish: CreateDomainSpec) -> None:
     """See that the volume that becomes its disk names no file of the host. A raw one is told to be just that."""
-    volume = Volume.objects.select_related("pool").get(pk=wish.volume or 0)
+    volume = volumes_named(wish)[wish.volume]
     if volume.format not in ("", "raw"):
         context.connection.storage.demand_own(volume.pool.uuid, volume.name)
 
