@@ -16,7 +16,7 @@ from webvirt.services.catalogue.building import NewVolume
 from webvirt.services.catalogue.cloning import RUNS, ClonePlan, at_their_paths, clone_plan_of, files_for_clone
 from webvirt.services.catalogue.wishes import CloneDomainSpec
 from webvirt.services.runners.context import Context, Failed, Result
-from webvirt.services.runners.creation import make_seed, make_volume, settle, start, wait_for_name
+from webvirt.services.runners.creation import figures_read_at_last, make_seed, make_volume, settle, start, wait_for_name
 from webvirt.services.runners.deletion import demand_off
 from webvirt.services.runners.domains import look_again
 from webvirt.services.runners.storage import beginning, refuse
@@ -45,9 +45,11 @@ def clone_domain(context: Context) -> Result:
         real[plan.seed.path] = make_seed(context, plan.seed, files, label)
     context.progress(gettext_noop("defining"))
     context.connection.domains.define_copy(source.uuid, at_their_paths(plan.copy, real))
-    settle(context, domain, plan.volumes, plan.seed)
-    if wish.start:
-        start(context, domain)
+    made = [*plan.volumes, *([plan.seed] if plan.seed else [])]
+    settle(context, domain, made, plan.seed)
+    with figures_read_at_last(context, made):
+        if wish.start:
+            start(context, domain)
     look_again(context)
     return {"domain": wish.name, "id": domain.pk}
 

@@ -7,7 +7,8 @@ when the definition stands it stays: that it does not start is a machine to be m
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import cast
 from uuid import uuid4
@@ -56,9 +57,11 @@ def carry_out(
     define()
     if wish.autostart:
         context.connection.domains.set_autostart(domain.uuid, True)
-    settle(context, domain, plan.volumes, plan.seed)
-    if wish.start:
-        start(context, domain, plan.kernel)
+    made = [*plan.volumes, *([plan.seed] if plan.seed else [])]
+    settle(context, domain, made, plan.seed)
+    with figures_read_at_last(context, made):
+        if wish.start:
+            start(context, domain, plan.kernel)
     look_again(context)
     return {"domain": wish.name, "id": domain.pk}
 
@@ -80,15 +83,22 @@ def wait_for_name(context: Context, host: Host, name: str) -> None:
         time.sleep(LOOK_SECONDS)
 
 
-def settle(context: Context, domain: Domain, volumes: Iterable[NewVolume], seed: NewVolume | None) -> None:
-    """All of it is there: from now on it stays."""
-    made = [*volumes, *([seed] if seed else [])]
+def settle(context: Context, domain: Domain, made: Iterable[NewVolume], seed: NewVolume | None) -> None:
+    """All of it is there, `seed` among the volumes if it has one: from now on it stays."""
     for new in made:
         inventory.volume_is_whole(new.pool, new.name, context.operation)
     row = Volume.objects.filter(pool=seed.pool, name=seed.name).first() if seed else None
     inventory.domain_is_whole(domain, row)
-    for new in made:
-        look_at_volumes(context.connection.storage, new.pool, new.name)
+
+
+@contextmanager
+def figures_read_at_last(context: Context, made: Iterable[NewVolume]) -> Iterator[None]:
+    """Read the figures of new volumes after what is inside: nobody waits for them to see the machine start."""
+    try:
+        yield
+    finally:
+        for new in made:
+            look_at_volumes(context.connection.storage, new.pool, new.name)
 
 
 def make_volume(context: Context, new: NewVolume, phase: str = gettext_noop("copying the image")) -> str:
