@@ -125,7 +125,8 @@ def linked_clones(house: House) -> list[Line]:
 
 def in_turn(maker: Maker, rounds: int, count: int) -> tuple[list[float], list[float]]:
     """Seconds of each round, by us and by virsh."""
-    ours, alone = [], []
+    ours: list[float] = []
+    alone: list[float] = []
     for number in range(rounds):
         for work, way, times in ((maker.by_virsh, "virsh", alone), (maker.by_us, "ours", ours)):
             times.append(maker.timed(work, *(f"wvp-{way}-{count}-{number}-{each}" for each in range(count))))
