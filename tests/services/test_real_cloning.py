@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -57,9 +58,9 @@ def pool(raw: libvirt.virConnect) -> Iterator[Path]:
     xml = f"<pool type='dir'><name>{PREFIX}pool</name><target><path>{folder}</path></target></pool>"
     raw.storagePoolCreateXML(xml)
     yield folder
-    for file in folder.iterdir():
-        file.unlink()
-    folder.rmdir()
+    # No guest has its disk taken from under it.
+    clear(raw)
+    shutil.rmtree(folder)
 
 
 @pytest.fixture
