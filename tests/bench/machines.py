@@ -114,10 +114,10 @@ def linked_clones(house: House) -> list[Line]:
     return [
         Line(
             f"layer over an image, {what}",
-            median(ours) / median(alone),
+            min(ours) / min(alone),
             1.2,
             "times",
-            f"ours {median(ours):.2f} s, virsh {median(alone):.2f} s",
+            f"ours {min(ours):.2f} s, virsh {min(alone):.2f} s; medians {median(ours):.2f} and {median(alone):.2f}",
         )
         for what, (ours, alone) in lines
     ]

@@ -191,7 +191,9 @@ def named(field: str) -> str:
 
 def choices(access: Access, target: Subject | None) -> Values:
     assert isinstance(target, Host)
-    volumes = access.volumes().filter(pool__host=target, making=None).select_related("pool").order_by("name", "pk")
+    volumes = access.volumes().filter(pool__host=target, making=None).order_by("name", "pk")
+    # Thousands of rows, and all of them on the one host.
+    volumes = volumes.select_related(None).select_related("pool").defer("pool__xml", "pool__info")
     library = images.images_of(volumes)
     discs = list(images.chosen(library, kind=images.ISO)[:MOST_OFFERED])
     used = uses.names_of_users(free := list(volumes.exclude(images.IS_ISO).filter(capacity__gt=0)[:MOST_OFFERED]))
