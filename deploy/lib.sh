@@ -40,7 +40,8 @@ cpio:cpio                                 the tiny guest
 kmod:modprobe                             the tiny guest
 linux-image-cloud-amd64:@cloud-kernel     the tiny guest
 lvm2:vgs                                  storage pools of volume groups
-parted:parted                             storage pools of partitions
+parted:parted                             storage pools of partitions, the guest for clouds
+e2fsprogs:mke2fs                          the guest for clouds
 '
 
 is_there() {
