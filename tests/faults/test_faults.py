@@ -135,7 +135,7 @@ def test_a_hung_guest_spoils_only_itself(api: Api, here: Guest) -> None:
     try:
         for guest in (here, well):
             assert api.ends(api.submit(guest.name, "start"))["state"] == "succeeded"
-        until(lambda: (api.domain(well.name) or {})["cpu_percent"] is not None, 30, what="first figures of use")
+        until(lambda: (api.domain(well.name) or {})["cpu_percent"] is not None, 90, what="first figures of use")
         os.kill(here.pid, signal.SIGSTOP)
         until(lambda: (api.domain(here.name) or {})["not_responding_since"], 40, what="the hung one marked")
         stamp = (api.domain(well.name) or {})["usage_at"]
@@ -147,7 +147,7 @@ def test_a_hung_guest_spoils_only_itself(api: Api, here: Guest) -> None:
         while api.operation(killing)["state"] == "running":
             for verb, status in (("suspend", "paused"), ("resume", "running")):
                 well.virsh(verb)
-                turns(api, well, status, 4)
+                turns(api, well, status, 8)
             shown += 1
         assert shown
         assert api.ends(killing)["state"] == "succeeded"

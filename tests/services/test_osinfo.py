@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,6 +134,7 @@ def test_the_distributions_own_database_is_known_and_small() -> None:
     osinfo.database.cache_clear()
     tracemalloc.start()
     known = osinfo.database(osinfo.FOLDER)
+    gc.collect()
     kept, _peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(known.media) > 1000
