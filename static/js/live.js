@@ -154,7 +154,9 @@ async function bring() {
 function morph(id, fresh) {
   const old = document.getElementById(id);
   const now = fresh.getElementById(id);
-  if (!old || !now || old.contains(document.querySelector("[popover]:popover-open form:focus-within"))) return;
+  // Nothing is taken away under somebody's fingers; a button that has the focus is no writing.
+  const typing = document.querySelector("[popover]:popover-open :is(input, select, textarea):focus");
+  if (!old || !now || old.contains(typing)) return;
   Idiomorph.morph(old, now, {
     morphStyle: "outerHTML",
     ignoreActiveValue: true,
