@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.db.models import Q
@@ -28,7 +29,7 @@ class Belonging:
 def of(domain: Domain) -> list[Belonging]:
     """All of them, disks before discs, each once."""
     found: dict[tuple[str, str, str], Belonging] = {}
-    rows = DiskUse.objects.filter(domain=domain).order_by("device", "slot", "live")
+    rows = list(DiskUse.objects.filter(domain=domain).order_by("device", "slot", "live"))
     volumes = volumes_of(domain, rows)
     for use in rows:
         key = (use.path, use.pool, use.volume)
@@ -37,15 +38,15 @@ def of(domain: Domain) -> list[Belonging]:
     return sorted(found.values(), key=lambda one: (one.device not in uses.DISKS, one.slot))
 
 
-def volumes_of(domain: Domain, rows: object) -> dict[tuple[str, str, str], Volume]:
-    """The volumes that are meant, by path, or by pool and name."""
-    assert hasattr(rows, "__iter__")
-    found = {}
+def volumes_of(domain: Domain, rows: Iterable[DiskUse]) -> dict[tuple[str, str, str], Volume]:
+    """The volumes that are meant, by path, or by pool and name; in one query."""
+    named = Q(pk=None)
     for use in rows:
-        here = Volume.objects.filter(pool__host=domain.host_id, missing_since=None).select_related("pool__host")
-        named = here.filter(pool__name=use.pool, name=use.volume) if use.volume else here.filter(path=use.path)
-        if volume := named.first():
-            found[use.path, use.pool, use.volume] = volume
+        named |= Q(pool__name=use.pool, name=use.volume) if use.volume else Q(path=use.path)
+    here = Volume.objects.filter(named, pool__host=domain.host_id, missing_since=None).select_related("pool__host")
+    found = {}
+    for volume in here.order_by("-pk"):
+        found[volume.path, "", ""] = found["", volume.pool.name, volume.name] = volume
     return found
 
 
