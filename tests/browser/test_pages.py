@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from tests.browser.conftest import Opener
-from tests.browser.seeded import PAGES
-from tests.browser.window import PHONE, WIDE, Window
+from tests.browser.seeded import ADMINISTRATOR, PAGES
+from tests.browser.window import PHONE, WIDE, Window, new_window
 from tests.stack import Stack
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack]
@@ -52,18 +53,29 @@ def assert_accessible(page: Page) -> None:
     assert not words, "\n".join(words)
 
 
+@pytest.fixture(scope="module")
+def adas_window(chromium: Browser, full_stack: Stack) -> Iterator[Window]:
+    """One window for all pages: opening one costs more than most pages do."""
+    window = new_window(chromium, full_stack.url)
+    window.sign_in(*ADMINISTRATOR)
+    yield window
+    window.context.close()
+
+
 @pytest.mark.parametrize(("number", "path"), list(enumerate(PAGES)))
-def test_page(open_as_ada: Opener, full_stack: Stack, number: int, path: str) -> None:
-    window = open_as_ada(full_stack)
+def test_page(adas_window: Window, number: int, path: str) -> None:
+    window = adas_window
+    window.complaints.clear()
+    answer = window.page.goto(window.url + path)
+    assert answer
+    assert answer.status == 200
     # The thorough look takes a second, so each page gets it once, in turn wide and light or small and dark.
     for at, (size, scheme) in enumerate(LOOKS):
         look(window, size, scheme)
-        answer = window.page.goto(window.url + path)
-        assert answer
-        assert answer.status == 200
         assert_fits(window.page)
         if at == number % len(LOOKS):
             assert_accessible(window.page)
+    assert window.complaints == []
 
 
 @pytest.mark.parametrize("path", ["/login/", "/vms/999999/", "/nothing/here/"])
