@@ -65,6 +65,12 @@ FORMATS = {
 }
 KINDS = ("web", "db", "mail", "build", "cache", "proxy", "queue", "backup")
 PLACES = ("north", "east", "south", "west")
+SYSTEMS = (
+    *("http://debian.org/debian/12", "http://ubuntu.com/ubuntu/24.04", "http://fedoraproject.org/fedora/40", ""),
+    *("http://microsoft.com/win/2k22", "http://almalinux.org/almalinux/9", "http://alpinelinux.org/alpinelinux/3.19"),
+    *("http://rockylinux.org/rocky/9", "http://freebsd.org/freebsd/14.0", "http://opensuse.org/opensuse/15.6"),
+    *("http://archlinux.org/archlinux/rolling", "http://centos.org/centos-stream/9", "http://redhat.com/rhel/9.4"),
+)
 STATES = [Status.RUNNING] * 12 + [Status.SHUTOFF] * 6 + [Status.PAUSED, Status.SAVED]
 XML = """<domain type='qemu'>
   <name>{name}</name>
@@ -189,6 +195,8 @@ def new_domain(host: Host, number: int, dice: random.Random) -> Domain:
         vcpus=dice.choice((1, 2, 4, 8)),
         memory_kib=memory,
         autostart=dice.random() < 0.3,
+        # By the number, so that the dice fall as they always did.
+        os=SYSTEMS[number % len(SYSTEMS)],
     )
     if status in ACTIVE:
         row.cpu_percent = round(dice.expovariate(1 / 14) % 100, 1)

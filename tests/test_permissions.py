@@ -30,6 +30,7 @@ from webvirt.models import (
     ConsoleSession,
     Definition,
     Domain,
+    Flavour,
     Grant,
     Network,
     NetworkStatus,
@@ -300,6 +301,10 @@ ROUTES = {
     "vms/": Row(SIGNED_IN),
     "vms/bin/": Row(SIGNED_IN),
     "vms/create/": Row(SIGNED_IN),
+    "vms/flavours/": Row(SIGNED_IN),
+    "vms/flavours/add/": Row(ADMINISTRATOR, methods=GET_POST),
+    "vms/flavours/<int:pk>/": Row(ADMINISTRATOR, "flavour", methods=GET_POST),
+    "vms/flavours/<int:pk>/remove/": Row(ADMINISTRATOR, "flavour", methods=POST),
     "vms/bulk/": Row(SIGNED_IN, methods=POST, form={"verb": "start"}),
     "pools/bulk/": Row(SIGNED_IN, methods=POST, form={"verb": "start"}),
     "volumes/bulk/": Row(SIGNED_IN, methods=POST, form={"verb": "delete"}),
@@ -396,6 +401,10 @@ ROUTES = {
     "api/v1/images": Row(SIGNED_IN),
     "api/v1/cloud-images": Row(SIGNED_IN, methods=GET_POST),
     "api/v1/cloud-images/<int:pk>": Row(SIGNED_IN, "cloudimage", methods=("GET", "PUT", "DELETE")),
+    "api/v1/flavours": Row(SIGNED_IN, methods=GET_POST),
+    "api/v1/flavours/<int:pk>": Row(SIGNED_IN, "flavour", methods=("GET", "PUT", "DELETE")),
+    "api/v1/hosts/<int:pk>/create-domain/bulk": Row("owner", "host", methods=POST),
+    "api/v1/domains/<int:pk>/clone/bulk": Row(ADMINISTRATOR, "domain", methods=POST),
     "api/v1/networks": Row(SIGNED_IN),
     "api/v1/networks/<int:pk>": Row("viewer", "network"),
     "api/v1/filters": Row(SIGNED_IN),
@@ -447,6 +456,8 @@ class World:
 
 CLOUD_IMAGE: dict[str, Any] = {"pk": 999_999, "name": "Tux 9", "url": "https://example.org/tux-9.qcow2"}
 
+FLAVOUR: dict[str, Any] = {"pk": 999_999, "name": "huge", "vcpus": 64, "memory_mib": 65_536}
+
 
 def furnish(domain: Domain) -> None:
     now = timezone.now()
@@ -463,8 +474,14 @@ def world(cast: Cast) -> World:
     ids = [operations.submit(actor, start, domain).pk for domain in (cast.domain, cast.other)]
     common = {"host": cast.host.pk, "user": cast.stranger.pk, "token": 999_999}
     common |= {"pool": cast.pool.pk, "volume": cast.volume.pk, "network": cast.network.pk}
-    common |= {"filter": cast.filter.pk, "secret": cast.secret.pk, "cloudimage": CLOUD_IMAGE["pk"]}
+    common |= {
+        "filter": cast.filter.pk,
+        "secret": cast.secret.pk,
+        "cloudimage": CLOUD_IMAGE["pk"],
+        "flavour": FLAVOUR["pk"],
+    }
     CloudImage.objects.create(**CLOUD_IMAGE)
+    Flavour.objects.create(**FLAVOUR)
     own = common | {"domain": cast.domain.pk, "operation": ids[0]}
     other = common | {"domain": cast.other.pk, "operation": ids[1]}
     return World(cast, own, other)
@@ -512,7 +529,13 @@ OBJECTLESS = (
 """Open to all, and nothing there for a token or a version that is none."""
 
 
-WRITTEN_BY_ADMINISTRATORS = ("api/v1/hosts", "api/v1/cloud-images", "api/v1/cloud-images/<int:pk>")
+WRITTEN_BY_ADMINISTRATORS = (
+    "api/v1/hosts",
+    "api/v1/cloud-images",
+    "api/v1/cloud-images/<int:pk>",
+    "api/v1/flavours",
+    "api/v1/flavours/<int:pk>",
+)
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["own", "foreign"])
@@ -543,6 +566,7 @@ def test_writing_to_any_route(world: World, who: str, own: bool) -> None:
                 continue
             # Another route may just have taken it away.
             CloudImage.objects.get_or_create(**CLOUD_IMAGE)
+            Flavour.objects.get_or_create(**FLAVOUR)
             client = Client(raise_request_exception=False)
             if who != "nobody":
                 client.force_login(world.cast.who(who))

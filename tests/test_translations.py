@@ -83,7 +83,7 @@ from webvirt.services.systems import systems
 from webvirt.web.checks import LABELS
 from webvirt.web.forms.filters import EXAMPLE
 from webvirt.web.kinds import FORWARDS, POOL_TYPES, SECRET_USAGES
-from webvirt.web.words import initials
+from webvirt.web.marks import FAMILIES
 
 ROOT = Path(settings.BASE_DIR)
 CATALOGUES = Path("webvirt/locale/zh_Hans/LC_MESSAGES")
@@ -554,11 +554,10 @@ def data() -> list[str]:
         [one | {"why_not": ""} for host in Host.objects.all() for one in host.interfaces],
         list(Pool.objects.values_list("name", "info")),
         list(Volume.objects.values_list("name", "path", "format", "backing_path", "os_name", "sha256")),
-        [initials(name) for name in Volume.objects.values_list("os_name", flat=True)],
+        [family.letters for family in FAMILIES],
         [digest[:10] for digest in Volume.objects.values_list("sha256", flat=True)],
         [path.rpartition("/")[2] for path in Volume.objects.values_list("backing_path", flat=True)],
         list(CloudImage.objects.values_list("name", "os", "arch", "url", "checksum_url", "user")),
-        [initials(name) for name in CloudImage.objects.values_list("name", flat=True)],
         list(Network.objects.values_list("name", "bridge", "info", "live", "leases")),
         list(CardUse.objects.values_list("mac", "source")),
         list(Filter.objects.values_list("name", "chain", "references", "xml")),

@@ -1,4 +1,4 @@
-// The forms of new machines: rows of disks and cards, usual sizes, the system that an image tells, and how many it is.
+// The forms of new machines: rows of disks and cards, flavours, the system that an image tells, and how many it is.
 
 const RANGE = /\{(\d{1,4})\.\.(\d{1,4})\}/;
 
@@ -17,13 +17,17 @@ function rows(form) {
   });
 }
 
-function sizes(form) {
-  for (const button of form.querySelectorAll("[data-size]:not(option)")) {
+/** A flavour's button fills in its figures, and the size of the first disk where there is one. */
+function flavours(form) {
+  for (const button of form.querySelectorAll("[data-flavour]")) {
     button.addEventListener("click", () => {
-      const [cpus, gib] = button.dataset.size.split(" ");
-      form.elements.vcpus.value = cpus;
-      form.elements.memory.value = gib;
-      form.elements.memory_unit.value = "GiB";
+      const { vcpus, memory, memoryUnit, disk, diskUnit } = button.dataset;
+      const fields = { vcpus, memory, memory_unit: memoryUnit };
+      if (disk) Object.assign(fields, { disk_size: disk, disk_size_unit: diskUnit });
+      for (const [name, value] of Object.entries(fields)) {
+        const field = form.querySelector(`[name="${name}"]`);
+        if (field) field.value = value;
+      }
       changed(form);
     });
   }
@@ -40,9 +44,17 @@ function system(form) {
     if (![...choice.options].some((option) => option.value === os)) choice.add(new Option(osName, os), 1);
     choice.value = os;
   };
+  const mark = form.querySelector("[data-os-mark]");
+  const draw = () => {
+    const { className, dataset } = choice.selectedOptions[0] ?? choice.options[0];
+    mark.className = `mark ${className || "os-none"}`;
+    mark.textContent = dataset.mark ?? "";
+  };
   choice.addEventListener("change", (event) => (own = own || event.isTrusted));
+  form.addEventListener("change", draw);
   form.addEventListener("change", (event) => event.target.matches("[data-image]") && adopt(event.target));
   for (const image of form.querySelectorAll("[data-image]")) if (image.value) adopt(image);
+  draw();
 }
 
 /** Another host has other pools and networks: the page is asked for anew, with what does not depend on the host. */
@@ -82,4 +94,4 @@ function count(form) {
 const form = document.querySelector("form [data-submit], form [data-rows]")?.closest("form");
 if (form?.querySelector("[data-submit]")) for (const part of [openers, count]) part(form);
 if (form?.querySelector("[data-rows]")) rows(form);
-if (form?.querySelector("[data-place]")) for (const part of [sizes, system, place]) part(form);
+if (form?.querySelector("[data-place]")) for (const part of [flavours, system, place]) part(form);

@@ -222,6 +222,31 @@ def test_without_a_number_of_days_it_stays(
     assert not Operation.objects.filter(kind="domain.purge").exists()
 
 
+@pytest.mark.parametrize(
+    ("system", "arch"),
+    [
+        ("http://alpinelinux.org/alpinelinux/3.17", "x86_64"),
+        ("http://freebsd.org/freebsd/13.1", "x86_64"),
+        ("http://debian.org/debian/12", "aarch64"),
+        ("", "x86_64"),
+    ],
+)
+def test_who_would_miss_the_disc_at_the_next_start_keeps_it(
+    alpha: FakeHost, host: Host, now: datetime, system: str, arch: str
+) -> None:
+    disks = [{"pool": alpha.pool.pk, "size": GIB}]
+    assert alpha.do("domain.create", host, **wish(alpha, disks=disks, setup={"user": "ann"})).state == S.SUCCEEDED
+    domain = Domain.objects.get(name="new-1")
+    definition = Definition.objects.get(domain=domain)
+    Definition.objects.filter(pk=definition.pk).update(
+        inactive=definition.inactive | {"arch": arch}, live={"agent_connected": True}
+    )
+    Domain.objects.filter(pk=domain.pk).update(os=system)
+    machines.look_after(now + timedelta(days=1))
+    assert not Operation.objects.filter(kind="domain.eject").exists()
+    assert again(domain).seed is not None
+
+
 @pytest.mark.parametrize("by", ["agent", "time"])
 def test_the_disc_with_settings_is_taken_out_and_deleted(alpha: FakeHost, host: Host, now: datetime, by: str) -> None:
     disks = [{"pool": alpha.pool.pk, "size": GIB}]

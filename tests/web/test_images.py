@@ -67,7 +67,7 @@ def test_each_says_what_where_and_for_whom(library: Host, enter: Enter, cast: Ca
     DiskUse.objects.create(domain=cast.domain, slot="sda", device="cdrom", path=disc.path)
     text = enter("administrator").get("/images/?q=debian").content.decode()
     row = text[text.index(f'id="image-{disc.pk}"') : text.index("</tr>", text.index(f'id="image-{disc.pk}"'))]
-    for part in ("Debian 12", ">De<", "ISO", "512", "isos", "alpha", "db-1", "+1", f'data-copy="{DIGEST}"'):
+    for part in ("Debian 12", ">D<", "ISO", "512", "isos", "alpha", "db-1", "+1", f'data-copy="{DIGEST}"'):
         assert part in row, part
     assert f">{DIGEST[:10]}<" in row
     assert "1 image<" in text

@@ -16,7 +16,7 @@ from ninja.utils import check_csrf
 
 from webvirt.models import ApiToken, Origin, User
 from webvirt.services.access import Access, access_of
-from webvirt.services.operations import Actor
+from webvirt.services.operations import Actor, Denied
 from webvirt.services.tokens import user_of_token
 
 LONGEST_KEY = 150
@@ -74,6 +74,14 @@ def caller_of(request: HttpRequest) -> Caller:
 
 def access_for(request: HttpRequest) -> Access:
     return caller_of(request).access
+
+
+def administrator(request: HttpRequest) -> Access:
+    """The rights of who keeps a list that all of the installation has in common. Raises Denied for anybody else."""
+    access = access_for(request)
+    if not access.is_administrator:
+        raise Denied(_("Administrators alone keep this list."))
+    return access
 
 
 def actor_of(request: HttpRequest) -> Actor:

@@ -6,17 +6,15 @@ from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest
-from django.utils.translation import gettext as _
 from ninja import Query, Router, Schema, Status
 
-from webvirt.api.auth import access_for
+from webvirt.api.auth import access_for, administrator
 from webvirt.api.lists import Page, one, ordered, page_of
 from webvirt.api.shapes import Failure, HostName, host_name
 from webvirt.api.verbs import body_of
 from webvirt.models import CloudImage, Volume
 from webvirt.services import cloudimages
 from webvirt.services.access import Access
-from webvirt.services.operations import Denied
 
 router = Router(tags=["cloud images"])
 
@@ -82,13 +80,6 @@ def places(volumes: list[Volume]) -> list[PlaceOut]:
         PlaceOut(volume=volume.pk, name=volume.name, pool=volume.pool_id, host=host_name(volume.host))
         for volume in volumes
     ]
-
-
-def administrator(request: HttpRequest) -> Access:
-    access = access_for(request)
-    if not access.is_administrator:
-        raise Denied(_("Administrators alone keep the list of cloud images."))
-    return access
 
 
 @router.get("", response=CloudImages, summary="List cloud images")

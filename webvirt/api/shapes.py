@@ -236,6 +236,20 @@ class BulkOut(Schema):
     items: list[BulkItem]
 
 
+class NamedItem(Schema):
+    """What became of one new machine: `status` as if it had been asked for alone, `fields` what is wrong with it."""
+
+    name: str
+    status: int
+    operation: OperationOut | None = None
+    error: str = ""
+    fields: dict[str, str] | None = None
+
+
+class NamedOut(Schema):
+    items: list[NamedItem]
+
+
 def host_fields(access: Access, host: Host) -> dict[str, Any]:
     whole = access.is_administrator
     address = AddressOut(transport=host.transport, hostname=host.hostname, port=host.port, user=host.user)

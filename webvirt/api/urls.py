@@ -17,6 +17,7 @@ from webvirt.api import (
     domains,
     errors,
     filters,
+    flavours,
     hosts,
     networks,
     operations,
@@ -84,6 +85,7 @@ api.add_router("/pools", storage.pools)
 api.add_router("/volumes", storage.volumes)
 api.add_router("/images", storage.images)
 api.add_router("/cloud-images", cloudimages.router)
+api.add_router("/flavours", flavours.router)
 api.add_router("/networks", networks.router)
 api.add_router("/filters", filters.router)
 api.add_router("/secrets", secrets.router)

@@ -20,6 +20,8 @@ from webvirt.api.shapes import (
     BulkItem,
     BulkOut,
     Failure,
+    NamedItem,
+    NamedOut,
     OperationOut,
     VerbOut,
     operation_out,
@@ -143,6 +145,45 @@ def bulk_item(access: Access, outcome: bulk.Outcome) -> BulkItem:
     if outcome.refused is None:
         return BulkItem(id=outcome.id, status=404, error=_("Not found."))
     return BulkItem(id=outcome.id, status=status_of(outcome.refused), error=str(outcome.refused))
+
+
+def make_named_view(verb: Verb) -> Callable[..., NamedOut]:
+    """The view of one verb that makes several new things of one."""
+
+    def view(request: HttpRequest, pk: int) -> NamedOut:
+        access = access_for(request)
+        target: Subject = one(access.rows(verb.on), pk)
+        if not access.may(verb, target):
+            raise operations.Denied(_("Your role here does not allow “%(verb)s”.") % {"verb": verb.label})
+        outcomes = bulk.submit_each_name(actor_of(request), verb, target, body_of(request))
+        return NamedOut(items=[named_item(access, outcome) for outcome in outcomes])
+
+    view.__name__ = f"{verb.kind.replace('.', '_')}_bulk"
+    return view
+
+
+def named_item(access: Access, outcome: bulk.Named) -> NamedItem:
+    if outcome.operation is not None:
+        return NamedItem(name=outcome.name, status=202, operation=operation_out(access, outcome.operation))
+    assert outcome.refused is not None
+    fields = outcome.refused.fields if isinstance(outcome.refused, operations.Invalid) else None
+    status = status_of(outcome.refused)
+    return NamedItem(name=outcome.name, status=status, error=str(outcome.refused), fields=fields)
+
+
+for _verb in VERBS:
+    if _verb.kind not in bulk.BY_NAMES:
+        continue
+    router.post(
+        f"/{_verb.on}s/{{int:pk}}/{_verb.name}/bulk",
+        response={200: NamedOut, (401, 403, 404, 422): Failure},
+        operation_id=f"{_verb.kind}.bulk",
+        summary=f"{_verb.label}, several at once",
+        description="As for one, with a name that stands for several: `web-{01..10}` is ten. One answer for each, in "
+        "their order; a refusal stops no other.",
+        tags=[f"{_verb.on}s"],
+        openapi_extra=documented(_verb),
+    )(make_named_view(_verb))
 
 
 for _noun, _verbs in VERBS_FOR_MANY.items():

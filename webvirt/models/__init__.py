@@ -3,6 +3,7 @@
 from webvirt.models.consoles import ConsoleMode, ConsoleSession, EndReason
 from webvirt.models.devices import DeviceList, DeviceUse
 from webvirt.models.domains import ACTIVE, Definition, Domain, DomainQuerySet, Screen, Status
+from webvirt.models.flavours import Flavour
 from webvirt.models.hosts import TRANSPORT_LABELS, Host, HostQuerySet, HostState
 from webvirt.models.images import CloudImage
 from webvirt.models.networks import CardUse, Filter, Network, NetworkStatus
@@ -41,6 +42,7 @@ __all__ = [
     "DomainQuerySet",
     "EndReason",
     "Filter",
+    "Flavour",
     "Grant",
     "Host",
     "HostQuerySet",

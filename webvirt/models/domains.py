@@ -111,6 +111,8 @@ class Domain(models.Model):
     before_bin = models.JSONField(default=dict, blank=True)
     """What it was before: its `name`, whether it had `autostart`, and the ids of the `volumes` that go with it."""
 
+    os = models.CharField(max_length=255, blank=True, default="")
+    """osinfo's identity of its system (`http://debian.org/debian/12`), as its definition says; empty if it does not."""
     is_template = models.BooleanField(default=False)
     """Whether machines are made from it, and it is never started: what is on its disks stays as it is."""
     making = models.ForeignKey("webvirt.Operation", on_delete=models.SET_NULL, null=True, related_name="+")

@@ -93,6 +93,8 @@ class Volume(models.Model):
     """The machine that these bytes hold, as `services.appliances.as_json` tells it; empty until somebody looked."""
     making = models.ForeignKey("webvirt.Operation", on_delete=models.SET_NULL, null=True, related_name="+")
     """The operation that makes it: as long as it stands here it is not whole, and if that fails it is removed."""
+    starts = models.ForeignKey("webvirt.Domain", on_delete=models.SET_NULL, null=True, related_name="+")
+    """The machine whose first start it was fetched for, and for nothing else: deleted when that no longer needs it."""
 
     class Meta:
         constraints = [models.UniqueConstraint(name="volume_unique_in_pool", fields=["pool", "name"])]

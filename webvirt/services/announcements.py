@@ -16,7 +16,7 @@ from webvirt.services.access import Access, accesses_of
 from webvirt.services.consoles import is_login_of
 from webvirt.services.subjects import NOUNS
 
-LISTS = frozenset({"domains", "hosts", "operations", "pools", "networks", "filters", "secrets", "images"})
+LISTS = frozenset({"domains", "hosts", "operations", "pools", "networks", "filters", "secrets", "images", "flavours"})
 """Names of lists say nothing of any one object, so everybody who is signed in may hear them."""
 NAME = re.compile(r"(domain|screen|host|use|operation|pool|volume|network|filter|secret):([1-9][0-9]{0,17})")
 

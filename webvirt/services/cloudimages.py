@@ -16,7 +16,8 @@ from webvirt import bus
 from webvirt.models import CloudImage, Pool, Volume
 from webvirt.services.access import Access
 from webvirt.services.catalogue.specs import Spec, one_line
-from webvirt.services.catalogue.volumes import address, address_if_any, demand_one_checksum, either_checksum
+from webvirt.services.catalogue.volumes import WebAddress, address, demand_one_checksum, either_checksum
+from webvirt.services.images import from_the_web
 from webvirt.services.operations import Invalid, parsed
 
 MOST_POSITION = 32_767
@@ -51,7 +52,7 @@ class CloudImageSpec(Spec):
     os: Annotated[str, AfterValidator(system)] = ""
     arch: Annotated[str, AfterValidator(architecture)] = "x86_64"
     url: Annotated[str, StringConstraints(max_length=2000), AfterValidator(address)]
-    checksum_url: Annotated[str, StringConstraints(max_length=2000), AfterValidator(address_if_any)] = ""
+    checksum_url: WebAddress = ""
     checksum: Annotated[str, AfterValidator(either_checksum)] = ""
     user: Annotated[str, AfterValidator(unix_user)] = ""
     position: Annotated[int, Field(ge=0, le=MOST_POSITION)] = 0
@@ -103,21 +104,16 @@ def remove(image: CloudImage) -> None:
 
 def volume_of(pool: Pool, image: CloudImage) -> Volume | None:
     """The volume in a pool that holds an image as it was fetched; None where there is none that is whole."""
-    return from_the_web(Volume.objects.filter(pool=pool), [image]).first()
+    return from_the_web(Volume.objects.filter(pool=pool), [image.url]).first()
 
 
 def volumes_of(access: Access, images: Iterable[CloudImage]) -> dict[str, list[Volume]]:
     """By the address of an image, the volumes that hold it as it was fetched, pools and hosts joined."""
     found: dict[str, list[Volume]] = defaultdict(list)
-    for volume in from_the_web(access.volumes(), images).order_by("pool__name", "pool__host__name", "pk"):
+    urls = [image.url for image in images]
+    for volume in from_the_web(access.volumes(), urls).order_by("pool__name", "pool__host__name", "pk"):
         found[volume.source_url].append(volume)
     return found
-
-
-def from_the_web(volumes: QuerySet[Volume], images: Iterable[CloudImage]) -> QuerySet[Volume]:
-    urls = [image.url for image in images]
-    found = volumes.filter(source_url__in=urls, missing_since=None, making=None)
-    return found.exclude(source_url="").order_by("-modified_at", "-pk")
 
 
 # --- lists of checksums

@@ -47,6 +47,10 @@ class NotFetched(Exception):
         self.remedy = remedy
 
 
+class NotThere(NotFetched):
+    """The server answers, and has no such file."""
+
+
 class Broken(Exception):
     """The connection was lost on the way, or never came about: another try may do better."""
 
@@ -195,8 +199,7 @@ def fetch_text(url: str, most: int) -> str:
     _url, response = follow(url, checked=False)
     ends, text = time.monotonic() + TEXT_SECONDS, bytearray()
     try:
-        if response.status != 200:
-            raise NotFetched(gettext_noop("The server answers %(n)s.") % {"n": response.status})
+        demand_file(response)
         while data := response.read1(READ):
             text += data
             if len(text) > most:
@@ -232,11 +235,17 @@ def follow(url: str, *, checked: bool) -> tuple[str, urllib3.BaseHTTPResponse]:
     raise NotFetched(gettext_noop("The server sends us from one address to the next without end."))
 
 
-def source_of(url: str, response: urllib3.BaseHTTPResponse) -> Source:
-    length = response.headers.get("Content-Length", "")
+def demand_file(response: urllib3.BaseHTTPResponse) -> None:
+    """Raise NotThere, or NotFetched for another answer than a file."""
     if response.status != 200:
         response.close()
-        raise NotFetched(gettext_noop("The server answers %(n)s.") % {"n": response.status})
+        kind = NotThere if response.status in (404, 410) else NotFetched
+        raise kind(gettext_noop("The server answers %(n)s.") % {"n": response.status})
+
+
+def source_of(url: str, response: urllib3.BaseHTTPResponse) -> Source:
+    length = response.headers.get("Content-Length", "")
+    demand_file(response)
     if not length.isascii() or not length.isdecimal() or int(length) == 0:
         response.close()
         raise NotFetched(

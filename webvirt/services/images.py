@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from webvirt.models import DiskUse, Pool, Volume
+from webvirt.models import ACTIVE_STATES, DiskUse, Operation, Pool, PoolStatus, Volume
 from webvirt.services.uses import DISKS
 
 ISO, DISK = "iso", "disk"
 KINDS = (ISO, DISK)
+OPEN = (PoolStatus.RUNNING, PoolStatus.DEGRADED)
 NO_SYSTEM = "-"
 """In place of a system's id: those whose system is not known."""
 FORMATS = ("raw", "qcow2")
@@ -19,7 +22,7 @@ IS_ISO = Q(format="iso") | Q(has_label=True)
 def images_of(volumes: QuerySet[Volume]) -> QuerySet[Volume]:
     """Those of some volumes that are images: discs, and files that no machine has as its disk or others build on."""
     is_file = Q(kind="file", format__in=FORMATS, capacity__gt=0)
-    return volumes.filter(IS_ISO | is_file & (~is_disk_of_a_machine() | is_base()))
+    return volumes.filter(starts=None).filter(IS_ISO | is_file & (~is_disk_of_a_machine() | is_base()))
 
 
 def is_disk_of_a_machine() -> Q:
@@ -39,6 +42,27 @@ def is_base() -> Q:
     """Whether other images build on a volume."""
     above = Volume.objects.filter(backing_path=OuterRef("path"), pool__host=OuterRef("pool__host"), missing_since=None)
     return Q(Exists(above.exclude(backing_path="")))
+
+
+def from_the_web(volumes: QuerySet[Volume], urls: Iterable[str]) -> QuerySet[Volume]:
+    """Those of some volumes that are whole and hold what was fetched from one of these addresses, the newest first."""
+    found = volumes.filter(source_url__in=list(urls), missing_since=None, making=None)
+    return found.exclude(source_url="").order_by("-modified_at", "-pk")
+
+
+def on_host_of(pool: Pool, url: str) -> Volume | None:
+    """The volume with what an address gives, in this pool or else in another that runs on its host."""
+    here = Volume.objects.filter(pool__host=pool.host_id, pool__missing_since=None, pool__status__in=OPEN)
+    found = list(from_the_web(here.select_related("pool__host"), [url]))
+    return min(found, key=lambda volume: volume.pool_id != pool.pk, default=None)
+
+
+def maker_of(pool: Pool, name: str, url: str) -> Operation | None:
+    """The operation under way that makes a volume of this name in a pool, or fetches this address into it."""
+    made = Volume.objects.filter(pool=pool, missing_since=None, making__state__in=ACTIVE_STATES)
+    fetched = Q(making__kind="volume.fetch", making__parameters__url=url)
+    row = made.filter(Q(name=name) | fetched).select_related("making").first()
+    return row.making if row else None
 
 
 def chosen(

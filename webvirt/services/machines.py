@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
-from webvirt.models import DiskUse, Domain, Operation, Origin, Status
+from webvirt.models import DiskUse, Domain, Operation, Origin, Status, Volume
 from webvirt.services import operations, uses
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.subjects import Subject, name_of
@@ -19,6 +19,17 @@ log = logging.getLogger(__name__)
 SETTLED_AFTER = timedelta(minutes=15)
 """So long after its start a guest without an agent has read what it was told."""
 INSTALLED_AFTER = timedelta(hours=6)
+WINDOWS = "http://microsoft.com/"
+DOES_WITHOUT = (
+    *("http://debian.org/", "http://ubuntu.com/", "http://fedoraproject.org/", "http://redhat.com/"),
+    *("http://centos.org/", "http://almalinux.org/", "http://rockylinux.org/", "http://oracle.com/"),
+    *("http://opensuse.org/", "http://suse.com/", "http://archlinux.org/"),
+)
+"""Systems, by the beginnings of osinfo's identities, whose cloud-init stays off at a start without its disc: there
+`ds-identify` looks first, and finds nothing. Where nobody looks (OpenRC, BSD), or there is no DMI to look at,
+cloud-init takes the missing disc for another machine: it would make new host keys and forget a fixed address. So
+there it stays in."""
+WITH_DMI = ("x86_64", "i686")
 AGAIN_AFTER = timedelta(hours=1)
 AT_ONCE = 20
 SYSTEM = operations.Actor(None, Origin.SYSTEM)
@@ -28,6 +39,8 @@ def look_after(now: datetime) -> None:
     """Ask for what is due."""
     for domain in with_seed_to_take_out(now):
         take_out_seed(domain, now)
+    for volume in installers_done_with():
+        ask("volume.delete", volume, now)
     for domain in to_purge(now):
         ask("domain.purge", domain, now)
 
@@ -48,14 +61,28 @@ def to_purge(now: datetime) -> list[Domain]:
 
 
 def with_seed_to_take_out(now: datetime) -> list[Domain]:
-    """Machines that run and have read what they were told: their agent says so, or they have run for long enough."""
+    """Machines that run, have read what they were told and will not miss it: their agent says so, or they have run for
+    long enough."""
     # Windows reads its answers until the end of a long installation.
-    installs = Q(definition__inactive__os_id__icontains="microsoft.com")
+    installs = Q(os__startswith=WINDOWS)
+    linux = Q(pk=None)
+    for system in DOES_WITHOUT:
+        linux |= Q(os__startswith=system)
+    safe = installs | linux & Q(definition__inactive__arch__in=WITH_DMI)
     settled = Q(status_since__lt=now - SETTLED_AFTER) & ~installs | Q(status_since__lt=now - INSTALLED_AFTER)
     ready = Q(definition__live__agent_connected=True) | settled
     Domain.objects.filter(seed__missing_since__isnull=False).update(seed=None)
-    found = Domain.objects.kept().filter(ready, seed__isnull=False, status=Status.RUNNING, making=None)
+    found = Domain.objects.kept().filter(ready, safe, seed__isnull=False, status=Status.RUNNING, making=None)
     return list(found.select_related("host", "seed__pool__host")[:AT_ONCE])
+
+
+def installers_done_with() -> list[Volume]:
+    """Kernels of installers from the web that no machine runs with any more, nor would go on with: what was saved
+    starts with its kernel again, and so does what is moved."""
+    named = DiskUse.objects.filter(path=OuterRef("path"), domain__host=OuterRef("pool__host"))
+    found = Volume.objects.filter(starts__isnull=False, making=None, missing_since=None)
+    found = found.exclude(Exists(named)).exclude(starts__status=Status.SAVED)
+    return list(found.select_related("pool__host")[:AT_ONCE])
 
 
 def take_out_seed(domain: Domain, now: datetime) -> None:

@@ -1,4 +1,4 @@
-"""Which host a new machine goes best on, and why."""
+"""Which host a new machine goes best on, and why; and which pools one may fill."""
 
 from __future__ import annotations
 
@@ -69,6 +69,12 @@ def may_make_on(access: Access) -> list[Host]:
     """The hosts that a person may make machines on."""
     verb = BY_KIND["domain.create"]
     return [host for host in access.hosts() if access.may(verb, host)]
+
+
+def pools_to_fill(access: Access, kind: str) -> list[Pool]:
+    """The running pools that a person may bring something into by this verb, of all hosts that answer."""
+    found = access.pools().filter(status=PoolStatus.RUNNING, host__state=HostState.UP).order_by("host__name", "name")
+    return [pool for pool in found if access.may(BY_KIND[kind], pool)]
 
 
 def free_of(host: Host) -> int | None:

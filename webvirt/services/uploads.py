@@ -104,6 +104,13 @@ def arrival_of(operation: Operation, pool: int, name: str, size: int) -> Upload:
     return upload
 
 
+def arrival_anew(operation: Operation, pool: int, name: str, size: int) -> Upload:
+    """The row of the next of several files that an operation brings one after the other, from its beginning."""
+    begun = {"pool_id": pool, "name": name, "size": size, "received": 0, "carried": 0, "placed": False}
+    upload, _created = Upload.objects.select_related("operation").update_or_create(operation=operation, defaults=begun)
+    return upload
+
+
 def take(upload: Upload, offset: int, piece: Path, digest: str) -> None:
     """Take a piece in, from the file that the front wrote it to; `upload` says then how far we are.
 

@@ -13,12 +13,12 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from webvirt.models import CloudImage, HostState, Pool, PoolStatus, Volume
+from webvirt.models import CloudImage, Pool, Volume
 from webvirt.services import cloudimages
 from webvirt.services.access import Access
-from webvirt.services.catalogue import BY_KIND
 from webvirt.services.operations import Invalid
-from webvirt.web.creation import link_to_begin
+from webvirt.services.placement import pools_to_fill
+from webvirt.web.creation import link_to_begin, link_to_fetch
 from webvirt.web.forms.form import number, text
 from webvirt.web.guards import administrators, signed_in
 from webvirt.web.lists import query_of, slice_of
@@ -33,7 +33,7 @@ class ImageLine:
     image: CloudImage
     volumes: list[Volume] = field(default_factory=list)
     begin: str = ""
-    """Where a machine is made from one of them."""
+    """Where a machine is made from one of them, or from what is fetched first."""
 
 
 @dataclass(frozen=True)
@@ -53,24 +53,20 @@ def index(request: HttpRequest, access: Access) -> HttpResponse:
     part = slice_of(query, found.count())
     images = list(found[part.start :][: part.size])
     volumes = cloudimages.volumes_of(access, images)
+    may_get = bool(pools_to_fill(access, "volume.fetch"))
     context = {
         "query": query,
         "part": part,
-        "lines": [line_of(access, image, volumes.get(image.url, [])) for image in images],
-        "may_get": bool(places_for(access)),
+        "lines": [line_of(access, image, volumes.get(image.url, []), may_get=may_get) for image in images],
+        "may_get": may_get,
     }
     return render(request, "cloudimages/list.html", context)
 
 
-def line_of(access: Access, image: CloudImage, volumes: list[Volume]) -> ImageLine:
+def line_of(access: Access, image: CloudImage, volumes: list[Volume], *, may_get: bool) -> ImageLine:
     links = (link_to_begin(access, volume) for volume in volumes)
-    return ImageLine(image, volumes, next(filter(None, links), ""))
-
-
-def places_for(access: Access) -> list[Pool]:
-    """The running pools that this person may fetch an image into."""
-    found = access.pools().filter(status=PoolStatus.RUNNING, host__state=HostState.UP).order_by("name", "host__name")
-    return [pool for pool in found if access.may(BY_KIND["volume.fetch"], pool)]
+    fetched = link_to_fetch(image) if may_get and image.enabled else ""
+    return ImageLine(image, volumes, next(filter(None, links), fetched))
 
 
 @require_GET
@@ -82,7 +78,8 @@ def get(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     given = {"url": image.url, "checksum_url": image.checksum_url, "checksum": image.checksum}
     asked = urlencode({name: value for name, value in given.items() if value})
     lines = [
-        PlaceLine(pool, there.get(pool.pk), f"/pools/{pool.pk}/fetch-volume/?{asked}") for pool in places_for(access)
+        PlaceLine(pool, there.get(pool.pk), f"/pools/{pool.pk}/fetch-volume/?{asked}")
+        for pool in pools_to_fill(access, "volume.fetch")
     ]
     return render(request, "cloudimages/get.html", {"image": image, "lines": lines})
 

@@ -8,12 +8,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET
 
-from webvirt.models import Volume
+from webvirt.models import CloudImage, Volume
 from webvirt.services.access import Access
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.catalogue.wishes import Begins
 from webvirt.services.images import FORMATS
 from webvirt.services.placement import may_make_on, places_for
+from webvirt.web.forms.creation import CATALOGUE
 from webvirt.web.guards import signed_in
 
 
@@ -32,6 +33,12 @@ def may_create_anywhere(access: Access) -> bool:
     """Whether there is a place where this person may make machines, as far as their roles tell."""
     roles = (access.everywhere, *access.on_hosts.values())
     return any(role and role.rank >= BY_KIND["domain.create"].role.rank for role in roles)
+
+
+def link_to_fetch(image: CloudImage) -> str:
+    """The form of a machine that begins with an image of the catalogue, on the best host."""
+    asked = {"begins": Begins.IMAGE.value, "volume_image": f"{CATALOGUE}{image.pk}", "os": image.os}
+    return f"/vms/create/?{urlencode(asked)}"
 
 
 def link_to_begin(access: Access, volume: Volume) -> str:

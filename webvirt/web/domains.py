@@ -87,6 +87,7 @@ class Row(NamedTuple):
     not_responding_since: datetime | None
     host_id: int
     is_template: bool
+    os: str
 
     @property
     def is_running(self) -> bool:
@@ -126,6 +127,7 @@ COLUMNS = (
     "not_responding_since",
     "host_id",
     "is_template",
+    "os",
 )
 
 

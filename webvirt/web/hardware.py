@@ -94,6 +94,7 @@ def boot(info: Info) -> Lines:
         (_("Firmware"), str(info.get("firmware", "")).upper()),
         (_("Boot order"), ", ".join(info.get("boot", ()))),
         (_("Kernel"), info.get("kernel", "")),
+        ("Initrd", info.get("initrd", "")),
     )
 
 

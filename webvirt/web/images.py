@@ -6,10 +6,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from webvirt.models import HostState, Pool, PoolStatus
 from webvirt.services import images, uses
 from webvirt.services.access import Access
-from webvirt.services.catalogue import BY_KIND
+from webvirt.services.placement import pools_to_fill
 from webvirt.web.context import hosts_for
 from webvirt.web.guards import signed_in
 from webvirt.web.lists import query_of, slice_of
@@ -50,13 +49,8 @@ def index(request: HttpRequest, access: Access) -> HttpResponse:
         "hosts": hosts_for(request, access),
         "systems": images.systems_of(everything),
         "no_system": images.NO_SYSTEM,
-        "places": places_for_more(access, query.get("host")),
+        "places": [
+            pool for pool in pools_to_fill(access, "volume.upload") if query.get("host") in ("", str(pool.host_id))
+        ],
     }
     return render(request, "images/list.html", context)
-
-
-def places_for_more(access: Access, host: str) -> list[Pool]:
-    """The running pools that this person may bring an image into."""
-    found = access.pools().filter(status=PoolStatus.RUNNING, host__state=HostState.UP).order_by("name", "host__name")
-    here = [pool for pool in found if host in ("", str(pool.host_id))]
-    return [pool for pool in here if access.may(BY_KIND["volume.upload"], pool)]

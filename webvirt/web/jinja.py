@@ -15,6 +15,7 @@ from webvirt.models import OperationState, Status
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.phrases import said
 from webvirt.web import words
+from webvirt.web.marks import mark_of, os_mark
 
 
 def environment(**options: Any) -> Environment:
@@ -30,6 +31,8 @@ def environment(**options: Any) -> Environment:
         state_label=state_label,
         operation_state=operation_state,
         verb_label=verb_label,
+        mark_of=mark_of,
+        os_mark=os_mark,
     )
     env.filters.update(words.FILTERS, said=said)
     return env

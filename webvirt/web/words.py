@@ -144,11 +144,6 @@ def images(number: int) -> str:
     return ngettext("%(n)s image", "%(n)s images", number) % {"n": count(number)}
 
 
-def initials(name: str) -> str:
-    """Two letters for a system's tile."""
-    return name.removeprefix("Microsoft ")[:2]
-
-
 def running(number: int) -> str:
     return ngettext("%(n)s operation under way", "%(n)s operations under way", number) % {"n": number}
 
@@ -172,6 +167,5 @@ FILTERS = {
     "machines": machines,
     "volumes": volumes,
     "images": images,
-    "initials": initials,
     "running": running,
 }

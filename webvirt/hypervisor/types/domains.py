@@ -110,6 +110,7 @@ class DomainInfo:
     firmware: str = "bios"
     boot: tuple[str, ...] = ()
     kernel: str = ""
+    initrd: str = ""
     vcpus: int = 1
     vcpus_max: int = 1
     cpu_mode: str = ""

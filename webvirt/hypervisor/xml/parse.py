@@ -123,6 +123,7 @@ class DomainReader(Reader):
             firmware=firmware_of(root),
             boot=tuple(element.get("dev", "") for element in root.iterfind("os/boot")),
             kernel=text(root, "os/kernel"),
+            initrd=text(root, "os/initrd"),
             vcpus=self.part("vcpu", lambda: int(attribute(root, "vcpu", "current") or vcpus_max), vcpus_max),
             vcpus_max=vcpus_max,
             cpu_mode=attribute(root, "cpu", "mode"),
@@ -144,8 +145,11 @@ class DomainReader(Reader):
 
 
 def names_disk(xml: str, path: str, pool: str, volume: str) -> bool:
-    """Whether a domain's disks, or what they are based on, are this file or volume."""
-    for source in tree_of(xml).iterfind("devices/disk//source"):
+    """Whether a domain's disks, what they are based on, or what it boots directly, are this file or volume."""
+    root = tree_of(xml)
+    if path and path in (text(root, "os/kernel"), text(root, "os/initrd")):
+        return True
+    for source in root.iterfind("devices/disk//source"):
         if path and path in (source.get("file"), source.get("dev")):
             return True
         if volume and (source.get("pool"), source.get("volume")) == (pool, volume):

@@ -25,8 +25,16 @@ from webvirt.hypervisor.types import (
 )
 from webvirt.models import Host, Network, Pool, Secret, Volume
 from webvirt.services import uses
+from webvirt.services.catalogue.fetches import (
+    Fetch,
+    arguments_of,
+    commands_for_fetches,
+    fetches_of,
+    image_of,
+    installer_fetches,
+)
 from webvirt.services.catalogue.verb import shown_uri
-from webvirt.services.catalogue.wishes import Begins, CreateDomainSpec, DiskWish
+from webvirt.services.catalogue.wishes import WITH_KERNEL, Begins, CreateDomainSpec, DiskWish
 from webvirt.services.systems import Traits, traits_of
 
 GIB = 2**30
@@ -82,6 +90,8 @@ class Plan:
     """The disc that tells it what it is to be."""
     kernel: Kernel | None = None
     """What it is started with the first time alone."""
+    fetches: tuple[Fetch, ...] = ()
+    """What is brought from the web first."""
 
 
 def plan_of(host: Host, wish: CreateDomainSpec, uuid: str) -> Plan:
@@ -111,7 +121,7 @@ def plan_of(host: Host, wish: CreateDomainSpec, uuid: str) -> Plan:
         video=video_for(traits, support),
         virtio_devices=has_drivers(wish, traits, traits.virtio_devices),
     )
-    return Plan(with_headroom(domain, host, support), volumes, seed, kernel_of(wish))
+    return Plan(with_headroom(domain, host, support), volumes, seed, kernel_of(wish), fetches_of(wish))
 
 
 # --- what the host offers
@@ -147,7 +157,7 @@ def firmware_for(wish: CreateDomainSpec, traits: Traits, support: MachineSupport
     if traits.secure_boot and support.secure_boot:
         return Firmware.SECURE
     needs = not traits.bios or not support.arch.startswith(("x86", "i686"))
-    installed = wish.begins in (Begins.DISC, Begins.KERNEL, Begins.NETWORK) and bool(traits.id)
+    installed = wish.begins in (Begins.DISC, *WITH_KERNEL, Begins.NETWORK) and bool(traits.id)
     return Firmware.EFI if support.efi and traits.efi and (needs or installed) else Firmware.BIOS
 
 
@@ -177,7 +187,7 @@ def with_headroom(domain: DomainSpec, host: Host, support: MachineSupport) -> Do
 def new_volumes(wish: CreateDomainSpec) -> tuple[NewVolume, ...]:
     """The volumes of its new disks; the first is made of the image, where it begins with one."""
     pools = {pool.pk: pool for pool in Pool.objects.filter(pk__in={disk.pool for disk in wish.disks})}
-    image = volumes_named(wish).get(wish.volume) if wish.begins == Begins.IMAGE else None
+    image = image_of(wish)
     found = []
     for number, disk in enumerate(wish.disks):
         if pool := pools.get(disk.pool):
@@ -280,9 +290,13 @@ def luks_of(volume: Volume) -> str:
 
 
 def kernel_of(wish: CreateDomainSpec) -> Kernel | None:
+    """What an installer starts with; of one that is fetched, where it is expected."""
+    if wish.begins == Begins.TREE:
+        paths = [path_in(fetch.pool, fetch.name) for fetch in installer_fetches(wish)]
+        return Kernel(paths[0], paths[1] if len(paths) > 1 else "", arguments_of(wish)) if paths else None
     named = volumes_named(wish)
     kernel, initrd = named.get(wish.kernel), named.get(wish.initrd)
-    return Kernel(kernel.path, initrd.path if initrd else "", wish.arguments) if kernel else None
+    return Kernel(kernel.path, initrd.path if initrd else "", arguments_of(wish)) if kernel else None
 
 
 # --- cards
@@ -318,7 +332,7 @@ def mac_of(uuid: str, number: int) -> str:
 def commands_of(host: Host, wish: CreateDomainSpec, plan: Plan) -> str:
     """The equivalent with virsh, a line for each step."""
     base = f"virsh -c {shlex.quote(shown_uri(host))}"
-    lines = [command_for(base, volume) for volume in plan.volumes]
+    lines = [*commands_for_fetches(wish), *(command_for(base, volume) for volume in plan.volumes)]
     lines += commands_for_seed(base, plan.seed)
     name = shlex.quote(wish.name)
     definition = shlex.quote(f"{wish.name}.xml")

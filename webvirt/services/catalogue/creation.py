@@ -21,6 +21,7 @@ from webvirt.services.catalogue.building import (
     seed_pool,
     supports_of,
 )
+from webvirt.services.catalogue.fetches import catalogue_image, image_of, pool_of_files, reaches_of
 from webvirt.services.catalogue.verb import Group, Queue, Rows, Verb
 from webvirt.services.catalogue.wishes import Begins, CreateDomainSpec, SetupWish
 from webvirt.services.phrases import said
@@ -50,6 +51,7 @@ def create_misfits(rows: Rows, host: Host, wish: CreateDomainSpec) -> dict[str, 
     found = [
         *wrong_names(host, wish.name, new_volumes(wish)),
         *wrong_volumes(rows, host, wish),
+        *wrong_fetches(host, wish),
         *wrong_disks(rows, host, wish),
         *wrong_cards(rows, host, wish),
         *wrong_machine(host, wish),
@@ -84,6 +86,27 @@ def wrong_volumes(rows: Rows, host: Host, wish: CreateDomainSpec) -> Wrong:
             yield field, _("It cannot be used: %(reason)s.") % {"reason": reason}
     if volume := here.get(wish.volume) if wish.volume else None:
         yield from wrong_beginning(wish, volume)
+
+
+def wrong_fetches(host: Host, wish: CreateDomainSpec) -> Wrong:
+    """Why what has to come from the web cannot."""
+    field = "tree" if wish.begins == Begins.TREE else "cloud_image"
+    if wish.begins == Begins.IMAGE and wish.cloud_image is not None:
+        image = catalogue_image(wish)
+        if image is None:
+            yield field, _("There is no such image in the catalogue (any more).")
+            return
+        if image.arch != host.info.get("arch", image.arch):
+            yield field, _("This image is for machines of the architecture %(arch)s.") % {"arch": image.arch}
+        made_of = image_of(wish)
+        if made_of and made_of.pk:
+            yield from wrong_beginning(wish, made_of)
+            return
+    elif wish.begins != Begins.TREE:
+        return
+    pool = pool_of_files(wish)
+    if pool is None or pool.status not in OPEN:
+        yield field, _("There is no pool on this host for files: what comes from the web is one.")
 
 
 def ids_of(wish: CreateDomainSpec) -> set[int]:
@@ -255,6 +278,7 @@ VERBS = (
         group=Group.CHANGE,
         made_on="host",
         icon="plus",
+        reaches=reaches_of,
         misfits=create_misfits,
     ),
 )

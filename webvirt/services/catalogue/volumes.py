@@ -81,6 +81,8 @@ def demand_one_checksum(checksum: str, url: str) -> None:
         raise ValueError("give the checksum, or the address of a list that holds it, not both")
 
 
+WebAddress = Annotated[str, StringConstraints(max_length=2000), AfterValidator(address_if_any)]
+"""An address on the web, or nothing."""
 Bytes = Annotated[int, Field(ge=1, le=MOST_BYTES)]
 VolumeName = Annotated[str, AfterValidator(volume_name)]
 Format = Literal["qcow2", "raw"]
@@ -146,7 +148,7 @@ class FetchSpec(ImageSpec):
 
     url: Annotated[str, StringConstraints(max_length=2000), AfterValidator(address)]
     checksum: Annotated[str, AfterValidator(either_checksum)] = ""
-    checksum_url: Annotated[str, StringConstraints(max_length=2000), AfterValidator(address_if_any)] = ""
+    checksum_url: WebAddress = ""
 
     @model_validator(mode="after")
     def one_checksum(self) -> Self:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 
 from webvirt.hypervisor.types import Bus, Firmware
+from webvirt.models import Flavour
 from webvirt.services.catalogue.specs import Spec, domain_name, one_line, printable
-from webvirt.services.catalogue.volumes import Bytes, Format
+from webvirt.services.catalogue.volumes import Bytes, Format, WebAddress
 from webvirt.services.seeds.logins import check_ssh_key
 
 MOST_AT_ONCE = 50
@@ -26,6 +27,7 @@ Vcpus = Annotated[int, Field(ge=1, le=1024)]
 MemoryMib = Annotated[int, Field(ge=32, le=2**24)]
 Line = Annotated[str, StringConstraints(max_length=255), AfterValidator(one_line)]
 
+FlavourName = Annotated[str, StringConstraints(min_length=1, max_length=40)]
 Title = Annotated[str, StringConstraints(max_length=200), AfterValidator(one_line)]
 
 
@@ -33,18 +35,22 @@ class Begins(StrEnum):
     """What a machine begins with.
 
     DISC: the installer on a CD or DVD. IMAGE: a copy of a disk image, or a layer over it. VOLUME: a volume as it is.
-    KERNEL: an installer's kernel, once. NETWORK: what the network boots it with. EMPTY: nothing.
+    TREE: an installer's kernel that is fetched from the web, once. KERNEL: one in volumes, once. NETWORK: what the
+    network boots it with. EMPTY: nothing.
     """
 
     DISC = "disc"
     IMAGE = "image"
     VOLUME = "volume"
+    TREE = "tree"
     KERNEL = "kernel"
     NETWORK = "network"
     EMPTY = "empty"
 
 
 WITH_VOLUME = (Begins.DISC, Begins.IMAGE, Begins.VOLUME)
+WITH_KERNEL = (Begins.TREE, Begins.KERNEL)
+"""Those that begin with an installer's kernel, which is for the first start alone."""
 
 
 def names_of(pattern: str) -> list[str]:
@@ -118,17 +124,27 @@ class CreateDomainSpec(Spec):
     name: MachineName
     title: Title = ""
     os: SystemId = ""
+    flavour: FlavourName | None = None
+    """The name of a flavour, which says how many processors, how much memory and how large a first disk it has where
+    nothing else does. What comes of it is kept, and not the name."""
     vcpus: Vcpus = 1
     memory_mib: MemoryMib = 1024
     begins: Begins = Begins.EMPTY
     volume: int | None = None
     """The disc, the image or the volume that it begins with."""
+    cloud_image: int | None = None
+    """An image of the catalogue in the place of a volume: fetched first where no pool of the host has it."""
     linked: bool = False
     """Of an image: a layer over it that holds what differs, instead of a copy."""
     kernel: int | None = None
     initrd: int | None = None
     """Volumes with an installer's kernel and what that loads."""
-    arguments: Line = ""
+    tree: WebAddress = ""
+    """The address of a system's tree, where its installer's kernel is found; or those of the kernel and its initrd:"""
+    kernel_url: WebAddress = ""
+    initrd_url: WebAddress = ""
+    arguments: Annotated[str, StringConstraints(max_length=2000), AfterValidator(one_line)] | None = None
+    """What the kernel is told; of a tree, if left out, what its system's installer needs to find it."""
     disks: Annotated[list[DiskWish], Field(max_length=MOST_DISKS)] = []
     cards: Annotated[list[CardWish], Field(max_length=MOST_CARDS)] = []
     setup: SetupWish | None = None
@@ -147,8 +163,17 @@ class CreateDomainSpec(Spec):
 
     @model_validator(mode="after")
     def complete(self) -> Self:
-        if self.begins in WITH_VOLUME and self.volume is None:
+        is_of_catalogue = self.begins == Begins.IMAGE and self.cloud_image is not None
+        if is_of_catalogue and self.volume is not None:
+            raise ValueError("it begins with a volume or with an image of the catalogue: name one of them")
+        if self.begins in WITH_VOLUME and self.volume is None and not is_of_catalogue:
             raise ValueError("say which volume it begins with")
+        if self.begins == Begins.TREE and (not self.tree) == (not self.kernel_url):
+            raise ValueError("give the address of the tree, or that of the kernel")
+        if self.begins == Begins.TREE and not self.disks:
+            raise ValueError("say in which pool the disk is that it is installed on")
+        if self.begins in WITH_KERNEL and not self.start:
+            raise ValueError("the installer's kernel is for the first start alone: have it started at once")
         if self.begins == Begins.KERNEL and self.kernel is None:
             raise ValueError("say which kernel it begins with")
         if self.begins == Begins.NETWORK and not self.cards:
@@ -159,6 +184,24 @@ class CreateDomainSpec(Spec):
             raise ValueError("say how large the disk is")
         demand_user(self.password, self.setup)
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def sized(cls, given: Any) -> Any:
+        name = given.get("flavour") if isinstance(given, dict) else None
+        return in_flavour(given, name) if name and isinstance(name, str) else given
+
+
+def in_flavour(given: dict[str, Any], name: str) -> dict[str, Any]:
+    """What was said of a machine, with what its flavour says besides. ValueError where there is no such flavour."""
+    flavour = Flavour.objects.filter(name=name).first()
+    if flavour is None:
+        raise ValueError("there is no flavour of this name")
+    found = {"vcpus": flavour.vcpus, "memory_mib": flavour.memory_mib} | given | {"flavour": None}
+    first, *others = given.get("disks") or [None]
+    if flavour.disk and isinstance(first, dict) and first.get("size") is None:
+        found["disks"] = [first | {"size": flavour.disk}, *others]
+    return found
 
 
 def demand_user(password: SecretStr, setup: SetupWish | None) -> None:

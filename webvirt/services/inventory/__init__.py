@@ -29,6 +29,7 @@ from webvirt.services.inventory.hosts import (
 from webvirt.services.inventory.networks import reconcile_networks, remember_leases, remember_network
 from webvirt.services.inventory.secrets import reconcile_secrets
 from webvirt.services.inventory.storage import (
+    claim_volume,
     expect_volume,
     left_half_made,
     not_looked_into,
@@ -42,9 +43,11 @@ from webvirt.services.inventory.storage import (
     remember_volumes,
     volume_is_removed,
     volume_is_whole,
+    volume_starts,
 )
 
 __all__ = [
+    "claim_volume",
     "domain_is_purged",
     "domain_is_removed",
     "domain_is_whole",
@@ -84,4 +87,5 @@ __all__ = [
     "take_from_bin",
     "volume_is_removed",
     "volume_is_whole",
+    "volume_starts",
 ]

@@ -256,6 +256,7 @@ def remember_definition(host: Host, reading: DomainReading) -> bool:
         remember_uses(domain, reading)
         Domain.objects.filter(pk=domain.pk).update(
             title=shown.title[:255],
+            os=shown.os_id[:255],
             description=shown.description,
             tag_line="".join(f" {tag}" for tag in shown.tags) + " " if shown.tags else "",
             vcpus=shown.vcpus,
@@ -291,7 +292,7 @@ def disk_uses(domain: Domain, info: DomainInfo, live: bool) -> list[DiskUse]:
     """The files, devices and volumes that a definition names, those it boots from among them."""
     uses = [
         DiskUse(domain=domain, slot=slot, device="file", path=path, live=live)
-        for slot, path in (("kernel", info.kernel),)
+        for slot, path in (("kernel", info.kernel), ("initrd", info.initrd))
         if path
     ]
     for disk in info.disks:

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from webvirt import bus
 from webvirt.hypervisor.types import PoolInfo, PoolReading, PoolState, PoolSummary, VolumeInfo
-from webvirt.models import ENDED_BADLY, Host, Operation, Pool, PoolStatus, Volume
+from webvirt.models import ENDED_BADLY, Domain, Host, Operation, Pool, PoolStatus, Volume
 from webvirt.services.inventory.seen import reconcile_listed
 
 CHUNK = 400
@@ -78,7 +78,7 @@ def reconcile_volumes(pool: Pool, names: Iterable[str]) -> list[str]:
             # Where the pool tells no times, nothing would tell that it is another.
             returned.filter(modified_at=None).update(**NO_SYSTEM, **OTHER_BYTES)
         for start in range(0, len(gone), CHUNK):
-            Volume.objects.filter(pk__in=gone[start : start + CHUNK]).update(missing_since=now)
+            Volume.objects.filter(pk__in=gone[start : start + CHUNK]).update(missing_since=now, starts=None)
         new = [Volume(pool=pool, name=name) for name in sorted(listed - set(known))]
         Volume.objects.bulk_create(new, batch_size=CHUNK)
         if back or gone or new:
@@ -87,10 +87,20 @@ def reconcile_volumes(pool: Pool, names: Iterable[str]) -> list[str]:
     return [*(row.name for row in new), *sorted(unread)]
 
 
+def claim_volume(pool: Pool, name: str, operation: Operation, title: str = "") -> bool:
+    """The same as `expect_volume`; False where a volume of this name is known already, or somebody else makes it."""
+    with transaction.atomic():
+        Pool.objects.select_for_update().get(pk=pool.pk)
+        if Volume.objects.filter(pool=pool, name=name, missing_since=None).exists():
+            return False
+        expect_volume(pool, name, operation, title)
+    return True
+
+
 def expect_volume(pool: Pool, name: str, operation: Operation, title: str = "") -> None:
     """Write down that a volume is being made, before its host has it; the host has been seen to have none so named."""
     with transaction.atomic():
-        empty = {"missing_since": None, "read_at": None, "secret": ""} | NO_SYSTEM | OTHER_BYTES
+        empty = {"missing_since": None, "read_at": None, "secret": "", "starts": None} | NO_SYSTEM | OTHER_BYTES
         new = empty | {"making": operation, "title": title[:255]}
         row, _ = Volume.objects.update_or_create(pool=pool, name=name, defaults=new)
         bus.announce([f"pool:{pool.pk}", f"volume:{row.pk}"])
@@ -102,6 +112,13 @@ def volume_is_whole(pool: Pool, name: str, operation: Operation) -> None:
         for row in Volume.objects.filter(pool=pool, name=name, making=operation):
             Volume.objects.filter(pk=row.pk).update(making=None)
             bus.announce([f"pool:{pool.pk}", f"volume:{row.pk}"])
+
+
+def volume_starts(pool: Pool, name: str, operation: Operation, domain: Domain) -> None:
+    """What was being made is made, and there for a machine's first start alone."""
+    with transaction.atomic():
+        Volume.objects.filter(pool=pool, name=name, making=operation).update(starts=domain)
+        volume_is_whole(pool, name, operation)
 
 
 def volume_is_removed(volume: Volume) -> None:

@@ -22,9 +22,11 @@ from webvirt.services import inventory, operations
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.catalogue.building import NewVolume, Plan, plan_of, volumes_named
 from webvirt.services.catalogue.creation import files_for
+from webvirt.services.catalogue.fetches import Fetch
 from webvirt.services.catalogue.wishes import Begins, CreateDomainSpec
 from webvirt.services.runners.context import Context, Failed, Result
 from webvirt.services.runners.domains import look_again
+from webvirt.services.runners.fetched import is_for_its_start, with_its_image, with_its_kernel
 from webvirt.services.runners.storage import LOOK_SECONDS, REMOVAL_SECONDS, beginning, look_at_volumes
 from webvirt.services.seeds.disc import disc_of
 from webvirt.services.seeds.logins import hash_password
@@ -33,10 +35,13 @@ from webvirt.services.seeds.logins import hash_password
 def create_domain(context: Context) -> Result:
     """Make everything that the plan says, and start it if asked."""
     host, wish = cast(Host, context.subject), cast(CreateDomainSpec, context.spec)
-    if wrong := operations.misfits(context.operation.user, BY_KIND["domain.create"], host, wish):
-        raise Failed(next(iter(wrong.values())))
+    demand_fit(context, host, wish)
     if wish.begins == Begins.VOLUME:
         demand_own_bytes(context, wish)
+    if (whole := with_its_image(context, wish)) is not wish:
+        # That may have taken long.
+        wish = whole
+        demand_fit(context, host, wish)
     plan = plan_of(host, wish, str(uuid4()))
     wait_for_name(context, host, wish.name)
     domain = inventory.expect_domain(host, plan.domain.uuid, wish.name, context.operation)
@@ -45,14 +50,29 @@ def create_domain(context: Context) -> Result:
         password = wish.password.get_secret_value()
         files, label = files_for(wish, plan.domain, hash_password(password) if password else "")
         real[plan.seed.path] = make_seed(context, plan.seed, files, label)
-    definition = at_their_paths(plan.domain, real)
-    return carry_out(context, domain, wish, plan, lambda: context.connection.domains.define(definition))
+    kernel, fetched = with_its_kernel(context, wish, plan.kernel)
+    definition, plan = at_their_paths(plan.domain, real), replace(plan, kernel=kernel)
+    return carry_out(context, domain, wish, plan, lambda: context.connection.domains.define(definition), fetched)
+
+
+def demand_fit(context: Context, host: Host, wish: CreateDomainSpec) -> None:
+    """Raise Failed where something of the wish does not go with the host (any more)."""
+    if wrong := operations.misfits(context.operation.user, BY_KIND["domain.create"], host, wish):
+        raise Failed(next(iter(wrong.values())))
 
 
 def carry_out(
-    context: Context, domain: Domain, wish: CreateDomainSpec, plan: Plan, define: Callable[[], None]
+    context: Context,
+    domain: Domain,
+    wish: CreateDomainSpec,
+    plan: Plan,
+    define: Callable[[], None],
+    fetched: list[Fetch] | None = None,
 ) -> Result:
-    """Define a machine whose volumes are there, which makes all of it whole, and start it if asked."""
+    """Define a machine whose volumes are there, which makes all of it whole, and start it if asked.
+
+    `fetched` is what was fetched for its first start alone.
+    """
     context.progress(gettext_noop("defining"))
     define()
     if wish.autostart:
@@ -63,6 +83,8 @@ def carry_out(
         if wish.start:
             start(context, domain, plan.kernel)
     look_again(context)
+    # Only now it is known to be in use.
+    is_for_its_start(context, domain, fetched or [])
     return {"domain": wish.name, "id": domain.pk}
 
 
@@ -153,9 +175,13 @@ def start(context: Context, domain: Domain, kernel: Kernel | None = None) -> Non
             calls.start(domain.uuid)
     except HypervisorError as error:
         look_again(context)
+        stays = gettext_noop("It stays as it is: mend what keeps it from starting, and start it from its page.")
+        without = gettext_noop(
+            "Mend what keeps it from starting, delete it and create it again: its installer is gone."
+        )
         raise Failed(
             gettext_noop("It was made, but does not start: %(reason)s") % {"reason": error},
-            gettext_noop("It stays as it is: mend what keeps it from starting, and start it from its page."),
+            without if kernel else stays,
         ) from None
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import cast
 
 from django.utils.translation import gettext_noop
 
 from webvirt.hypervisor.types import Extent, VolumeInfo
-from webvirt.models import Pool
+from webvirt.models import Operation, Pool, Upload
 from webvirt.services import cloudimages, fetching, inventory, uploads, uses
 from webvirt.services.catalogue.volumes import CopySpec, FetchSpec
 from webvirt.services.runners.arrivals import FILES, Arrival, or_hole
@@ -20,7 +20,19 @@ from webvirt.services.runners.storage import length_of_file, refuse
 
 def fetch(context: Context) -> Result:
     """Fetch a file from the web into a volume; nothing of it waits on our side."""
-    spec, pool = cast(FetchSpec, context.spec), context.pool
+    spec = cast(FetchSpec, context.spec)
+    arrival, digest = brought(context, context.pool, spec, uploads.arrival_of)
+    arrival.is_whole()
+    return {"volume": spec.name, "bytes": arrival.row.size, digest.name: digest.hexdigest()}
+
+
+def brought(
+    context: Context, pool: Pool, spec: FetchSpec, row_of: Callable[[Operation, int, str, int], Upload]
+) -> tuple[Arrival, hashlib._Hash]:
+    """A file from the web that has arrived in a pool of the operation's host and is what it should be.
+
+    Nobody gets to use it before somebody says that it is whole.
+    """
     try:
         checksum = spec.checksum or listed_checksum(context, spec)
         context.progress(gettext_noop("asking the server"))
@@ -28,7 +40,7 @@ def fetch(context: Context) -> Result:
         checked = bool(spec.checksum) or spec.checksum_url.startswith("https:")
         source = fetching.open_source(spec.url, checked=checked)
         with closing(source):
-            row = uploads.arrival_of(context.operation, pool.pk, spec.name, source.size)
+            row = row_of(context.operation, pool.pk, spec.name, source.size)
             if row.size != source.size:
                 raise Failed(gettext_noop("The file has changed on the server while it was fetched."))
             # Another worker may have been at it; how far the file was, the server cannot be asked.
@@ -47,8 +59,7 @@ def fetch(context: Context) -> Result:
             gettext_noop("Fetch it again, or correct the checksum."),
         )
     arrival.look_into(sha256.hexdigest(), spec.url)
-    arrival.is_whole()
-    return {"volume": spec.name, "bytes": row.size, digest.name: found}
+    return arrival, digest
 
 
 def listed_checksum(context: Context, spec: FetchSpec) -> str:

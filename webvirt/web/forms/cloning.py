@@ -12,12 +12,13 @@ from django.utils.translation import pgettext
 from webvirt.hypervisor.xml.domain_copies import preview_of_copy
 from webvirt.models import Definition, Domain, Pool
 from webvirt.services.access import Access
+from webvirt.services.bulk import for_each_name
 from webvirt.services.catalogue.building import NewVolume
 from webvirt.services.catalogue.cloning import RUNS, ClonePlan, Disk, clone_plan_of, disks_of, pools_of, ways_for
 from webvirt.services.catalogue.creation import NOBODY
 from webvirt.services.catalogue.wishes import CloneDomainSpec, Way
 from webvirt.services.subjects import Subject
-from webvirt.web.forms.creation import SETUP, each, setup
+from webvirt.web.forms.creation import SETUP, setup
 from webvirt.web.forms.form import Form, Values, number, text
 from webvirt.web.words import size
 
@@ -160,5 +161,7 @@ def warnings_of(domain: Domain, definition: Definition, wish: CloneDomainSpec, p
 
 
 FORMS = {
-    "domain.clone": Form("domains/clone.html", start, parameters, choices, foreseen, each, named, ("name", "title"))
+    "domain.clone": Form(
+        "domains/clone.html", start, parameters, choices, foreseen, for_each_name, named, ("name", "title")
+    )
 }

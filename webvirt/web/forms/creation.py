@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.http import QueryDict
 from django.utils.translation import gettext as _
 
 from webvirt.hypervisor.xml.domains import preview_of
-from webvirt.models import Host, HostState, Network, NetworkStatus, Pool, PoolStatus
-from webvirt.services import images, uses
+from webvirt.models import CloudImage, Flavour, Host, HostState, Network, NetworkStatus, Pool, PoolStatus, Volume
+from webvirt.services import flavours, images, uses
 from webvirt.services.access import Access
+from webvirt.services.bulk import for_each_name
+from webvirt.services.catalogue import BY_KIND
 from webvirt.services.catalogue.building import MAKEABLE, Plan, plan_of
 from webvirt.services.catalogue.creation import NOBODY
-from webvirt.services.catalogue.wishes import Begins, CreateDomainSpec, names_of
-from webvirt.services.operations import Invalid
-from webvirt.services.phrases import said
+from webvirt.services.catalogue.fetches import Fetch
+from webvirt.services.catalogue.wishes import Begins, CreateDomainSpec
 from webvirt.services.placement import free_of, may_make_on, places_for
 from webvirt.services.subjects import Subject
 from webvirt.services.systems import systems, traits_of
+from webvirt.services.trees import Tree, trees
 from webvirt.web.forms.form import Form, Values, filled, number, text, words
-from webvirt.web.forms.storage import UNITS, size_of
+from webvirt.web.forms.storage import UNITS, size_of, size_typed
 from webvirt.web.kinds import forward
 from webvirt.web.words import size, size_kib
 
 MOST_OFFERED = 500
 """Volumes in one choice; who has more begins on the image's own page."""
-SIZES = ((1, 1), (2, 2), (2, 4), (4, 8), (8, 16))
-"""Processors and GiB of memory that one chooses with a click."""
+CATALOGUE = "cloud:"
+"""Before the id of an image of the catalogue, where a volume could be chosen as well."""
+WEB = ("tree", "tree_url", "kernel_url", "initrd_url")
 PLACES = ("volume_disc", "volume_image", "volume_volume")
 SETUP = ("user", "hostname", "address", "gateway", "user_data", "edition", "product_key")
 
@@ -53,7 +57,8 @@ SHOWN = {
     Begins.IMAGE: "image system disks setup",
     Begins.VOLUME: "volume system disks",
     Begins.NETWORK: "system disks",
-    Begins.KERNEL: "kernel system disks",
+    Begins.TREE: "tree arguments system disks",
+    Begins.KERNEL: "kernel arguments system disks",
     Begins.EMPTY: "system disks",
 }
 
@@ -63,6 +68,7 @@ def beginnings() -> list[Beginning]:
         Beginning(Begins.DISC, _("A disc"), _("An installer on a CD or DVD image.")),
         Beginning(Begins.IMAGE, _("A disk image"), _("A cloud image or a template: it gets a disk made of it.")),
         Beginning(Begins.VOLUME, _("A disk that is there"), _("A volume as it is, with what is on it.")),
+        Beginning(Begins.TREE, _("The web"), _("An installer that is fetched, and installs over the network.")),
         Beginning(Begins.NETWORK, _("The network"), _("What a PXE server boots it with.")),
         Beginning(Begins.KERNEL, _("An installer's kernel"), _("With its initrd and arguments, for the first start.")),
         Beginning(Begins.EMPTY, _("Nothing yet"), _("An empty machine; insert a disc later.")),
@@ -79,7 +85,7 @@ def start(host: Host) -> Values:
         "name": "",
         "os": "",
         "begins": Begins.DISC.value,
-        **dict.fromkeys((*PLACES, "linked", "kernel", "initrd", "arguments", "drivers"), ""),
+        **dict.fromkeys((*PLACES, "linked", "kernel", "initrd", *WEB, "arguments", "drivers"), ""),
         "vcpus": "2",
         "memory": "2",
         "memory_unit": "GiB",
@@ -117,11 +123,7 @@ def parameters(given: QueryDict) -> Values:
     memory = size_of(text(given, "memory"), given.get("memory_unit", ""))
     found["memory_mib"] = memory // 2**20 if isinstance(memory, int) else memory
     found |= filled(given, "os", "firmware", "machine", "type", "cpu", "bus")
-    if chosen := text(given, f"volume_{begins}"):
-        found["volume"] = number(chosen)
-    if begins == Begins.KERNEL:
-        found |= {key: number(value) for key, value in filled(given, "kernel", "initrd").items()}
-        found |= filled(given, "arguments")
+    found |= beginning_of(begins, given)
     if begins == Begins.DISC and text(given, "drivers"):
         found["drivers"] = number(text(given, "drivers"))
     found |= {"disks": disks(given, begins), "cards": cards(given)}
@@ -133,15 +135,19 @@ def parameters(given: QueryDict) -> Values:
     return found | ticks | {key: key in given for key in ("start", "autostart")}
 
 
-def each(found: Values) -> list[Values]:
-    """One machine for each name: `web-{01..10}` is ten."""
-    try:
-        names = names_of(found["name"])
-    except ValueError as error:
-        raise Invalid({"name": said(str(error))}) from None
-    if len(names) > 1 and found.get("setup", {}).get("address"):
-        raise Invalid({"address": _("Several machines cannot have the same address: let them ask by DHCP.")})
-    return [found | {"name": name} for name in names]
+def beginning_of(begins: str, given: QueryDict) -> Values:
+    """What it begins with: a volume, an image of the catalogue, or a kernel of here or of the web."""
+    if begins == Begins.KERNEL:
+        named = filled(given, "kernel", "initrd")
+        return {key: number(value) for key, value in named.items()} | filled(given, "arguments")
+    if begins == Begins.TREE:
+        found = filled(given, "kernel_url", "initrd_url", "arguments")
+        tree = text(given, "tree_url") or ("" if "kernel_url" in found else text(given, "tree"))
+        return found | ({"tree": tree} if tree else {})
+    chosen = text(given, f"volume_{begins}")
+    if begins == Begins.IMAGE and chosen.startswith(CATALOGUE):
+        return {"cloud_image": number(chosen.removeprefix(CATALOGUE))}
+    return {"volume": number(chosen)} if chosen else {}
 
 
 def disks(given: QueryDict, begins: str) -> list[Values]:
@@ -183,7 +189,8 @@ def named(field: str) -> str:
         return "card"
     if field.startswith("setup."):
         return field.split(".")[1]
-    return {"memory_mib": "memory", "setup": "with_setup"}.get(field, field)
+    ours = {"memory_mib": "memory", "setup": "with_setup", "cloud_image": "volume", "tree": "tree_url"}
+    return ours.get(field, field)
 
 
 # --- what there is to choose from
@@ -206,15 +213,42 @@ def choices(access: Access, target: Subject | None) -> Values:
         "beginnings": beginnings(),
         "discs": discs,
         "images": list(images.chosen(library, kind=images.DISK).filter(encrypted=False)[:MOST_OFFERED]),
+        "catalogue": catalogue_for(access, target),
+        "trees": trees_for(access, target),
         "free": [volume for volume in free if not used[volume.pk]],
         "files": list(volumes.filter(kind="file")[:MOST_OFFERED]),
         "systems": systems(),
-        "sizes": SIZES,
+        "flavours": [(row, *size_typed(row.memory_mib * 2**20), *disk_typed(row)) for row in flavours.flavours()],
         "pools": list(pools_of(target)),
         "networks": [(row, forward(row.forward)) for row in networks],
         "bridges": [one["name"] for one in target.interfaces if one.get("type") == "bridge"],
         "units": list(UNITS),
     }
+
+
+def catalogue_for(access: Access, host: Host) -> list[CloudImage]:
+    """The images of the catalogue that are not on the host yet, and that this person may have fetched there."""
+    if not may_fetch(access, host):
+        return []
+    there = images.from_the_web(
+        Volume.objects.filter(pool__host=host), CloudImage.objects.values_list("url", flat=True)
+    )
+    found = CloudImage.objects.filter(enabled=True).exclude(url__in=there.order_by().values("source_url"))
+    return [image for image in found if image.arch == host.info.get("arch", image.arch)]
+
+
+def trees_for(access: Access, host: Host) -> tuple[Tree, ...]:
+    return trees(host.info.get("arch", "x86_64")) if may_fetch(access, host) else ()
+
+
+def may_fetch(access: Access, host: Host) -> bool:
+    """Whether this person may have something fetched from the web into a pool of a host."""
+    role = access.role_on_host_of(host)
+    return role is not None and role.rank >= BY_KIND["volume.fetch"].role.rank
+
+
+def disk_typed(flavour: Flavour) -> tuple[str, str]:
+    return size_typed(flavour.disk) if flavour.disk else ("", "")
 
 
 # --- the plan
@@ -223,7 +257,11 @@ def choices(access: Access, target: Subject | None) -> Values:
 def foreseen(host: Host, wish: CreateDomainSpec) -> Values:
     """What will be made where, and what is worth knowing before."""
     plan = plan_of(host, wish, NOBODY)
-    return {"steps": steps_of(host, plan, wish), "warnings": warnings_of(host, wish), "xml": preview_of(plan.domain)}
+    return {
+        "steps": steps_of(host, plan, wish),
+        "warnings": warnings_of(host, wish, plan.fetches),
+        "xml": preview_of(plan.domain),
+    }
 
 
 def steps_of(host: Host, plan: Plan, wish: CreateDomainSpec) -> list[list[str]]:
@@ -237,17 +275,31 @@ def steps_of(host: Host, plan: Plan, wish: CreateDomainSpec) -> list[list[str]]:
     rows.append([_("Processors"), growing(domain.vcpus, domain.vcpus_max, str)])
     rows.append([_("Kind"), domain.cpu or _("QEMU's own")])
     rows.append([_("Memory"), growing(domain.memory_kib, domain.memory_max_kib, size_kib)])
+    rows += [[_("Fetched"), fetch_words(fetch)] for fetch in plan.fetches]
+    if plan.kernel and plan.kernel.arguments:
+        rows.append([_("The kernel is told"), plan.kernel.arguments])
     for new in plan.volumes:
         how = _("new")
         if new.origin:
             how = (_("a layer over %(name)s") if new.linked else _("a copy of %(name)s")) % {"name": new.origin.name}
-        rows.append([_("Disk"), f"{new.pool.name}/{new.name} · {size(new.capacity)} · {how}"])
+        rows.append([_("Disk"), f"{new.pool.name}/{new.name} · {size_words(new.capacity)} · {how}"])
     if plan.seed:
         rows.append([_("Settings"), f"{plan.seed.pool.name}/{plan.seed.name}"])
     rows += [[_("Network"), f"{card.network or card.bridge} · {card.model}"] for card in domain.cards]
     if not traits.virtio_disk and not wish.drivers:
         rows.append([_("Drivers"), _("none for virtio: disks and cards are of older kinds")])
     return rows
+
+
+def fetch_words(fetch: Fetch) -> str:
+    """What is fetched from where, how much that is, and how long it stays."""
+    stays = _("stays in the pool for others") if fetch.stays else _("deleted when the installer is done with it")
+    server = urlsplit(fetch.url).hostname or ""
+    return f"{fetch.pool.name}/{fetch.name} · {size_words(fetch.size)} · {server} · {stays}"
+
+
+def size_words(known: int) -> str:
+    return size(known) if known else _("size not known yet")
 
 
 def growing(now: int, most: int, word: Callable[[int], str]) -> str:
@@ -265,7 +317,7 @@ def tpm_word(plan: Plan) -> str:
     return "TPM 2.0" if plan.domain.tpm else ""
 
 
-def warnings_of(host: Host, wish: CreateDomainSpec) -> list[str]:
+def warnings_of(host: Host, wish: CreateDomainSpec, fetches: Iterable[Fetch] = ()) -> list[str]:
     """What does not keep it from being made, but may surprise."""
     found = []
     traits, free = traits_of(wish.os), free_of(host)
@@ -281,12 +333,14 @@ def warnings_of(host: Host, wish: CreateDomainSpec) -> list[str]:
     if host.state == HostState.UP and not any(one.type == "kvm" for one in host.machines):
         found.append(_("The host offers no KVM: the machine is emulated, which is many times slower."))
     wanted: dict[int, int] = {}
-    for disk in wish.disks:
-        wanted[disk.pool] = wanted.get(disk.pool, 0) + (disk.size or 0)
+    for pk, much in (*((disk.pool, disk.size) for disk in wish.disks), *((one.pool.pk, one.size) for one in fetches)):
+        wanted[pk] = wanted.get(pk, 0) + (much or 0)
     small = [pool.name for pool in Pool.objects.filter(pk__in=wanted) if pool.available < wanted[pool.pk]]
     return found + [_("The pool %(name)s has less room than the disks may come to need.") % {"name": n} for n in small]
 
 
 LINKED = ("name", "os", "begins", *PLACES, "vcpus", "memory", "memory_unit")
 
-FORMS = {"domain.create": Form("domains/create.html", start, parameters, choices, foreseen, each, named, LINKED)}
+FORMS = {
+    "domain.create": Form("domains/create.html", start, parameters, choices, foreseen, for_each_name, named, LINKED)
+}

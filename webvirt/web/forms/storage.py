@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from django.http import QueryDict
 
 from webvirt.hypervisor.pool_rules import KINDS
 from webvirt.hypervisor.types import PoolType, Preallocation
-from webvirt.models import Host, HostState, Pool, PoolStatus, Volume
+from webvirt.models import Host, Pool, Volume
 from webvirt.services.access import Access
 from webvirt.services.catalogue import BY_KIND
+from webvirt.services.placement import pools_to_fill
 from webvirt.services.subjects import Subject, host_of
 from webvirt.services.uses import FOR_VOLUMES
 from webvirt.web.forms.form import Form, Values, filled, number, text, words
@@ -41,6 +41,12 @@ def size_of(typed: str, unit: str) -> int | str:
     if not re.fullmatch(r"\d{1,15}(\.\d{1,6})?", typed):
         return typed
     return int(float(typed) * UNITS.get(unit, 1))
+
+
+def size_typed(size: int) -> tuple[str, str]:
+    """The inverse: a number and its unit, as one would type it."""
+    unit = next((unit for unit in ("TiB", "GiB") if size and size % UNITS[unit] == 0), "MiB")
+    return str(round(size / UNITS[unit], 3)).removesuffix(".0"), unit
 
 
 def start_create_pool(host: Host) -> Values:
@@ -135,8 +141,8 @@ def fetch(given: QueryDict) -> Values:
 
 
 def start_resize(volume: Volume) -> Values:
-    whole = next((unit for unit in ("TiB", "GiB") if volume.capacity and volume.capacity % UNITS[unit] == 0), "MiB")
-    return {"capacity": str(round(volume.capacity / UNITS[whole], 3)).removesuffix(".0"), "capacity_unit": whole}
+    capacity, unit = size_typed(volume.capacity)
+    return {"capacity": capacity, "capacity_unit": unit}
 
 
 def resize(given: QueryDict) -> Values:
@@ -161,11 +167,10 @@ def clone(given: QueryDict) -> Values:
     return found
 
 
-def places(access: Access, target: Subject | None) -> Values:
-    """The pools that a copy can go to."""
+def places_here(access: Access, target: Subject | None) -> Values:
+    """The pools of the same host that this person may fill."""
     assert target is not None
-    pools: Any = access.pools().filter(host=host_of(target), status=PoolStatus.RUNNING)
-    return {"pools": list(pools.order_by("name"))}
+    return {"pools": [pool for pool in pools_to_fill(access, "volume.create") if pool.host == host_of(target)]}
 
 
 def start_copy(volume: Volume) -> Values:
@@ -176,12 +181,10 @@ def copy(given: QueryDict) -> Values:
     return {"name": text(given, "name"), "pool": number(text(given, "pool"))}
 
 
-def places_anywhere(access: Access, target: Subject | None) -> Values:
-    """The pools of all hosts that this person may fill."""
+def places_elsewhere(access: Access, target: Subject | None) -> Values:
+    """All the others, on whatever host."""
     assert isinstance(target, Volume)
-    verb = BY_KIND["volume.create"]
-    pools = access.pools().filter(status=PoolStatus.RUNNING, host__state=HostState.UP).exclude(pk=target.pool_id)
-    return {"pools": [pool for pool in pools.order_by("host__name", "name") if access.may(verb, pool)]}
+    return {"pools": [pool for pool in pools_to_fill(access, "volume.create") if pool.pk != target.pool_id]}
 
 
 FORMS = {
@@ -189,7 +192,7 @@ FORMS = {
     "volume.create": Form("volumes/create.html", start_create_volume, create_volume, parts_of_volume),
     "volume.upload": Form("volumes/upload.html", start_upload, upload, ways_in),
     "volume.fetch": Form("volumes/fetch.html", start_fetch, fetch, linked=("url", "checksum", "checksum_url")),
-    "volume.copy": Form("volumes/copy.html", start_copy, copy, places_anywhere),
+    "volume.copy": Form("volumes/copy.html", start_copy, copy, places_elsewhere),
     "volume.resize": Form("volumes/resize.html", start_resize, resize, units),
-    "volume.clone": Form("volumes/clone.html", start_clone, clone, places),
+    "volume.clone": Form("volumes/clone.html", start_clone, clone, places_here),
 }
