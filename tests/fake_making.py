@@ -22,13 +22,12 @@ if TYPE_CHECKING:
 
 
 class FakeMakingCalls:
-    """As `hypervisor.making.MakingCalls`, over `known`. `kept_states` are the uuids whose state was left behind,
-    `started_once` those that were started with a kernel, with it; `mirrors` what disks are copied into right now."""
+    """As `hypervisor.making.MakingCalls`, over `known`. `started_once` are those that were started with a kernel, with
+    it; `mirrors` what disks are copied into right now."""
 
     def __init__(self, connection: FakeConnection) -> None:
         self._connection = connection
         self.known: dict[str, FakeDomain] = {}
-        self.kept_states: list[str] = []
         self.started_once: dict[str, Kernel] = {}
         self.mirrors: dict[tuple[str, str], str] = {}
 
@@ -73,11 +72,9 @@ class FakeMakingCalls:
         self._connection.domains.start(uuid)
         self.started_once[uuid] = kernel
 
-    def undefine(self, uuid: str, *, keep_state: bool = False) -> None:
+    def undefine(self, uuid: str) -> None:
         if self._get(uuid).is_on:
             raise WrongState("The machine is running: shut it down first.")
-        if keep_state:
-            self.kept_states.append(uuid)
         self._connection.undefine(uuid)
 
     def copy_disk(

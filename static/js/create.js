@@ -36,22 +36,25 @@ function flavours(form) {
 /** The image tells its system, until the person says otherwise. */
 function system(form) {
   const choice = form.querySelector("[data-os-choice]");
+  const mark = form.querySelector("[data-os-mark]");
   let own = Boolean(choice.value);
+  const draw = () => {
+    const { className, dataset } = choice.selectedOptions[0];
+    mark.className = `mark ${className || "os-none"}`;
+    mark.textContent = dataset.mark ?? "";
+  };
   const adopt = (image) => {
     if (own || image.disabled) return;
     const { os = "", osName } = image.selectedOptions[0]?.dataset ?? {};
     // What is newer than the list of systems is told by the image alone.
     if (![...choice.options].some((option) => option.value === os)) choice.add(new Option(osName, os), 1);
     choice.value = os;
+    draw();
   };
-  const mark = form.querySelector("[data-os-mark]");
-  const draw = () => {
-    const { className, dataset } = choice.selectedOptions[0] ?? choice.options[0];
-    mark.className = `mark ${className || "os-none"}`;
-    mark.textContent = dataset.mark ?? "";
-  };
-  choice.addEventListener("change", (event) => (own = own || event.isTrusted));
-  form.addEventListener("change", draw);
+  choice.addEventListener("change", (event) => {
+    own = own || event.isTrusted;
+    draw();
+  });
   form.addEventListener("change", (event) => event.target.matches("[data-image]") && adopt(event.target));
   for (const image of form.querySelectorAll("[data-image]")) if (image.value) adopt(image);
   draw();

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from webvirt.hypervisor.types import Bus, CardSpec, Clock, DiskSpec, DomainSpec, Firmware, Kernel, Source
+from webvirt.hypervisor.types import Bus, CardSpec, Clock, DiskSpec, DomainSpec, Firmware, Source
 
 FOLDER = Path(__file__).with_name("xml") / "domains"
 PREFIX = "wvx-"
@@ -105,18 +105,6 @@ SPECS = {
             cards=(CardSpec("office", model="rtl8139"),),
             video="cirrus",
             virtio_devices=False,
-        ),
-        DomainSpec(
-            uuid_of(5),
-            f"{PREFIX}kernel",
-            "qemu",
-            "x86_64",
-            "q35",
-            QEMU,
-            vcpus=1,
-            memory_kib=GIB,
-            cpu="maximum",
-            kernel=Kernel("/srv/vmlinuz", "/srv/initrd.gz", "console=ttyS0 quiet"),
         ),
         DomainSpec(
             uuid_of(6),

@@ -416,14 +416,13 @@ def test_no_disk_is_copied_that_does_not_run_or_is_another(made: Bench) -> None:
             call(STRANGER)
 
 
-@pytest.mark.parametrize("keep_state", [False, True], ids=["all", "but-its-state"])
-def test_a_machine_is_taken_away(made: Bench, keep_state: bool) -> None:
+def test_a_machine_is_taken_away(made: Bench) -> None:
     made.domains.start(made.uuid)
     with pytest.raises(WrongState):
-        made.domains.undefine(made.uuid, keep_state=keep_state)
+        made.domains.undefine(made.uuid)
     assert made.summary.persistent
     made.domains.destroy(made.uuid)
-    made.domains.undefine(made.uuid, keep_state=keep_state)
+    made.domains.undefine(made.uuid)
     with pytest.raises(NotFound):
         made.domains.read(made.uuid)
 

@@ -28,7 +28,7 @@ from webvirt.hypervisor.types import (
     Source,
 )
 from webvirt.hypervisor.xml.disks import drive_with, letters
-from webvirt.hypervisor.xml.domains import HYPERV, SPARE_PORTS, build_domain
+from webvirt.hypervisor.xml.domains import HYPERV, SPARE_PORTS, build_domain, with_kernel
 from webvirt.hypervisor.xml.parse import parse_domain
 
 BARE, LINUX, WINDOWS, OLD = SPECS["bare"], SPECS["linux"], SPECS["windows"], SPECS["old"]
@@ -63,7 +63,7 @@ def test_a_machine_is_made(name: str) -> None:
     assert canonical(build_domain(SPECS[name])) == canonical((FOLDER / f"{name}.xml").read_text())
 
 
-@pytest.mark.parametrize("kind", [DomainSpec, DiskSpec, CardSpec, Source, Kernel])
+@pytest.mark.parametrize("kind", [DomainSpec, DiskSpec, CardSpec, Source])
 def test_every_field_is_set_in_some_golden(kind: type) -> None:
     """A field that no golden sets could be left out of the XML without anybody noticing."""
     seen = {
@@ -78,7 +78,7 @@ def test_every_field_is_set_in_some_golden(kind: type) -> None:
 
 def parts_of(spec: DomainSpec, kind: type) -> Iterator[Any]:
     sources = (disk.source for disk in spec.disks)
-    for part in (spec, spec.kernel, *spec.disks, *spec.cards, *sources):
+    for part in (spec, *spec.disks, *spec.cards, *sources):
         if isinstance(part, kind):
             yield part
 
@@ -90,7 +90,6 @@ def check_is_what_was_asked_for(info: DomainInfo, spec: DomainSpec) -> None:
     assert (info.vcpus, info.vcpus_max) == (spec.vcpus, spec.vcpus_max or spec.vcpus)
     assert (info.memory_kib, info.memory_max_kib) == (spec.memory_kib, spec.memory_max_kib or spec.memory_kib)
     assert info.firmware == ("bios" if spec.firmware == Firmware.BIOS else "efi")
-    assert info.kernel == (spec.kernel.path if spec.kernel else "")
     if spec.cpu in MODES:
         assert info.cpu_mode == spec.cpu
     elif spec.cpu:
@@ -200,9 +199,8 @@ def test_room_for_memory_only_where_it_can_grow() -> None:
 
 
 def test_an_empty_part_is_left_out() -> None:
-    spec = replace(BARE, kernel=Kernel("/srv/vmlinuz"))
-    paths = ("title", "description", "metadata", "os/initrd", "os/cmdline", "os/boot", "devices/emulator")
-    assert [count(spec, path) for path in paths] == [0] * len(paths)
+    paths = ("title", "description", "metadata", "os/kernel", "os/boot", "devices/emulator")
+    assert [count(BARE, path) for path in paths] == [0] * len(paths)
 
 
 def test_line_ends_are_of_one_kind() -> None:
@@ -245,11 +243,32 @@ REFUSED: list[tuple[DomainSpec, dict[str, Any], str]] = [
     (BARE, {"memory_max_kib": BARE.memory_kib + 1}, "whole MiB"),
     (OLD, {"firmware": Firmware.SECURE}, "q35"),
     (SPECS["arm"], {"firmware": Firmware.SECURE}, "q35"),
-    (BARE, {"kernel": Kernel("vmlinuz")}, "begins with one '/'"),
-    (BARE, {"kernel": Kernel("/srv/vmlinuz", "../initrd")}, "begins with one '/'"),
-    (BARE, {"kernel": Kernel("/srv/vmlinuz", arguments="a\nb")}, "one line"),
-    (BARE, {"kernel": Kernel("/srv/vmlinuz", arguments="\0")}, "U\\+0000"),
 ]
+NO_KERNELS = [
+    (Kernel("vmlinuz"), "begins with one '/'"),
+    (Kernel("/srv/vmlinuz", "../initrd"), "begins with one '/'"),
+    (Kernel("/srv/vmlinuz", arguments="a\nb"), "one line"),
+    (Kernel("/srv/vmlinuz", arguments="\0"), "U\\+0000"),
+]
+
+
+@pytest.mark.parametrize(("kernel", "says"), NO_KERNELS)
+def test_a_kernel_that_is_refused(kernel: Kernel, says: str) -> None:
+    with pytest.raises(InvalidSpec, match=says):
+        with_kernel(build_domain(BARE), kernel)
+
+
+@pytest.mark.parametrize("kernel", [Kernel("/srv/vmlinuz"), Kernel("/srv/vmlinuz", "/srv/initrd", "<quiet/>&")])
+def test_a_definition_for_one_start_has_the_kernel_and_goes_off_instead_of_again(kernel: Kernel) -> None:
+    before, made = etree.fromstring(build_domain(BARE)), etree.fromstring(with_kernel(build_domain(BARE), kernel))
+    found = {tag: made.findtext(f"os/{tag}") for tag in ("kernel", "initrd", "cmdline")}
+    assert found == {"kernel": kernel.path, "initrd": kernel.initrd or None, "cmdline": kernel.arguments or None}
+    assert (made.findtext("on_reboot"), before.findtext("on_reboot")) == ("destroy", "restart")
+    system, event = at(made, "os"), at(made, "on_reboot")
+    for element in [element for element in system if element.tag in found]:
+        system.remove(element)
+    event.text = "restart"
+    assert canonical(etree.tostring(made, encoding="unicode")) == canonical(build_domain(BARE))
 
 
 @pytest.mark.parametrize(("spec", "changes", "says"), REFUSED)
@@ -390,17 +409,13 @@ HOSTILE = st.one_of(
     st.text("abz09.-_", min_size=1, max_size=20),
     st.text("ab/", min_size=1, max_size=9).map(lambda text: f"/srv/{text}"),
 )
-FULL = replace(LINUX, kernel=Kernel("/srv/vmlinuz", "/srv/initrd", "quiet"))
 OWN_TEXTS = ("name", "uuid", "type", "arch", "machine", "emulator", "cpu", "title", "description", "os_url", "video")
 
 
 def with_text(spec: DomainSpec, where: str, text: str) -> DomainSpec:
-    """The spec with a text at `field`, or at `disks.field`, `source.field`, `cards.field` or `kernel.field`."""
+    """The spec with a text at `field`, or at `disks.field`, `source.field` or `cards.field`."""
     part, _, field = where.rpartition(".")
     change: dict[str, Any] = {field: (text,) if field == "hosts" else text}
-    if part == "kernel":
-        assert spec.kernel is not None
-        return replace(spec, kernel=replace(spec.kernel, **change))
     if part == "cards":
         return replace(spec, cards=(replace(spec.cards[0], **change), *spec.cards[1:]))
     if part == "disks":
@@ -415,7 +430,6 @@ def with_text(spec: DomainSpec, where: str, text: str) -> DomainSpec:
 
 PARTS = (
     *OWN_TEXTS,
-    *(f"kernel.{name}" for name in ("path", "initrd", "arguments")),
     *(f"cards.{name}" for name in ("network", "mac", "model", "filter")),
     *(f"disks.{name}" for name in ("format", "serial", "device")),
     *(f"source.{name}" for name in ("protocol", "name", "hosts", "user", "secret")),
@@ -426,21 +440,21 @@ PARTS = (
 def test_no_text_becomes_structure(where: str, text: str) -> None:
     if not text:
         return
-    spec = with_text(FULL, where, text)
+    spec = with_text(LINUX, where, text)
     try:
         built = build_domain(spec)
     except InvalidSpec:
         return
     if where not in ("cpu", "machine", "disks.device", "source.hosts"):
-        assert shape(built) == shape(build_domain(FULL))
+        assert shape(built) == shape(build_domain(LINUX))
     kept = text.replace("\r\n", "\n").replace("\r", "\n") if where == "description" else text
     values = [value for element in etree.fromstring(built).iter() for value in (element.text, *element.attrib.values())]
     assert any(value in (kept, kept.lower()) for value in values) or where == "source.hosts"
 
 
-@given(st.sampled_from(["title", "description", "kernel.arguments", "cards.network"]), HOSTILE)
+@given(st.sampled_from(["title", "description", "cards.network"]), HOSTILE)
 def test_libvirt_reads_the_text_that_was_meant(where: str, text: str) -> None:
-    spec = with_text(FULL, where, text)
+    spec = with_text(LINUX, where, text)
     try:
         built = build_domain(spec)
     except InvalidSpec:
@@ -450,6 +464,5 @@ def test_libvirt_reads_the_text_that_was_meant(where: str, text: str) -> None:
     back = etree.fromstring(domain.XMLDesc(0))
     domain.undefine()
     imagined.close()
-    path = {"kernel.arguments": "os/cmdline"}.get(where, where)
-    found = at(back, "devices/interface/source").get("network") if where == "cards.network" else back.findtext(path)
+    found = at(back, "devices/interface/source").get("network") if where == "cards.network" else back.findtext(where)
     assert (found or "") == text.replace("\r\n", "\n").replace("\r", "\n")

@@ -20,7 +20,7 @@ from tests.lab.lab import LAB, tiny_guest
 from tests.until import until
 from webvirt.hypervisor import making
 from webvirt.hypervisor.connection import Connection, connect, uri_of
-from webvirt.hypervisor.errors import HypervisorError, Unsupported, WrongState
+from webvirt.hypervisor.errors import HypervisorError, WrongState
 from webvirt.hypervisor.mirrors import FLAGS, MirrorCalls
 from webvirt.hypervisor.types import (
     Bus,
@@ -184,8 +184,8 @@ def test_a_kernel_is_booted_directly(
 ) -> None:
     guest = tiny_guest()
     kernel = Kernel(str(guest / "vmlinuz"), str(guest / "initrd.gz"), "console=ttyS0 quiet")
-    spec = make(kernel=kernel, memory_kib=2 * MEMORY_KIB, vcpus=1, firmware=firmware)
-    here.domains.start(spec.uuid)
+    spec = make(memory_kib=2 * MEMORY_KIB, vcpus=1, firmware=firmware)
+    here.domains.start_once(spec.uuid, kernel)
     said = bytearray()
     stream = raw.newStream(libvirt.VIR_STREAM_NONBLOCK)
     raw.lookupByUUIDString(spec.uuid).openConsole(None, stream, 0)
@@ -234,15 +234,11 @@ def state_of(spec: DomainSpec) -> tuple[bool, bool]:
     return (NVRAM / f"{spec.name}_VARS.fd").exists(), (SWTPM / spec.uuid).exists()
 
 
-@pytest.mark.parametrize("keep_state", [False, True])
-def test_its_state_goes_with_it_or_stays(here: Connection, make: Callable[..., DomainSpec], keep_state: bool) -> None:
+def test_its_state_goes_with_it(here: Connection, make: Callable[..., DomainSpec]) -> None:
     spec = make(firmware=Firmware.EFI, tpm=True)
     here.domains.start(spec.uuid)
     here.domains.destroy(spec.uuid)
     assert state_of(spec) == (True, True)
-    here.domains.undefine(spec.uuid, keep_state=keep_state)
-    assert state_of(spec) == (keep_state, keep_state)
-    here.domains.define(spec)
     here.domains.undefine(spec.uuid)
     assert state_of(spec) == (False, False)
 
@@ -290,20 +286,6 @@ def test_an_older_libvirt_is_asked_for_what_it_knows(
     assert asked == [*making.WITHOUT_STATE[: len(asked)]]
     assert len(asked) == (2 if unknown == libvirt.VIR_DOMAIN_UNDEFINE_TPM else 3)
     assert asked[-1] & libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
-
-
-def test_the_state_of_a_tpm_is_not_lost_to_an_older_libvirt(
-    here: Connection, make: Callable[..., DomainSpec], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def older(_domain: libvirt.virDomain, flags: int = 0) -> int:
-        raise unknown_flags()
-
-    spec = make(tpm=True)
-    with monkeypatch.context() as patch:
-        patch.setattr(libvirt.virDomain, "undefineFlags", older)
-        with pytest.raises(Unsupported):
-            here.domains.undefine(spec.uuid, keep_state=True)
-    assert len(here.domains.summaries([spec.uuid])) == 1
 
 
 # --- discs

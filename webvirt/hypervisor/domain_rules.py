@@ -61,8 +61,6 @@ def check_domain(spec: DomainSpec) -> None:
     if len({card.mac.lower() for card in spec.cards if card.mac}) < sum(bool(card.mac) for card in spec.cards):
         raise InvalidSpec("Each network card needs a MAC address of its own.")
     check_boot_order([*(disk.boot for disk in spec.disks), *(card.boot for card in spec.cards)])
-    if spec.kernel:
-        check_kernel(spec.kernel)
 
 
 def check_kernel(kernel: Kernel) -> None:
@@ -131,7 +129,7 @@ def check_size(spec: DomainSpec) -> None:
 def check_firmware(spec: DomainSpec) -> None:
     if spec.firmware == Firmware.SECURE and not (spec.arch == "x86_64" and is_q35(spec.machine)):
         raise InvalidSpec("Secure boot needs a machine of type q35: choose that, or UEFI without it.")
-    if spec.firmware == Firmware.BIOS and spec.arch == "aarch64" and not spec.kernel:
+    if spec.firmware == Firmware.BIOS and spec.arch == "aarch64":
         raise InvalidSpec("A machine of the architecture aarch64 has no BIOS: choose UEFI.")
 
 

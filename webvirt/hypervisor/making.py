@@ -10,13 +10,12 @@ from typing import Any
 import libvirt
 
 from webvirt.hypervisor.calls import Handle, translating
-from webvirt.hypervisor.errors import NotFound, Unsupported, WrongState
+from webvirt.hypervisor.errors import NotFound, WrongState
 from webvirt.hypervisor.types import DomainCopy, DomainSpec, Kernel, Source
 from webvirt.hypervisor.xml.disks import drive_with
 from webvirt.hypervisor.xml.domain_copies import copy_of
 from webvirt.hypervisor.xml.domains import build_domain, with_kernel
 from webvirt.hypervisor.xml.moving import Moved, Place, placed
-from webvirt.hypervisor.xml.parse import parse_domain
 
 OLDEST = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
 OLDER = OLDEST | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
@@ -27,12 +26,6 @@ WITHOUT_STATE = (
     OLDEST,
 )
 """All that is to go with a domain, then what older libvirts know of it: these take a TPM's state away unasked."""
-WITH_STATE = (
-    OLDER | libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM,
-    OLDER | libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM,
-    OLDEST | libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM,
-    OLDEST,
-)
 
 
 class MakingCalls:
@@ -71,18 +64,15 @@ class MakingCalls:
             # libvirt keeps the definition beside the one that runs.
             raw.createXML(with_kernel(xml, kernel), 0)
 
-    def undefine(self, uuid: str, *, keep_state: bool = False) -> None:
+    def undefine(self, uuid: str) -> None:
         """Take a machine that is off from its host, with all that libvirt keeps of it; its disks stay.
 
-        With `keep_state` the variables of its firmware and the state of its TPM stay too, for a machine of the same
-        name and uuid that is made again. Raises WrongState while it runs, and Unsupported for a TPM whose state the
-        host cannot keep.
+        Raises WrongState while it runs.
         """
         with self._handle.domain(uuid) as domain:
             if domain.isActive():
                 raise WrongState("The machine is running: shut it down first.")
-            has_tpm = keep_state and any(each.kind == "tpm" for each in parse_domain(domain.XMLDesc(0)).devices)
-            undefine(domain, WITH_STATE if keep_state else WITHOUT_STATE, only_the_first=has_tpm)
+            undefine(domain)
 
     def insert(self, uuid: str, target: str, source: Source, disc_format: str = "raw") -> None:
         """Put a disc into a drive, in the place of one that is in it; at once and for good."""
@@ -122,16 +112,14 @@ def is_there(look_up: Callable[[str], Any], key: str) -> bool:
     return False
 
 
-def undefine(domain: Any, ways: tuple[int, ...], *, only_the_first: bool) -> None:
+def undefine(domain: Any) -> None:
     """By the first of the ways that the host's libvirt knows the flags of."""
-    for way in ways:
+    for way in WITHOUT_STATE:
         try:
             domain.undefineFlags(way)
         except libvirt.libvirtError as error:
-            if error.get_error_code() != libvirt.VIR_ERR_INVALID_ARG or way == ways[-1]:
+            if error.get_error_code() != libvirt.VIR_ERR_INVALID_ARG or way == WITHOUT_STATE[-1]:
                 raise
-            if only_the_first:
-                raise Unsupported("This host's libvirt cannot keep the state of a TPM.") from None
         else:
             return
 

@@ -359,6 +359,11 @@ FIELDS = (
     _("to boot from the network it needs a card"),
     _("say in which pool the disk that is made of the image goes"),
     _("say how large the disk is"),
+    _("it begins with a volume or with an image of the catalogue: name one of them"),
+    _("give the address of the tree, or that of the kernel"),
+    _("say in which pool the disk is that it is installed on"),
+    _("the installer's kernel is for the first start alone: have it started at once"),
+    _("there is no flavour of this name"),
     _("a password is for the user of the settings at the first start"),
     _("say once what becomes of each disk"),
     # Pydantic's own, of the parameters that there are.

@@ -51,7 +51,6 @@ MACHINES = (
     _("There is a machine with that UUID already."),
     _("There is a machine of that name already: choose another."),
     _("The machine is running: shut it down first."),
-    _("This host's libvirt cannot keep the state of a TPM."),
     _("The machine has no drive %(drive)s."),
     _("%(drive)s is no drive for discs."),
 )

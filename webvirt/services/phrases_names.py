@@ -108,5 +108,10 @@ NAMES = (
     _("user_data"),
     _("target"),
     _("way"),
+    _("flavour"),
+    _("cloud_image"),
+    _("tree"),
+    _("kernel_url"),
+    _("initrd_url"),
 )
 """The parameters and results of operations, down to the parts of a network's addresses and of a machine's wish."""

@@ -117,7 +117,6 @@ class DomainSpec:
     """Whether it is told what Windows needs to run well; emulation (`qemu`) cannot, and is not."""
     disks: tuple[DiskSpec, ...] = ()
     cards: tuple[CardSpec, ...] = ()
-    kernel: Kernel | None = None
     video: str = "virtio"
     virtio_devices: bool = True
     """Whether the guest has drivers for virtio's random numbers, balloon and channels."""

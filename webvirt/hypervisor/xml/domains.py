@@ -126,8 +126,6 @@ def add_boot(domain: Element, spec: DomainSpec) -> None:
             etree.SubElement(firmware, "feature", enabled="yes" if is_secure else "no", name=feature)
         if is_secure:
             etree.SubElement(system, "loader", secure="yes")
-    if spec.kernel:
-        add_kernel(system, spec.kernel)
 
 
 def add_kernel(system: Element, kernel: Kernel) -> None:

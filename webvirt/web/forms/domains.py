@@ -88,6 +88,14 @@ def start_disc(domain: Domain) -> Values:
     return {"drive": next(iter(drives), ""), "volume": ""}
 
 
+def start_eject(domain: Domain) -> Values:
+    return {"drive": next(iter(filled_drives(domain)), "")}
+
+
+def filled_drives(domain: Domain) -> dict[str, str]:
+    return {drive: disc for drive, disc in belongings.drives_of(domain).items() if disc}
+
+
 def eject(given: QueryDict) -> Values:
     return {"drive": text(given, "drive")}
 
@@ -102,11 +110,16 @@ def drives(access: Access, target: Subject | None) -> Values:
     return {"drives": belongings.drives_of(target), "discs": list(here[:500])}
 
 
+def drives_to_empty(access: Access, target: Subject | None) -> Values:
+    assert isinstance(target, Domain)
+    return {"drives": filled_drives(target)}
+
+
 FORMS = {
     "domain.delete": Form("domains/delete.html", start_delete, delete, files_of),
     "domain.purge": Form("domains/delete.html", start_delete, delete, files_of),
     "domain.insert": Form("domains/disc.html", start_disc, insert, drives),
-    "domain.eject": Form("domains/disc.html", start_disc, eject, drives),
+    "domain.eject": Form("domains/disc.html", start_eject, eject, drives_to_empty),
     "domain.rename": Form("domains/rename.html", start_rename, rename),
     "domain.edit": Form("domains/edit.html", start_edit, edit),
     "domain.set_filter": Form("domains/set_filter.html", start_filter, set_filter, cards_and_filters),
