@@ -13,7 +13,20 @@ from django.utils import timezone
 from tests.fakes import MACHINES
 from tests.people import Cast, make_domain, make_host, make_network, make_pool, make_volume
 from tests.web.conftest import Enter
-from webvirt.models import DiskUse, Domain, Grant, Host, Operation, Role, Status, User, Volume
+from webvirt.models import (
+    CloudImage,
+    Definition,
+    DiskUse,
+    Domain,
+    Flavour,
+    Grant,
+    Host,
+    Operation,
+    Role,
+    Status,
+    User,
+    Volume,
+)
 from webvirt.services import operations
 from webvirt.web.words import size
 
@@ -250,3 +263,76 @@ def test_an_own_network_is_needed_for_its_choice(cast: Cast, host: Host, enter: 
     make_network(host, "lan", 8, status="inactive")
     text = enter("administrator").get(address(host)).content.decode()
     assert "lan · NAT · stopped" in text
+
+
+# --- from the web
+
+
+URL = "https://images.example.org/tux.img"
+
+
+def test_an_image_of_the_catalogue_is_offered_until_the_host_has_it(cast: Cast, host: Host, enter: Enter) -> None:
+    CloudImage.objects.all().delete()
+    image = CloudImage.objects.create(name="Tux 9", os="debian12", url=URL)
+    option = f'<option value="cloud:{image.pk}" data-os="debian12"'
+    assert option in enter("administrator").get(address(host)).content.decode()
+    # Who owns the host makes machines on it, and has nothing fetched.
+    Grant.objects.create(user=cast.stranger, host=host, role=Role.OWNER)
+    text = enter("stranger").get(address(host)).content.decode()
+    assert option not in text
+    assert "Only administrators of this host may have something fetched" in text
+    make_volume(cast.pool, "tux.img", source_url=URL)
+    assert option not in enter("administrator").get(address(host)).content.decode()
+
+
+def test_an_image_of_the_catalogue_is_asked_for_and_foreseen(cast: Cast, host: Host, enter: Enter) -> None:
+    image = CloudImage.objects.create(name="Tux 9", os="debian12", url=URL)
+    form = filled(cast, begins="image", volume_image=f"cloud:{image.pk}", card=[])
+    answer = enter("administrator").post(address(host), form | {"plan": "1"}, headers=JSON).json()
+    assert answer["fields"] == {}
+    assert "images.example.org" in dict(answer["steps"])["Fetched"]
+    assert f"curl -fL -o tux.img {URL}" in answer["virsh"]
+    assert enter("administrator").post(address(host), form).status_code == 302
+    assert Operation.objects.get().parameters["cloud_image"] == image.pk
+
+
+def test_the_list_of_cloud_images_leads_to_a_machine(cast: Cast, host: Host, enter: Enter) -> None:
+    CloudImage.objects.all().delete()
+    image = CloudImage.objects.create(name="Tux 9", os="debian12", url=URL)
+    link = f"/vms/create/?begins=image&amp;volume_image=cloud%3A{image.pk}&amp;os=debian12"
+    assert f'href="{link}"' in enter("administrator").get("/images/cloud/").content.decode()
+    text = enter("administrator").get(link.replace("&amp;", "&"), follow=True).content.decode()
+    assert re.search(rf'<option value="cloud:{image.pk}"[^>]* selected', text)
+
+
+def test_an_installer_on_the_web_is_asked_for_and_foreseen(cast: Cast, host: Host, enter: Enter) -> None:
+    tree = "https://example.org/os/"
+    text = enter("administrator").get(address(host)).content.decode()
+    assert 'name="tree_url"' in text
+    form = filled(cast, begins="tree", tree="https://other.example/", tree_url=tree, os="fedora37", card=[])
+    answer = enter("administrator").post(address(host), form | {"plan": "1"}, headers=JSON).json()
+    assert dict(answer["steps"])["The kernel is told"] == f"inst.repo={tree}"
+    assert enter("administrator").post(address(host), form).status_code == 302
+    asked = Operation.objects.get().parameters
+    assert (asked["begins"], asked["tree"], "volume" in asked) == ("tree", tree, False)
+    wrong = enter("administrator").post(address(host), form | {"tree_url": "ftp://example.org/"})
+    assert (wrong.status_code, 'id="tree_url-error"' in wrong.content.decode()) == (400, True)
+
+
+def test_a_flavours_button_carries_its_figures(cast: Cast, host: Host, enter: Enter) -> None:
+    Flavour.objects.all().delete()
+    Flavour.objects.create(name="<b>big", vcpus=3, memory_mib=1536, disk=5 * GIB)
+    text = enter("administrator").get(address(host)).content.decode()
+    assert 'data-vcpus="3" data-memory="1536" data-memory-unit="MiB" data-disk="5" data-disk-unit="GiB"' in text
+    assert "<b>big" not in text
+    assert 'href="/vms/flavours/"' in text
+
+
+def test_only_a_drive_with_a_disc_is_offered_to_be_emptied(cast: Cast, enter: Enter) -> None:
+    disks = [{"target": "sda", "device": "cdrom", "source": ""}, {"target": "sdb", "device": "cdrom", "source": "/a"}]
+    definition = Definition.objects.create(domain=cast.domain, inactive={"disks": disks}, read_at=timezone.now())
+    text = enter("administrator").get(f"/vms/{cast.domain.pk}/eject/").content.decode()
+    assert ('value="sdb"' in text, 'value="sda"' in text) == (True, False)
+    Definition.objects.filter(pk=definition.pk).update(inactive={"disks": disks[:1]})
+    text = enter("administrator").get(f"/vms/{cast.domain.pk}/eject/").content.decode()
+    assert "There is no disc in its drives" in text
