@@ -238,9 +238,8 @@ def test_who_would_miss_the_disc_at_the_next_start_keeps_it(
     assert alpha.do("domain.create", host, **wish(alpha, disks=disks, setup={"user": "ann"})).state == S.SUCCEEDED
     domain = Domain.objects.get(name="new-1")
     definition = Definition.objects.get(domain=domain)
-    Definition.objects.filter(pk=definition.pk).update(
-        inactive=definition.inactive | {"arch": arch}, live={"agent_connected": True}
-    )
+    there = definition.inactive | {"arch": arch}
+    Definition.objects.filter(pk=definition.pk).update(inactive=there, live=there | {"agent_connected": True})
     Domain.objects.filter(pk=domain.pk).update(os=system)
     machines.look_after(now + timedelta(days=1))
     assert not Operation.objects.filter(kind="domain.eject").exists()
