@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from lxml import etree
 
 from webvirt.hypervisor.errors import HypervisorError, NotFound, WrongState
-from webvirt.hypervisor.types import METADATA_URI, DomainCopy, DomainSpec, Kernel, Source, Touch
+from webvirt.hypervisor.types import (
+    METADATA_URI,
+    DiskMirror,
+    DomainCopy,
+    DomainSpec,
+    DomainState,
+    Kernel,
+    Source,
+    Touch,
+)
 from webvirt.hypervisor.xml.build import one_line_end
 from webvirt.hypervisor.xml.disks import drive_with, mirror_to
 from webvirt.hypervisor.xml.domain_copies import copy_of
@@ -77,29 +86,50 @@ class FakeMakingCalls:
             raise WrongState("The machine is running: shut it down first.")
         self._connection.undefine(uuid)
 
-    def copy_disk(
-        self, uuid: str, target: str, was: str, to: Source, disk_format: str, progress: Callable[[int, int], None]
+    def copy_disks(
+        self,
+        uuid: str,
+        mirrors: Sequence[DiskMirror],
+        progress: Callable[[int, int], None],
+        stands_still: Callable[[], None],
     ) -> None:
         domain = self._get(uuid)
-        mirror_to(to, disk_format)
+        for mirror in mirrors:
+            mirror_to(mirror.to, mirror.format)
         if not domain.is_on:
             raise WrongState("The machine is not running.")
-        if (target, was) not in {(disk.target, disk.source) for disk in parse_domain(domain.xml()).disks}:
+        there = {(disk.target, disk.source) for disk in parse_domain(domain.xml()).disks}
+        if any((mirror.target, mirror.was) not in there for mirror in mirrors):
             raise WrongState("The machine's disks were changed meanwhile: look at them and try again.")
-        volumes = {
-            each.info.path: each for pool in self._connection.storage.known.values() for each in pool.volumes.values()
-        }
-        self.mirrors[uuid, target] = to.path
+        keys = {(uuid, mirror.target): mirror for mirror in mirrors}
+        self.mirrors |= {key: mirror.to.path for key, mirror in keys.items()}
         try:
             for step in range(domain.work):
                 progress(step, domain.work)
-            if (uuid, target) not in self.mirrors:
+            if not keys.keys() <= self.mirrors.keys():
                 raise HypervisorError("The copying ended before it was whole.")
+            self._end_at_once(domain, mirrors, stands_still)
         except Exception:
-            self.mirrors.pop((uuid, target), None)
+            self.mirrors = {key: path for key, path in self.mirrors.items() if key not in keys}
             raise
-        volumes[to.path].data = bytearray(volumes[was].data)
-        del self.mirrors[uuid, target]
+
+    def _end_at_once(self, domain: FakeDomain, mirrors: Sequence[DiskMirror], stands_still: Callable[[], None]) -> None:
+        volumes = {
+            each.info.path: each for pool in self._connection.storage.known.values() for each in pool.volumes.values()
+        }
+        pauses = domain.state == DomainState.RUNNING and len(mirrors) > 1
+        if pauses:
+            stands_still()
+            self._connection.domains.suspend(domain.uuid)
+        for mirror in mirrors:
+            volumes[mirror.to.path].data = bytearray(volumes[mirror.was].data)
+            del self.mirrors[domain.uuid, mirror.target]
+        if pauses:
+            self.go_on(domain.uuid)
+
+    def go_on(self, uuid: str, *, thaws: bool = True) -> None:
+        if self._get(uuid).state == DomainState.PAUSED:
+            self._connection.domains.resume(uuid)
 
     def end_copies(self, uuid: str, paths: Collection[str]) -> None:
         self._get(uuid)

@@ -24,6 +24,7 @@ from webvirt.hypervisor.errors import HypervisorError, InvalidSpec, NotFound, Un
 from webvirt.hypervisor.types import (
     Bus,
     DiskCopy,
+    DiskMirror,
     DiskSpec,
     DomainCopy,
     DomainEvent,
@@ -402,8 +403,8 @@ def test_a_copy_that_cannot_be_made_makes_nothing(made: Bench) -> None:
 
 def test_no_disk_is_copied_that_does_not_run_or_is_another(made: Bench) -> None:
     def copy(target_uuid: str) -> None:
-        into = Source(str(LAB / f"{PREFIX}copy.img"))
-        made.domains.copy_disk(target_uuid, "vda", "/somewhere/else.img", into, "raw", lambda _done, _total: None)
+        mirror = DiskMirror("vda", "/somewhere/else.img", Source(str(LAB / f"{PREFIX}copy.img")), "raw")
+        made.domains.copy_disks(target_uuid, [mirror], lambda _done, _total: None, lambda: None)
 
     for on in (False, True):
         if on:
@@ -411,9 +412,19 @@ def test_no_disk_is_copied_that_does_not_run_or_is_another(made: Bench) -> None:
         with pytest.raises(WrongState):
             copy(made.uuid)
         made.domains.end_copies(made.uuid, ["/somewhere/else.img"])
-    for call in (copy, lambda stranger: made.domains.end_copies(stranger, [])):
+    for call in (copy, lambda stranger: made.domains.end_copies(stranger, []), made.domains.go_on):
         with pytest.raises(NotFound):
             call(STRANGER)
+
+
+def test_a_machine_that_stood_still_goes_on(made: Bench) -> None:
+    """And one that does not is left as it is."""
+    states = []
+    for before in (lambda _uuid: None, made.domains.start, made.domains.suspend):
+        before(made.uuid)
+        made.domains.go_on(made.uuid)
+        states.append(made.summary.state)
+    assert states == [S.SHUTOFF, S.RUNNING, S.RUNNING]
 
 
 def test_a_machine_is_taken_away(made: Bench) -> None:

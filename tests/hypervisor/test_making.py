@@ -13,15 +13,13 @@ from typing import Any
 import libvirt
 import pytest
 
-from tests.guests import virsh
 from tests.hypervisor.domain_specs import PREFIX, QEMU
 from tests.hypervisor.subjects import HERE
 from tests.lab.lab import LAB, tiny_guest
 from tests.until import until
 from webvirt.hypervisor import making
 from webvirt.hypervisor.connection import Connection, connect, uri_of
-from webvirt.hypervisor.errors import HypervisorError, WrongState
-from webvirt.hypervisor.mirrors import FLAGS, MirrorCalls
+from webvirt.hypervisor.errors import HypervisorError, Unsupported, WrongState
 from webvirt.hypervisor.types import (
     Bus,
     Clock,
@@ -35,7 +33,6 @@ from webvirt.hypervisor.types import (
     SecretUsage,
     Source,
 )
-from webvirt.hypervisor.xml.disks import mirror_to
 from webvirt.hypervisor.xml.domains import SPARE_PORTS, build_domain
 
 MEMORY_KIB = 128 * 1024
@@ -394,74 +391,3 @@ def test_a_copy_runs_beside_the_other(
 
 def genid_of(xml: str) -> str:
     return xml.partition("<genid>")[2].partition("</genid>")[0]
-
-
-def writes(spec: DomainSpec, pattern: int, start: int, length: int) -> None:
-    """Have QEMU write to the first disk of a running machine, as a guest would; in MiB."""
-    words = f'qemu-io -d /machine/peripheral/virtio-disk0/virtio-backend "write -P {pattern} {start}M {length}M"'
-    assert "rror" not in virsh("qemu-monitor-command", "--hmp", spec.uuid, words)
-
-
-def same(folder: Path, *names: str) -> bool:
-    command = ["qemu-img", "compare", "-q", *(str(folder / name) for name in names)]
-    return subprocess.run(command, check=False).returncode == 0
-
-
-def test_a_running_disk_is_copied_as_it_is_at_the_end(
-    here: Connection, make: Callable[..., DomainSpec], folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spec = make(disks=(DiskSpec(image(folder, "a.qcow2")),))
-    copy = image(folder, "b.qcow2")
-    seen: list[tuple[int, int]] = []
-    here.domains.start(spec.uuid)
-    writes(spec, 7, 0, 2)
-    before = here.domains.read(spec.uuid)
-    whole = MirrorCalls._is_whole
-
-    def written(calls: MirrorCalls, *args: Any) -> bool:
-        # It is written to until the very end.
-        is_whole = whole(calls, *args)
-        writes(spec, 9, 1, 6)
-        return is_whole
-
-    monkeypatch.setattr(MirrorCalls, "_is_whole", written)
-    here.domains.copy_disk(spec.uuid, "vda", f"{folder}/a.qcow2", copy, "qcow2", lambda *figures: seen.append(figures))
-    assert seen[-1][0] == seen[-1][1] > 0
-    assert here.domains.read(spec.uuid) == before
-    here.domains.destroy(spec.uuid)
-    assert same(folder, "a.qcow2", "b.qcow2")
-    assert not same(folder, "a.qcow2", image(folder, "c.qcow2").path)
-
-
-class Stop(BaseException):
-    """Raised by whoever looks on."""
-
-
-def test_copying_that_is_ended_leaves_the_machine_as_it_was(
-    here: Connection, raw: Any, make: Callable[..., DomainSpec], folder: Path
-) -> None:
-    spec = make(disks=(DiskSpec(image(folder, "a.qcow2")),))
-    copy = image(folder, "b.qcow2")
-    was = f"{folder}/a.qcow2"
-    with pytest.raises(WrongState, match="not running"):
-        here.domains.copy_disk(spec.uuid, "vda", was, copy, "qcow2", lambda _done, _total: None)
-    here.domains.start(spec.uuid)
-    before, domain = here.domains.read(spec.uuid), raw.lookupByUUIDString(spec.uuid)
-
-    def stop(_done: int, _total: int) -> None:
-        raise Stop
-
-    with pytest.raises(Stop):
-        here.domains.copy_disk(spec.uuid, "vda", was, copy, "qcow2", stop)
-    assert here.domains.read(spec.uuid) == before
-    with pytest.raises(WrongState, match="changed meanwhile"):
-        here.domains.copy_disk(spec.uuid, "vda", "/somewhere/else", copy, "qcow2", stop)
-    # As a worker leaves it that is killed.
-    domain.blockCopy("vda", mirror_to(copy, "qcow2"), {}, FLAGS)
-    here.domains.end_copies(spec.uuid, ["/somebody/elses"])
-    assert domain.blockJobInfo("vda", 0)
-    here.domains.end_copies(spec.uuid, [copy.path])
-    assert not domain.blockJobInfo("vda", 0)
-    assert here.domains.read(spec.uuid) == before
-    here.domains.destroy(spec.uuid)
-    here.domains.end_copies(spec.uuid, [copy.path])

@@ -139,6 +139,16 @@ class DiskCopy:
 
 
 @dataclass(frozen=True)
+class DiskMirror:
+    """A disk of a running machine that is copied into an empty volume of its size; the rest is as in `DiskCopy`."""
+
+    target: str
+    was: str
+    to: Source
+    format: str
+
+
+@dataclass(frozen=True)
 class DomainCopy:
     """A machine that is to be made from another's definition.
 
