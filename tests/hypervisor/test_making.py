@@ -19,7 +19,7 @@ from tests.lab.lab import LAB, tiny_guest
 from tests.until import until
 from webvirt.hypervisor import making
 from webvirt.hypervisor.connection import Connection, connect, uri_of
-from webvirt.hypervisor.errors import HypervisorError, Unsupported, WrongState
+from webvirt.hypervisor.errors import HypervisorError
 from webvirt.hypervisor.types import (
     Bus,
     Clock,

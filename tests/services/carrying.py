@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from tests.fakes import FakeConnection
-from webvirt.models import Operation, Origin, User
+from webvirt.models import Domain, Operation, Origin, User
 from webvirt.services import operations, runners
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.runners import context
@@ -65,3 +68,59 @@ def worker_on(host: FakeConnection, user: User, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(context, "connection_to", lambda address: host)
     monkeypatch.setattr(operations, "send", lambda operation: None)
     return WorkerOnFake(user, host)
+
+
+# --- workers that die
+
+Step = tuple[Any, str]
+"""A call that a worker comes to: whose it is, and its name."""
+
+
+class Died(BaseException):
+    """A worker is killed."""
+
+
+@contextmanager
+def dying(monkeypatch: pytest.MonkeyPatch, step: Step, *, after: bool) -> Iterator[None]:
+    """What is done inside dies when it comes to this call, before or after it was carried out."""
+    where, name = step
+    real = getattr(where, name)
+
+    def dies(*args: Any, **more: Any) -> None:
+        if after:
+            real(*args, **more)
+        raise Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr(where, name, dies)
+        with pytest.raises(Died):
+            yield
+
+
+def is_lost(operation: Operation) -> None:
+    """Its worker has not been heard of for long, which the clerk notices."""
+    Operation.objects.filter(pk=operation.pk).update(heartbeat_at=timezone.now() - timedelta(minutes=1))
+    operations.reap(timezone.now())
+
+
+def demand_nothing_left(
+    worker: Worker,
+    operation: Operation,
+    step: Step,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    after: bool,
+    traces: Callable[[], object],
+    look: Callable[[], None],
+) -> None:
+    """Whoever makes a machine dies at this step: its host's watcher (`look`) removes all `traces` of it."""
+    before = traces()
+    with dying(monkeypatch, step, after=after):
+        worker.carry_out(operation)
+    # While it may still be at work, nobody touches what it makes.
+    look()
+    assert Domain.objects.filter(making=operation, forgotten_at=None).exists()
+    is_lost(operation)
+    look()
+    assert traces() == before
+    assert not Domain.objects.kept().filter(making=operation).exists()

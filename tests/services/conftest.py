@@ -51,6 +51,16 @@ class FakeHost(Worker):
         """The volumes that pages show."""
         return list(Volume.objects.filter(pool=self.pool, missing_since=None).values_list("name", flat=True))
 
+    def look_again(self) -> None:
+        """What the host's watcher does now and then."""
+        self.stock.let_go()
+        self.stock.half_made()
+        self.stock.pools()
+
+    def traces(self) -> tuple[set[str], dict[str, str]]:
+        """All that it has: the volumes that pages show, and its machines with their definitions."""
+        return set(self.names()), {uuid: one.xml() for uuid, one in self.connection.domains.known.items()}
+
 
 @pytest.fixture
 def alpha(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> FakeHost:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,8 +9,9 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
+from tests.services.carrying import dying, is_lost
 from tests.services.conftest import GIB, IMAGE, FakeHost
-from tests.services.test_creation import ISO, host, look_again, made, wish
+from tests.services.test_creation import ISO, host, made, wish
 from webvirt.hypervisor.errors import HypervisorError
 from webvirt.hypervisor.types import DomainState
 from webvirt.models import Definition, Domain, Grant, Host, Operation, OperationState, Role, Status, Volume
@@ -157,32 +157,18 @@ def test_a_disk_that_its_host_knows_another_user_of_stays(alpha: FakeHost, machi
     assert "new-1.qcow2" in alpha.names()
 
 
-class Died(BaseException):
-    """A worker is killed."""
-
-
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("step", ["delete_volume", "undefine"])
 def test_another_worker_sees_to_what_one_left_that_died(
     alpha: FakeHost, machine: Domain, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
 ) -> None:
     where: Any = alpha.connection.storage if step == "delete_volume" else alpha.connection.domains
-    real: Callable[..., None] = getattr(where, step)
-
-    def dies(*args: Any) -> None:
-        if after:
-            real(*args)
-        raise Died
-
-    monkeypatch.setattr(where, step, dies)
     operation = alpha.ask("domain.purge", machine)
-    with pytest.raises(Died):
+    with dying(monkeypatch, (where, step), after=after):
         alpha.carry_out(operation)
-    monkeypatch.setattr(where, step, real)
-    Operation.objects.filter(pk=operation.pk).update(heartbeat_at=timezone.now() - timedelta(minutes=1))
-    operations.reap(timezone.now())
+    is_lost(operation)
     assert alpha.carry_out(operation).state == S.SUCCEEDED, operation.error
-    look_again(alpha)
+    alpha.look_again()
     assert machine.uuid not in alpha.connection.domains.known
     assert alpha.names() == [ISO.name, IMAGE.name]
 

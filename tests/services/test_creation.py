@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
 import redis
-from django.utils import timezone
 
 from tests.fakes import MACHINES, FakeDomain
 from tests.people import make_domain, make_network, make_pool, make_volume
+from tests.services.carrying import Step, demand_nothing_left
 from tests.services.conftest import GIB, IMAGE, FakeHost
 from tests.services.test_secrets import whole_database
 from webvirt.hypervisor.errors import HypervisorError, WrongState
@@ -59,12 +58,6 @@ def wish(alpha: FakeHost, **more: Any) -> dict[str, Any]:
         "cards": [{"network": network.pk}],
     }
     return plain | more
-
-
-def look_again(alpha: FakeHost) -> None:
-    """What the host's watcher does now and then."""
-    alpha.stock.half_made()
-    alpha.stock.pools()
 
 
 def made(alpha: FakeHost, name: str = "new-1") -> FakeDomain:
@@ -172,7 +165,7 @@ def test_a_machine_that_does_not_start_stays(alpha: FakeHost, host: Host, monkey
     monkeypatch.setattr(alpha.connection.domains, "start", refuses)
     done = alpha.do(KIND, host, **wish(alpha))
     assert (done.state, done.error) == (S.FAILED, "It was made, but does not start: no more memory")
-    look_again(alpha)
+    alpha.look_again()
     assert Domain.objects.get(name="new-1").status == Status.SHUTOFF
     assert alpha.volume("new-1.qcow2").missing_since is None
 
@@ -180,11 +173,7 @@ def test_a_machine_that_does_not_start_stays(alpha: FakeHost, host: Host, monkey
 # --- what goes wrong half way
 
 
-class Died(BaseException):
-    """A worker is killed."""
-
-
-STEPS: dict[str, Callable[[FakeHost], tuple[Any, str]]] = {
+STEPS: dict[str, Callable[[FakeHost], Step]] = {
     "volume": lambda alpha: (alpha.connection.storage, "create_volume"),
     "disc": lambda alpha: (alpha.connection.storage, "upload"),
     "definition": lambda alpha: (alpha.connection.domains, "define"),
@@ -203,28 +192,10 @@ def with_everything(alpha: FakeHost) -> dict[str, Any]:
 def test_a_worker_that_dies_leaves_nothing(
     alpha: FakeHost, host: Host, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
 ) -> None:
-    before = (set(alpha.names()), set(alpha.connection.domains.known))
-    where, name = STEPS[step](alpha)
-    real = getattr(where, name)
-
-    def dies(*args: Any, **more: Any) -> None:
-        if after:
-            real(*args, **more)
-        raise Died
-
-    monkeypatch.setattr(where, name, dies)
     operation = alpha.ask(KIND, host, **with_everything(alpha))
-    with pytest.raises(Died):
-        alpha.carry_out(operation)
-    monkeypatch.setattr(where, name, real)
-    # While it may still be at work, nobody touches what it makes.
-    look_again(alpha)
-    assert Domain.objects.filter(name="new-1", forgotten_at=None).exists()
-    Operation.objects.filter(pk=operation.pk).update(heartbeat_at=timezone.now() - timedelta(minutes=1))
-    operations.reap(timezone.now())
-    look_again(alpha)
-    assert (set(alpha.names()), set(alpha.connection.domains.known)) == before
-    assert not Domain.objects.kept().filter(name="new-1").exists()
+    demand_nothing_left(
+        alpha, operation, STEPS[step](alpha), monkeypatch, after=after, traces=alpha.traces, look=alpha.look_again
+    )
     # And its name is free again.
     assert alpha.do(KIND, host, **with_everything(alpha)).state == S.SUCCEEDED
 
@@ -233,7 +204,7 @@ def test_what_the_host_refuses_leaves_nothing_and_what_was_there_stays(alpha: Fa
     other = alpha.connection.define("new-1")
     done = alpha.do(KIND, host, **wish(alpha))
     assert (done.state, done.error) == (S.FAILED, "There is a machine of that name already: choose another.")
-    look_again(alpha)
+    alpha.look_again()
     assert set(alpha.connection.domains.known) == {other.uuid}
     assert alpha.names() == [ISO.name, IMAGE.name]
 
@@ -250,7 +221,7 @@ def test_a_volume_that_somebody_made_meanwhile_is_not_ours_to_remove(
 
     monkeypatch.setattr(storage, "create_volume", quicker)
     assert alpha.do(KIND, host, **wish(alpha)).state == S.FAILED
-    look_again(alpha)
+    alpha.look_again()
     assert "new-1.qcow2" in alpha.names()
 
 
@@ -269,10 +240,10 @@ def test_a_machine_that_is_still_made_is_removed_before_its_disks(
     monkeypatch.setattr(domains, "set_autostart", dies)
     monkeypatch.setattr(domains, "undefine", busy)
     assert alpha.do(KIND, host, **wish(alpha, autostart=True)).state == S.FAILED
-    look_again(alpha)
+    alpha.look_again()
     assert "new-1.qcow2" in alpha.names()
     monkeypatch.undo()
-    look_again(alpha)
+    alpha.look_again()
     assert alpha.names() == [ISO.name, IMAGE.name]
     assert domains.known == {}
 
@@ -291,7 +262,7 @@ def test_cancelled_while_the_image_is_copied_nothing_stays(
 
     monkeypatch.setattr(Context, "progress", cancel)
     assert alpha.carry_out(operation).state == S.CANCELLED
-    look_again(alpha)
+    alpha.look_again()
     assert alpha.names() == [ISO.name, IMAGE.name]
     assert not Domain.objects.kept().filter(name="new-1").exists()
 
@@ -299,7 +270,7 @@ def test_cancelled_while_the_image_is_copied_nothing_stays(
 def test_while_it_is_made_it_is_listed_and_nothing_else_can_be_done(alpha: FakeHost, host: Host) -> None:
     operation = alpha.ask(KIND, host, **wish(alpha))
     row = make_domain(host, "half", 55, status=Status.MAKING, making=operation)
-    look_again(alpha)
+    alpha.look_again()
     with pytest.raises(operations.NotNow, match="it is being made"):
         alpha.ask("domain.edit", row, title="x")
 

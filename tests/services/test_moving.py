@@ -8,7 +8,6 @@ import struct
 import tarfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,11 +17,11 @@ from tests.appliances import VMWARE, manifest_of, small_envelope, tar_of
 from tests.fake_storage import FakeVolume
 from tests.fakes import FakeDomain
 from tests.people import make_network
-from tests.services.carrying import File
+from tests.services.carrying import File, Step, demand_nothing_left
 from tests.services.conftest import GIB, FakeHost
 from webvirt.hypervisor.types import DomainState, VolumeInfo
 from webvirt.hypervisor.xml.parse import parse_domain
-from webvirt.models import Domain, Host, Network, Operation, OperationState, Status, Volume
+from webvirt.models import Domain, Host, Network, OperationState, Status, Volume
 from webvirt.services import operations
 from webvirt.services.runners.context import Context
 
@@ -55,12 +54,6 @@ def put(alpha: FakeHost, name: str, data: bytes, **more: Any) -> Volume:
 
 def wish(alpha: FakeHost, volume: Volume, **more: Any) -> dict[str, Any]:
     return {"volume": volume.pk, "pool": alpha.pool.pk, "name": "new-1"} | more
-
-
-def look_again(alpha: FakeHost) -> None:
-    """What the host's watcher does now and then."""
-    alpha.stock.half_made()
-    alpha.stock.pools()
 
 
 def made(alpha: FakeHost, name: str = "new-1") -> FakeDomain:
@@ -162,7 +155,7 @@ def test_a_disk_that_is_not_what_the_manifest_says_is_refused(alpha: FakeHost, h
     done = alpha.do(KIND, host, **wish(alpha, put(alpha, "small.ova", wrong)))
     assert done.state == S.FAILED
     assert done.error == "A file of the appliance is damaged: the manifest has another checksum for small.vmdk."
-    look_again(alpha)
+    alpha.look_again()
     assert alpha.names() == ["small.ova", "web-1.qcow2"]
     assert alpha.connection.domains.known == {}
 
@@ -189,18 +182,14 @@ def test_a_disk_that_names_files_of_the_host_is_never_opened(
     done = alpha.do(KIND, host, **wish(alpha, put(alpha, "small.ova", tar)))
     assert done.state == S.FAILED
     assert "TypeError" not in done.error
-    look_again(alpha)
+    alpha.look_again()
     assert alpha.names() == ["small.ova", "web-1.qcow2"]
 
 
 # --- what goes wrong half way
 
 
-class Died(BaseException):
-    """A worker is killed."""
-
-
-STEPS: dict[str, Callable[[FakeHost], tuple[Any, str]]] = {
+STEPS: dict[str, Callable[[FakeHost], Step]] = {
     "volume": lambda alpha: (alpha.connection.storage, "create_volume"),
     "copy": lambda alpha: (alpha.connection.storage, "upload"),
     "conversion": lambda alpha: (alpha.connection.storage, "clone_volume"),
@@ -215,27 +204,10 @@ def test_a_worker_that_dies_leaves_nothing(
     alpha: FakeHost, host: Host, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
 ) -> None:
     volume = put(alpha, "small.ova", OVA)
-    before = (set(alpha.names()), set(alpha.connection.domains.known))
-    where, name = STEPS[step](alpha)
-    real = getattr(where, name)
-
-    def dies(*args: Any, **more: Any) -> None:
-        if after:
-            real(*args, **more)
-        raise Died
-
-    monkeypatch.setattr(where, name, dies)
     operation = alpha.ask(KIND, host, **wish(alpha, volume))
-    with pytest.raises(Died):
-        alpha.carry_out(operation)
-    monkeypatch.setattr(where, name, real)
-    # While it may still be at work, nobody touches what it makes.
-    look_again(alpha)
-    assert Domain.objects.filter(name="new-1", forgotten_at=None).exists()
-    Operation.objects.filter(pk=operation.pk).update(heartbeat_at=timezone.now() - timedelta(minutes=1))
-    operations.reap(timezone.now())
-    look_again(alpha)
-    assert (set(alpha.names()), set(alpha.connection.domains.known)) == before
+    demand_nothing_left(
+        alpha, operation, STEPS[step](alpha), monkeypatch, after=after, traces=alpha.traces, look=alpha.look_again
+    )
     # And its name is free again.
     assert alpha.do(KIND, host, **wish(alpha, volume)).state == S.SUCCEEDED
 
@@ -246,24 +218,11 @@ def test_a_worker_that_dies_with_an_export_leaves_nothing(
     alpha: FakeHost, host: Host, exported: File, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
 ) -> None:
     volume = put(alpha, "back.tar", bytes(exported.data))
-    before = (set(alpha.names()), set(alpha.connection.domains.known))
-    where: Any = alpha.connection.storage if step == "upload" else alpha.connection.domains
-    real = getattr(where, step)
-
-    def dies(*args: Any, **more: Any) -> None:
-        if after:
-            real(*args, **more)
-        raise Died
-
-    monkeypatch.setattr(where, step, dies)
     operation = alpha.ask(KIND, host, **wish(alpha, volume, name="new-2"))
-    with pytest.raises(Died):
-        alpha.carry_out(operation)
-    monkeypatch.setattr(where, step, real)
-    Operation.objects.filter(pk=operation.pk).update(heartbeat_at=timezone.now() - timedelta(minutes=1))
-    operations.reap(timezone.now())
-    look_again(alpha)
-    assert (set(alpha.names()), set(alpha.connection.domains.known)) == before
+    where: Any = alpha.connection.storage if step == "upload" else alpha.connection.domains
+    demand_nothing_left(
+        alpha, operation, (where, step), monkeypatch, after=after, traces=alpha.traces, look=alpha.look_again
+    )
 
 
 @pytest.mark.parametrize("phase", ["copying the disks", "converting the disks"])
@@ -279,7 +238,7 @@ def test_cancelled_at_any_step_nothing_stays(
 
     monkeypatch.setattr(Context, "progress", cancel)
     assert alpha.carry_out(operation).state == S.CANCELLED
-    look_again(alpha)
+    alpha.look_again()
     assert alpha.names() == ["small.ova", "web-1.qcow2"]
     assert not Domain.objects.kept().filter(name="new-1").exists()
 

@@ -6,12 +6,13 @@ has is written down, so that another worker can go on; the whole is looked into 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from django.utils.translation import gettext_noop
 
-from webvirt.hypervisor.errors import WrongState
+from webvirt.hypervisor.errors import HypervisorError, WrongState
 from webvirt.hypervisor.images import BEGINNINGS, HEAD
 from webvirt.hypervisor.storage import StorageCalls
 from webvirt.hypervisor.streams import ZEROS, length_of
@@ -19,7 +20,7 @@ from webvirt.hypervisor.types import Extent, PoolType, VolumeSpec
 from webvirt.models import Pool, Upload
 from webvirt.services import inventory, operations, uploads
 from webvirt.services.runners.context import Context, Failed
-from webvirt.services.runners.storage import demand_free_name, look_at_volumes
+from webvirt.services.runners.storage import LOOK_SECONDS, beginning, demand_free_name, look_at_volumes
 
 GIB = 2**30
 SEGMENT = 128 * 2**20
@@ -27,6 +28,9 @@ SEGMENT = 128 * 2**20
 that was not finished is carried again."""
 FILES = (PoolType.DIR, PoolType.FS, PoolType.NETFS, PoolType.GLUSTER)
 """Where a volume is a file, which may be an image of any format."""
+BUSY_SECONDS = 600.0
+BUSY = "asynchronous jobs"
+"""In libvirt's words: something is made or copied in the pool."""
 MOST_VIRTUAL = 64 * 2**40
 """An image that claims to be larger as a disk is a trap, or damaged."""
 
@@ -50,12 +54,7 @@ class Arrival:
         if not self.made_by_us():
             demand_free_name(self.context, self.calls, self.pool, name)
         (summary,) = self.calls.summaries([self.pool.uuid])
-        if missing := uploads.place(self.row, summary.available):
-            raise Failed(
-                gettext_noop("The pool has not enough room: %(gib)s GiB are missing.")
-                % {"gib": f"{missing / GIB:.1f}"},
-                gettext_noop("Delete what is not needed, or choose another pool."),
-            )
+        refuse_for_room(uploads.place(self.row, summary.available))
         inventory.expect_volume(self.pool, name, self.context.operation, self.title)
         try:
             self.calls.create_volume(self.pool.uuid, VolumeSpec(name=name, capacity=self.row.size, format="raw"))
@@ -127,6 +126,62 @@ class Arrival:
         """From now on it is a volume like any other."""
         inventory.volume_is_whole(self.pool, self.row.name, self.context.operation)
         look_at_volumes(self.calls, self.pool, self.row.name)
+
+
+def refuse_for_room(missing: int) -> None:
+    """Raise Failed where bytes are missing in a pool."""
+    if missing > 0:
+        raise Failed(
+            gettext_noop("The pool has not enough room: %(gib)s GiB are missing.") % {"gib": f"{missing / GIB:.1f}"},
+            gettext_noop("Delete what is not needed, or choose another pool."),
+        )
+
+
+def fill_new(context: Context, pool: Pool, name: str, size: int, extents: Iterable[Extent], phase: str) -> None:
+    """Make a volume of so many bytes and fill it with what comes, in one go: it stays half made. Raises Failed."""
+    calls = context.connection.storage
+    with beginning(context, pool, name):
+        calls.create_volume(pool.uuid, VolumeSpec(name, size, "raw"))
+
+    def reported() -> Iterator[Extent]:
+        done = 0
+        for extent in extents:
+            context.progress(phase, done, size)
+            yield extent
+            done += length_of(extent)
+
+    if calls.upload(pool.uuid, name, 0, reported()) != size:
+        raise Failed(gettext_noop("It is shorter than was said."))
+
+
+def demand_format(context: Context, pool: Pool, name: str, kind: str) -> None:
+    """Have the host look at the volume, and see that it takes it for what it is, and that it stands alone."""
+    refresh_when_quiet(context, pool)
+    info = context.connection.storage.inspect(pool.uuid, name)
+    if info.format != kind:
+        raise Failed(
+            gettext_noop("The host takes the image for %(format)s, and it is %(kind)s.")
+            % {"format": info.format, "kind": kind}
+        )
+    if info.backing_path or info.encrypted:
+        raise Failed(gettext_noop("The image is encrypted or based on another file: make it stand alone first."))
+    if info.capacity > MOST_VIRTUAL:
+        raise Failed(gettext_noop("The image says that it is larger than any disk."))
+
+
+def refresh_when_quiet(context: Context, pool: Pool) -> None:
+    """Have the host look again at a pool as soon as nothing is made in it: until then libvirt does not look."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            context.connection.storage.refresh(pool.uuid)
+        except HypervisorError as error:
+            if BUSY not in str(error) or time.monotonic() > deadline:
+                raise
+            context.progress(gettext_noop("waiting until nothing else is made in the pool"))
+            time.sleep(LOOK_SECONDS)
+        else:
+            return
 
 
 @dataclass

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol, cast
 
@@ -74,10 +74,14 @@ class Sink(Protocol):
 
 @dataclass
 class Context:
-    """One operation being carried out; `to` is for what is fetched by somebody."""
+    """One operation being carried out; `to` is for what is fetched by somebody.
+
+    `host` is where: that of its object, unless it is a part that is carried out `on` another.
+    """
 
     operation: Operation
     to: Sink | None = None
+    elsewhere: Host | None = None
     _reported_at: float = field(default=0.0, init=False)
 
     @cached_property
@@ -96,8 +100,16 @@ class Context:
         return kind.model_validate(self.operation.parameters | taken)
 
     @property
+    def host(self) -> Host:
+        return self.elsewhere or self.operation.host
+
+    def on(self, host: Host) -> Context:
+        """The same operation where a part of it is carried out on another host."""
+        return replace(self, elsewhere=host)
+
+    @property
     def connection(self) -> Connection:
-        return connection_to(self.operation.host.address)
+        return self.connection_with(self.host)
 
     def connection_with(self, host: Host) -> Connection:
         """The handle to another host, for what goes from one to the other."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import cast
+from typing import Protocol, cast
 from uuid import uuid4
 
 from django.utils.translation import gettext_noop
@@ -20,10 +20,9 @@ from webvirt.hypervisor.types import DomainSpec, Kernel, VolumeSpec
 from webvirt.models import Domain, Host, Volume
 from webvirt.services import inventory, operations
 from webvirt.services.catalogue import BY_KIND
-from webvirt.services.catalogue.building import NewVolume, Plan, plan_of, volumes_named
+from webvirt.services.catalogue.building import NewVolume, plan_of, volumes_named
 from webvirt.services.catalogue.creation import files_for
-from webvirt.services.catalogue.fetches import Fetch
-from webvirt.services.catalogue.wishes import Begins, CreateDomainSpec
+from webvirt.services.catalogue.wishes import Begins, CloneDomainSpec, CreateDomainSpec
 from webvirt.services.runners.context import Context, Failed, Result
 from webvirt.services.runners.domains import look_again
 from webvirt.services.runners.fetched import is_for_its_start, with_its_image, with_its_kernel
@@ -51,8 +50,15 @@ def create_domain(context: Context) -> Result:
         files, label = files_for(wish, plan.domain, hash_password(password) if password else "")
         real[plan.seed.path] = make_seed(context, plan.seed, files, label)
     kernel, fetched = with_its_kernel(context, wish, plan.kernel)
-    definition, plan = at_their_paths(plan.domain, real), replace(plan, kernel=kernel)
-    return carry_out(context, domain, wish, plan, lambda: context.connection.domains.define(definition), fetched)
+    definition = at_their_paths(plan.domain, real)
+
+    def define() -> None:
+        context.connection.domains.define(definition)
+
+    result = carry_out(context, domain, wish, plan, define, autostart=wish.autostart, kernel=kernel)
+    # Only now it is known to be in use.
+    is_for_its_start(context, domain, fetched)
+    return result
 
 
 def demand_fit(context: Context, host: Host, wish: CreateDomainSpec) -> None:
@@ -61,30 +67,40 @@ def demand_fit(context: Context, host: Host, wish: CreateDomainSpec) -> None:
         raise Failed(next(iter(wrong.values())))
 
 
+class Made(Protocol):
+    """What of a plan is made before the definition."""
+
+    @property
+    def volumes(self) -> tuple[NewVolume, ...]: ...
+
+    @property
+    def seed(self) -> NewVolume | None: ...
+
+
 def carry_out(
     context: Context,
     domain: Domain,
-    wish: CreateDomainSpec,
-    plan: Plan,
+    wish: CreateDomainSpec | CloneDomainSpec,
+    plan: Made,
     define: Callable[[], None],
-    fetched: list[Fetch] | None = None,
+    *,
+    autostart: bool = False,
+    kernel: Kernel | None = None,
 ) -> Result:
     """Define a machine whose volumes are there, which makes all of it whole, and start it if asked.
 
-    `fetched` is what was fetched for its first start alone.
+    `kernel` is what it is started with the first time alone.
     """
     context.progress(gettext_noop("defining"))
     define()
-    if wish.autostart:
+    if autostart:
         context.connection.domains.set_autostart(domain.uuid, True)
     made = [*plan.volumes, *([plan.seed] if plan.seed else [])]
     settle(context, domain, made, plan.seed)
     with figures_read_at_last(context, made):
         if wish.start:
-            start(context, domain, plan.kernel)
+            start(context, domain, kernel)
     look_again(context)
-    # Only now it is known to be in use.
-    is_for_its_start(context, domain, fetched or [])
     return {"domain": wish.name, "id": domain.pk}
 
 

@@ -100,8 +100,8 @@ def forget(context: Context) -> Result:
 def look_again(context: Context) -> None:
     """Read the domain once more, for the changes that libvirt sends no event of."""
     reading = context.connection.domains.read(context.domain.uuid)
-    inventory.remember_definition(context.operation.host, reading)
-    inventory.reconcile(context.operation.host, [reading.summary], asked=[context.domain.uuid])
+    inventory.remember_definition(context.host, reading)
+    inventory.reconcile(context.host, [reading.summary], asked=[context.domain.uuid])
 
 
 RUNNERS: dict[str, Callable[[Context], Result]] = {

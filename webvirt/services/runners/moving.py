@@ -6,7 +6,6 @@ converted to is made by libvirt. Disks of an appliance go through volumes of the
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,9 +14,9 @@ from uuid import uuid4
 
 from django.utils.translation import gettext_noop
 
-from webvirt.hypervisor.errors import HypervisorError, InvalidSpec
+from webvirt.hypervisor.errors import InvalidSpec
 from webvirt.hypervisor.storage import StorageCalls
-from webvirt.hypervisor.streams import length_of, written_out
+from webvirt.hypervisor.streams import written_out
 from webvirt.hypervisor.types import DomainInfo, Extent, Firmware, VolumeInfo, VolumeSpec
 from webvirt.hypervisor.xml.moving import Moved, Place, taken_in, taken_out
 from webvirt.hypervisor.xml.parse import parse_domain
@@ -28,19 +27,16 @@ from webvirt.services.catalogue import BY_KIND
 from webvirt.services.catalogue.building import FILES, NewVolume, Plan, plan_of, source_in
 from webvirt.services.catalogue.moving import ImportSpec, not_for_export, why_not_of, wish_of
 from webvirt.services.ovf import Appliance, Card, Disk, NotUnderstood
-from webvirt.services.runners.arrivals import GIB, MOST_VIRTUAL, or_hole
+from webvirt.services.runners.arrivals import demand_format, fill_new, or_hole, refuse_for_room
 from webvirt.services.runners.context import Context, Failed, Result
 from webvirt.services.runners.creation import at_their_paths, carry_out, make_volume, wait_for_name
 from webvirt.services.runners.deletion import demand_off
-from webvirt.services.runners.storage import LOOK_SECONDS, beginning, length_of_file, refuse
+from webvirt.services.runners.storage import beginning, length_of_file, refuse
 
 NOT_KEPT = "The variables of its firmware and the state of its TPM are not in an export: it starts with new ones."
 """libvirt hands them to nobody."""
-BUSY_SECONDS = 600.0
 CONVERTIBLE = ("raw", "qcow2", "vmdk", "vdi", "vpc")
 """What libvirt knows by itself. It takes a VHD of fixed size for raw, and VHDX too."""
-BUSY = "asynchronous jobs"
-"""In libvirt's words: something is made or copied in the pool."""
 
 
 @dataclass(frozen=True)
@@ -222,12 +218,7 @@ def demand_room(context: Context, plan: Plan, found: Contents) -> None:
     (summary,) = context.connection.storage.summaries([plan.volumes[0].pool.uuid])
     sizes = [found.members[disk.file].size for disk in found.appliance.disks if disk.file]
     on_its_way = 0 if found.appliance.is_own else max(sizes, default=0)
-    missing = sum(sizes) + on_its_way - summary.available
-    if missing > 0:
-        raise Failed(
-            gettext_noop("The pool has not enough room: %(gib)s GiB are missing.") % {"gib": f"{missing / GIB:.1f}"},
-            gettext_noop("Delete what is not needed, or choose another pool."),
-        )
+    refuse_for_room(sum(sizes) + on_its_way - summary.available)
 
 
 @dataclass
@@ -250,9 +241,9 @@ class Bringing:
         part = part_of(self.file, self.found, disk)
         if self.found.appliance.is_own:
             self.fill(new.pool, new.name, disk, part)
-            self.demand_format(new.pool, new.name, disk.format)
+            demand_format(self.context, new.pool, new.name, disk.format)
         elif not self.found.members and disk.format in CONVERTIBLE:
-            self.demand_format(part.pool, part.name, disk.format)
+            demand_format(self.context, part.pool, part.name, disk.format)
             self.convert(new, part.pool, part.name)
         else:
             self.by_way_of(new, disk, number, part)
@@ -263,7 +254,7 @@ class Bringing:
         pool = new.pool if new.pool.type in FILES else part.pool
         name = f"import-{self.context.operation.pk}-disk{number}.{kind}"
         self.fill(pool, name, disk, part)
-        self.demand_format(pool, name, kind)
+        demand_format(self.context, pool, name, kind)
         self.convert(new, pool, name)
         self.calls.delete_volume(pool.uuid, name)
         for row in Volume.objects.filter(pool=pool, name=name, making=self.context.operation):
@@ -272,12 +263,8 @@ class Bringing:
     def fill(self, pool: Pool, name: str, disk: Disk, part: Stored) -> None:
         """Copy a disk's bytes, with their holes, and see that they are what the manifest says."""
         size = disk.capacity if disk.format == "vhdx" else length_in(part, disk.format)
-        with beginning(self.context, pool, name):
-            self.calls.create_volume(pool.uuid, VolumeSpec(name, size, "raw"))
         with in_words():
-            sent = self.calls.upload(pool.uuid, name, 0, self.reported(self.extents(disk, part), size))
-        if sent != size:
-            raise Failed(gettext_noop("It is shorter than was said."))
+            fill_new(self.context, pool, name, size, self.extents(disk, part), gettext_noop("copying the disks"))
 
     def extents(self, disk: Disk, part: Stored) -> Iterator[Extent]:
         digest = appliances.Digest(disk.file, self.found.digests)
@@ -295,13 +282,6 @@ class Bringing:
             digest.update(part.read(length, part.size - length))
         digest.demand()
 
-    def reported(self, extents: Iterator[Extent], size: int) -> Iterator[Extent]:
-        done = 0
-        for extent in extents:
-            self.context.progress(gettext_noop("copying the disks"), done, size)
-            yield extent
-            done += length_of(extent)
-
     def convert(self, new: NewVolume, pool: Pool, name: str) -> None:
         def progress(done: int, total: int) -> None:
             self.context.progress(gettext_noop("converting the disks"), done, total)
@@ -309,34 +289,6 @@ class Bringing:
         with beginning(self.context, new.pool, new.name):
             wanted = VolumeSpec(new.name, 0, new.format)
             self.calls.clone_volume(new.pool.uuid, pool.uuid, name, wanted, progress)
-
-    def demand_format(self, pool: Pool, name: str, kind: str) -> None:
-        """Have the host look at the volume, and see that it takes it for what it is, and that it stands alone."""
-        self.refresh(pool)
-        info = self.calls.inspect(pool.uuid, name)
-        if info.format != kind:
-            raise Failed(
-                gettext_noop("The host takes the image for %(format)s, and it is %(kind)s.")
-                % {"format": info.format, "kind": kind}
-            )
-        if info.backing_path or info.encrypted:
-            raise Failed(gettext_noop("The image is encrypted or based on another file: make it stand alone first."))
-        if info.capacity > MOST_VIRTUAL:
-            raise Failed(gettext_noop("The image says that it is larger than any disk."))
-
-    def refresh(self, pool: Pool) -> None:
-        """As soon as nothing is made in the pool: until then libvirt does not look."""
-        deadline = time.monotonic() + BUSY_SECONDS
-        while True:
-            try:
-                self.calls.refresh(pool.uuid)
-            except HypervisorError as error:
-                if BUSY not in str(error) or time.monotonic() > deadline:
-                    raise
-                self.context.progress(gettext_noop("waiting until nothing else is made in the pool"))
-                time.sleep(LOOK_SECONDS)
-            else:
-                return
 
 
 # --- export
