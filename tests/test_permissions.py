@@ -65,6 +65,7 @@ PARAMETERS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {"name": "new", "begins": "empty", "vcpus": "1", "memory": "64", "memory_unit": "MiB"},
     ),
     "domain.clone": ({"name": "copy"},) * 2,
+    "domain.to_template": ({}, {"succeeds": ""}),
     "domain.insert": ({"drive": "sda", "volume": DISC}, {"drive": "sda", "volume": str(DISC)}),
     "domain.eject": ({"drive": "sda"},) * 2,
     "domain.import": (

@@ -468,6 +468,7 @@ def test_every_label_is_translated() -> None:
         ("domain.clone", {"name": "a", "password": "b"}),
         ("domain.clone", {"name": "a", "disks": [{"target": "vda", "way": "leave"}] * 2}),
         ("domain.clone", {"name": "a", "disks": [{"target": "../x", "way": "throw"}]}),
+        ("domain.clone", {"name": "a", "cards": []}),
         ("secret.create", {"usage": "pigeon", "value": "a"}),
         ("secret.create", {"usage": "ceph", "value": "a"}),
         ("secret.create", {"usage": "none", "usage_id": "a", "value": "a"}),

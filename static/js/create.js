@@ -70,6 +70,16 @@ function place(form) {
   });
 }
 
+/** A clone on another host goes to other pools and networks: the page is asked for anew for that one. */
+function elsewhere(form) {
+  const hosts = form.querySelector("[data-elsewhere]");
+  hosts?.addEventListener("change", () => {
+    const kept = new URLSearchParams();
+    for (const name of ["host", "name", "title"]) kept.set(name, form.elements[name].value);
+    location.assign(`?${kept}`);
+  });
+}
+
 /** A box that opens what follows from it. */
 function openers(form) {
   for (const box of form.querySelectorAll("[data-opens]")) {
@@ -95,6 +105,6 @@ function count(form) {
 }
 
 const form = document.querySelector("form [data-submit], form [data-rows]")?.closest("form");
-if (form?.querySelector("[data-submit]")) for (const part of [openers, count]) part(form);
+if (form?.querySelector("[data-submit]")) for (const part of [openers, count, elsewhere]) part(form);
 if (form?.querySelector("[data-rows]")) rows(form);
 if (form?.querySelector("[data-place]")) for (const part of [flavours, system, place]) part(form);

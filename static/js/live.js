@@ -160,9 +160,14 @@ function morph(id, fresh) {
   Idiomorph.morph(old, now, {
     morphStyle: "outerHTML",
     ignoreActiveValue: true,
-    callbacks: { beforeAttributeUpdated: (name, node) => !(name === "checked" && node.name === "ids") },
+    callbacks: { beforeAttributeUpdated: (name, node) => !isTheirs(name, node) },
   });
   localize(document.getElementById(id));
+}
+
+/** What somebody ticked or unfolded stays so. */
+function isTheirs(name, node) {
+  return (name === "checked" && node.name === "ids") || (name === "open" && node.matches("tr.older details"));
 }
 
 function setPoll(every) {

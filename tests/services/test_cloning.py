@@ -1,66 +1,33 @@
-"""Machines cloned, and templates that linked clones are made of: what is made, what is refused, what stays as it is."""
+"""Machines cloned on their own host: what is made, what is refused, and that nothing half made stays."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
 import redis
-from django.utils import timezone
 
-from tests.fake_storage import FakeVolume
-from tests.people import make_domain, make_volume
+from tests.people import make_volume
+from tests.services.carrying import Step, demand_nothing_left
+from tests.services.cloned import FILES, KIND, fake_volumes, host, machine, sources, template
 from tests.services.conftest import GIB, IMAGE, FakeHost
 from tests.services.test_bin import again, reconcile
-from tests.services.test_creation import ISO, KEY, host, look_again, made, wish
+from tests.services.test_creation import ISO, KEY, made, wish
 from webvirt.hypervisor.errors import HypervisorError
 from webvirt.hypervisor.types import DomainState
 from webvirt.hypervisor.xml.parse import parse_domain
 from webvirt.models import Domain, Grant, Host, Operation, OperationState, Pool, Role, Status, Volume
 from webvirt.services import bulk, inventory, operations, runners, uses
-from webvirt.services.catalogue import BY_KIND, VERBS, Group, why_not
-from webvirt.services.catalogue.cloning import Disk, disks_of, ways_for
+from webvirt.services.catalogue import BY_KIND
+from webvirt.services.catalogue.cloned_disks import Disk, disks_of, ways_for
 from webvirt.services.catalogue.wishes import Way, names_of
 from webvirt.services.runners.context import Context
 
-__all__ = ["host"]
+__all__ = ["host", "machine", "template"]
 
 S = OperationState
-KIND = "domain.clone"
-
-
-@pytest.fixture
-def machine(alpha: FakeHost, host: Host) -> Domain:
-    """A machine with two disks of its own, a disc of the library, and a title."""
-    iso, pool = alpha.volume(ISO.name), alpha.pool.pk
-    two = [{"pool": pool, "size": 5 * GIB}, {"pool": pool, "size": GIB, "format": "raw"}]
-    done = alpha.do(
-        "domain.create", host, **wish(alpha, begins="disc", volume=iso.pk, disks=two, title="Shop", start=False)
-    )
-    assert done.state == S.SUCCEEDED, done.error
-    volumes = alpha.connection.storage.known[alpha.uuid].volumes
-    volumes["new-1.qcow2"].data = bytearray(b"what is on it")
-    return Domain.objects.get(name="new-1")
-
-
-@pytest.fixture
-def template(alpha: FakeHost, machine: Domain) -> Domain:
-    assert alpha.do("domain.to_template", machine).state == S.SUCCEEDED
-    return again(machine)
-
-
-def fake_volumes(alpha: FakeHost) -> dict[str, FakeVolume]:
-    return alpha.connection.storage.known[alpha.uuid].volumes
-
-
-def sources(alpha: FakeHost, name: str) -> dict[str, str]:
-    return {disk.target: disk.source for disk in parse_domain(made(alpha, name).xml()).disks}
-
-
-FILES = "/srv/images"
 
 
 # --- what is made
@@ -160,7 +127,7 @@ def test_a_clone_that_does_not_start_stays(alpha: FakeHost, machine: Domain, mon
     monkeypatch.setattr(alpha.connection.domains, "start", refuses)
     done = alpha.do(KIND, machine, name="new-2", start=True)
     assert (done.state, done.error) == (S.FAILED, "It was made, but does not start: no more memory")
-    look_again(alpha)
+    alpha.look_again()
     assert Domain.objects.get(name="new-2").status == Status.SHUTOFF
 
 
@@ -168,7 +135,8 @@ def test_a_clone_that_does_not_start_stays(alpha: FakeHost, machine: Domain, mon
 
 
 def disk(alpha: FakeHost, **more: Any) -> Disk:
-    plain = Disk("vda", "disk", IMAGE.path, False, alpha.volume(IMAGE.name), place=alpha.pool, layer_place=alpha.pool)
+    image, pool = alpha.volume(IMAGE.name), alpha.pool
+    plain = Disk("vda", "disk", IMAGE.path, False, image, image, place=pool, layer_place=pool)
     return replace(plain, **more)
 
 
@@ -255,93 +223,15 @@ def test_what_both_would_write_to_is_refused_whatever_it_is(alpha: FakeHost, mac
         alpha.ask(KIND, machine, name="new-2")
 
 
-@pytest.mark.parametrize("state", ["running", "saved"])
-def test_one_whose_disks_are_not_all_of_it_is_not_cloned(alpha: FakeHost, machine: Domain, state: str) -> None:
+def test_one_whose_disks_are_not_all_of_it_is_not_cloned(alpha: FakeHost, machine: Domain) -> None:
     operation = alpha.ask(KIND, machine, name="new-2")
-    there = alpha.connection.domains.known[machine.uuid]
-    there.state, there.saved = (DomainState.RUNNING, False) if state == "running" else (DomainState.SHUTOFF, True)
+    alpha.connection.domains.known[machine.uuid].saved = True
     reconcile(alpha)
-    with pytest.raises(operations.Refused, match="restore it" if state == "saved" else "would not be of one moment"):
+    with pytest.raises(operations.Refused, match="restore it"):
         alpha.ask(KIND, machine, name="new-3")
     assert alpha.carry_out(operation).state == S.FAILED
-    look_again(alpha)
+    alpha.look_again()
     assert not Domain.objects.filter(name="new-2").exists()
-
-
-# --- one that runs
-
-ONE_DISK = [{"target": "vda", "way": "copy"}, {"target": "vdb", "way": "leave"}]
-
-
-@pytest.fixture
-def running(alpha: FakeHost, machine: Domain) -> Domain:
-    alpha.connection.domains.start(machine.uuid)
-    reconcile(alpha)
-    inventory.remember_definition(machine.host, alpha.connection.domains.read(machine.uuid))
-    return again(machine)
-
-
-def test_the_disk_of_a_running_machine_is_copied_under_it(alpha: FakeHost, running: Domain) -> None:
-    done = alpha.do(KIND, running, name="new-2", disks=ONE_DISK)
-    assert done.state == S.SUCCEEDED, done.error
-    copy = alpha.volume("new-2.qcow2")
-    assert (copy.making, copy.capacity, bytes(fake_volumes(alpha)[copy.name].data)) == (None, 5 * GIB, b"what is on it")
-    assert sources(alpha, "new-2") == {"vda": copy.path, "sda": f"{FILES}/{ISO.name}"}
-    assert (made(alpha).state, alpha.connection.domains.mirrors) == (DomainState.RUNNING, {})
-    assert " --reuse-external --transient-job --wait --finish" in done.virsh
-
-
-def test_an_encrypted_disk_is_not_copied_while_it_runs(alpha: FakeHost, running: Domain) -> None:
-    Volume.objects.filter(name="new-1.qcow2").update(encrypted=True)
-    with pytest.raises(operations.Invalid, match="only while it is off"):
-        alpha.ask(KIND, running, name="new-2", disks=ONE_DISK)
-
-
-@pytest.mark.parametrize("way", ["cancelled", "stopped"])
-def test_what_ends_the_copying_leaves_the_machine_as_it_was(
-    alpha: FakeHost, running: Domain, monkeypatch: pytest.MonkeyPatch, way: str
-) -> None:
-    before = (set(alpha.names()), made(alpha).xml())
-    operation = alpha.ask(KIND, running, name="new-2", disks=ONE_DISK)
-
-    def progress(context: Any, phase: str, *figures: int) -> None:
-        if phase == "copying its disks" and way == "cancelled":
-            operations.cancel(operation)
-            operations.report(context.operation, phase, *figures)
-        elif phase == "copying its disks":
-            alpha.connection.domains.mirrors.clear()
-
-    monkeypatch.setattr(Context, "progress", progress)
-    assert alpha.carry_out(operation).state == (S.CANCELLED if way == "cancelled" else S.FAILED)
-    look_again(alpha)
-    assert (set(alpha.names()), made(alpha).xml()) == before
-    assert (made(alpha).state, alpha.connection.domains.mirrors) == (DomainState.RUNNING, {})
-
-
-def test_a_worker_that_dies_meanwhile_leaves_nothing_behind(
-    alpha: FakeHost, running: Domain, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = (set(alpha.names()), made(alpha).xml())
-    operation = alpha.ask(KIND, running, name="new-2", disks=ONE_DISK)
-
-    def dies(context: Any, phase: str, *figures: int) -> None:
-        if phase == "copying its disks":
-            raise Died
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Context, "progress", dies)
-        with pytest.raises(Died):
-            alpha.carry_out(operation)
-    domains = alpha.connection.domains
-    assert domains.mirrors == {(running.uuid, "vda"): f"{FILES}/new-2.qcow2"}
-    # Another's copying is not ours to end.
-    domains.mirrors[running.uuid, "vdb"] = f"{FILES}/somebody-elses.qcow2"
-    Operation.objects.filter(pk=operation.pk).update(heartbeat_at=timezone.now() - timedelta(minutes=1))
-    operations.reap(timezone.now())
-    look_again(alpha)
-    assert domains.mirrors == {(running.uuid, "vdb"): f"{FILES}/somebody-elses.qcow2"}
-    assert (set(alpha.names()), made(alpha).xml()) == before
-    assert alpha.do(KIND, running, name="new-2", disks=ONE_DISK).state == S.SUCCEEDED
 
 
 def test_only_who_owns_the_host_too_may_clone(alpha: FakeHost, machine: Domain) -> None:
@@ -394,7 +284,7 @@ def test_what_was_written_meanwhile_is_no_clone(
     monkeypatch.setattr(storage, "clone_volume", written)
     done = alpha.do(KIND, machine, name="new-2")
     assert (done.state, "while they were copied" in done.error) == (S.FAILED, True)
-    look_again(alpha)
+    alpha.look_again()
     assert sorted(alpha.names()) == sorted(["new-1.qcow2", "new-1-2.raw", ISO.name, IMAGE.name])
 
 
@@ -411,7 +301,7 @@ def test_started_on_its_host_meanwhile_it_is_no_clone(
     monkeypatch.setattr(storage, "clone_volume", started)
     done = alpha.do(KIND, machine, name="new-2")
     assert (done.state, done.error) == (S.FAILED, "It is running: shut it down first.")
-    look_again(alpha)
+    alpha.look_again()
     assert not Domain.objects.kept().filter(name="new-2").exists()
 
 
@@ -433,15 +323,11 @@ def test_a_disk_that_was_plugged_in_meanwhile_is_never_shared(
     monkeypatch.setattr(storage, "clone_volume", plugged)
     done = alpha.do(KIND, machine, name="new-2")
     assert (done.state, "changed meanwhile" in done.error) == (S.FAILED, True)
-    look_again(alpha)
+    alpha.look_again()
     assert "new-2.qcow2" not in alpha.names()
 
 
-class Died(BaseException):
-    """A worker is killed."""
-
-
-STEPS: dict[str, Callable[[FakeHost], tuple[Any, str]]] = {
+STEPS: dict[str, Callable[[FakeHost], Step]] = {
     "copy": lambda alpha: (alpha.connection.storage, "clone_volume"),
     "disc": lambda alpha: (alpha.connection.storage, "upload"),
     "definition": lambda alpha: (alpha.connection.domains, "define_copy"),
@@ -456,32 +342,12 @@ def test_a_worker_that_dies_leaves_nothing(
 ) -> None:
     if linked:
         assert alpha.do("domain.to_template", machine).state == S.SUCCEEDED
-    before = (
-        set(alpha.names()),
-        set(alpha.connection.domains.known),
-        alpha.connection.domains.known[machine.uuid].xml(),
-    )
     where, name = STEPS[step](alpha)
     name = "create_volume" if linked and step == "copy" else name
-    real = getattr(where, name)
-
-    def dies(*args: Any, **more: Any) -> None:
-        if after:
-            real(*args, **more)
-        raise Died
-
-    monkeypatch.setattr(where, name, dies)
     operation = alpha.ask(KIND, machine, name="new-2", setup={"user": "ann"})
-    with pytest.raises(Died):
-        alpha.carry_out(operation)
-    monkeypatch.setattr(where, name, real)
-    look_again(alpha)
-    assert Domain.objects.filter(name="new-2", forgotten_at=None).exists()
-    Operation.objects.filter(pk=operation.pk).update(heartbeat_at=timezone.now() - timedelta(minutes=1))
-    operations.reap(timezone.now())
-    look_again(alpha)
-    there = alpha.connection.domains.known[machine.uuid].xml()
-    assert (set(alpha.names()), set(alpha.connection.domains.known), there) == before
+    demand_nothing_left(
+        alpha, operation, (where, name), monkeypatch, after=after, traces=alpha.traces, look=alpha.look_again
+    )
     # And its name is free again.
     assert alpha.do(KIND, machine, name="new-2", setup={"user": "ann"}).state == S.SUCCEEDED
 
@@ -499,117 +365,5 @@ def test_cancelled_while_a_disk_is_copied_nothing_stays(
 
     monkeypatch.setattr(Context, "progress", cancel)
     assert alpha.carry_out(operation).state == S.CANCELLED
-    look_again(alpha)
+    alpha.look_again()
     assert set(alpha.names()) == before
-
-
-# --- templates
-
-
-def test_a_template_does_not_start_with_its_host_nor_at_all(alpha: FakeHost, machine: Domain) -> None:
-    alpha.do("domain.autostart", machine, enabled=True)
-    assert alpha.do("domain.to_template", again(machine)).state == S.SUCCEEDED
-    row = again(machine)
-    assert (row.is_template, row.autostart, made(alpha).autostart) == (True, False, False)
-    for kind, more in (("domain.start", {}), ("domain.autostart", {"enabled": True})):
-        with pytest.raises(operations.NotNow, match="it is a template, and those never run"):
-            alpha.ask(kind, row, **more)
-    assert alpha.do("domain.edit", row, title="Gold").state == S.SUCCEEDED
-    assert alpha.do("domain.from_template", row).state == S.SUCCEEDED
-    assert alpha.ask("domain.start", again(machine)).is_active
-
-
-def test_every_verb_that_has_a_machine_run_is_none_for_a_template() -> None:
-    running = {verb.kind for verb in VERBS if verb.on == "domain" and verb.group == Group.START}
-    assert {verb.kind for verb in VERBS if verb.writes} == running | {"domain.autostart"}
-
-
-def test_started_behind_our_back_it_can_be_stopped(alpha: FakeHost, template: Domain) -> None:
-    alpha.connection.domains.known[template.uuid].state = DomainState.RUNNING
-    reconcile(alpha)
-    row = again(template)
-    assert (row.is_template, row.status) == (True, Status.RUNNING)
-    with pytest.raises(operations.NotNow, match="shut it down first"):
-        alpha.ask(KIND, row, name="new-2")
-    assert alpha.ask("domain.destroy", row).is_active
-
-
-NEEDED = ("domain.delete", "domain.purge", "domain.from_template")
-
-
-@pytest.mark.parametrize("kind", NEEDED)
-def test_a_template_stays_while_linked_clones_need_it(alpha: FakeHost, template: Domain, kind: str) -> None:
-    operation = alpha.ask(kind, template)
-    operations.cancel(operation)
-    for name in ("shop-2", "shop-1"):
-        assert alpha.do(KIND, template, name=name).state == S.SUCCEEDED
-    with pytest.raises(operations.NotNow, match="linked clones need it: shop-1, shop-2"):
-        alpha.ask(kind, again(template))
-    for name in ("shop-1", "shop-2"):
-        assert alpha.do("domain.purge", Domain.objects.get(name=name)).state == S.SUCCEEDED
-    assert alpha.do(kind, again(template)).state == S.SUCCEEDED
-
-
-@pytest.mark.parametrize("kind", NEEDED)
-def test_a_clone_that_came_while_it_waited_is_not_overlooked(alpha: FakeHost, template: Domain, kind: str) -> None:
-    operation = alpha.ask(kind, template)
-    base = alpha.volume("new-1.qcow2")
-    make_volume(alpha.pool, "above.qcow2", backing_path=base.path)
-    alpha.carry_out(operation)
-    assert (operation.state, operation.error) == (
-        S.FAILED,
-        "It cannot be done any more: linked clones need it: above.qcow2.",
-    )
-    assert made(alpha).uuid == template.uuid
-
-
-def test_its_disks_are_neither_resized_nor_wiped_nor_deleted(alpha: FakeHost, template: Domain) -> None:
-    disk = alpha.volume("new-1.qcow2")
-    for kind, more in (("volume.resize", {"capacity": 9 * GIB}), ("volume.wipe", {}), ("volume.delete", {})):
-        with pytest.raises(operations.NotNow, match="it is a disk of"):
-            alpha.ask(kind, disk, **more)
-    alpha.do("domain.from_template", template)
-    assert alpha.do("volume.resize", alpha.volume("new-1.qcow2"), capacity=9 * GIB).state == S.SUCCEEDED
-
-
-def test_a_disk_that_became_a_templates_is_not_resized(alpha: FakeHost, machine: Domain) -> None:
-    operation = alpha.ask("volume.resize", alpha.volume("new-1.qcow2"), capacity=9 * GIB)
-    inventory.mark_template(machine, True)
-    alpha.carry_out(operation)
-    assert (operation.state, "it is a disk of the template new-1" in operation.error) == (S.FAILED, True)
-
-
-def test_what_another_machine_writes_to_is_no_templates(alpha: FakeHost, machine: Domain) -> None:
-    other = make_domain(machine.host, "other", 71)
-    other.disk_uses.create(slot="vda", path=f"{FILES}/new-1.qcow2")
-    with pytest.raises(operations.Invalid, match="other has one of its disks too"):
-        alpha.ask("domain.to_template", machine)
-    other.disk_uses.update(path="/srv/x")
-    operation = alpha.ask("domain.to_template", machine)
-    other.disk_uses.update(path=f"{FILES}/new-1.qcow2")
-    alpha.carry_out(operation)
-    assert (operation.state, "other has one of its disks too" in operation.error) == (S.FAILED, True)
-
-
-def test_one_that_somebody_started_is_no_template(alpha: FakeHost, machine: Domain) -> None:
-    operation = alpha.ask("domain.to_template", machine)
-    alpha.connection.domains.known[machine.uuid].state = DomainState.RUNNING
-    alpha.carry_out(operation)
-    assert (operation.state, again(machine).is_template) == (S.FAILED, False)
-
-
-def test_what_is_no_template_has_nothing_to_go_back_to(alpha: FakeHost, machine: Domain) -> None:
-    assert str(why_not(BY_KIND["domain.from_template"], again(machine))) == "it is no template"
-    inventory.mark_template(machine, True)
-    assert str(why_not(BY_KIND["domain.to_template"], again(machine))) == "it is a template already"
-
-
-def test_deleted_and_restored_it_is_a_template_still(alpha: FakeHost, template: Domain) -> None:
-    assert alpha.do("domain.delete", template).state == S.SUCCEEDED
-    assert alpha.do("domain.undelete", again(template)).state == S.SUCCEEDED
-    assert again(template).is_template
-
-
-def test_templates_are_found_by_a_word(alpha: FakeHost, template: Domain) -> None:
-    assert list(Domain.objects.matching("state:templates")) == [template]
-    assert template not in Domain.objects.matching("-state:templates")

@@ -6,24 +6,24 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import timedelta
+from dataclasses import asdict
 from pathlib import Path
 
 import libvirt
 import pytest
-from django.utils import timezone
 
-from tests.lab.lab import LAB
+from tests.lab.lab import LAB, PORT, SecondHost, run
 from tests.people import Cast, make_host
-from tests.services.carrying import Worker
+from tests.services.carrying import Step, Worker, dying, is_lost
 from webvirt.hypervisor.mirrors import MirrorCalls
 from webvirt.hypervisor.types import Transport
-from webvirt.models import Domain, Host, Operation, OperationState, Pool, Volume
+from webvirt.models import Domain, Host, OperationState, Pool, Volume
 from webvirt.services import inventory, operations
-from webvirt.services.runners.context import Context, connection_to
+from webvirt.services.runners.context import connection_to
 from webvirt.services.watcher.stock import Stock
 
 PREFIX = "wvk-"
+NUMBER = 9
 S = OperationState
 CLONES = [f"{PREFIX}web-{number}" for number in (1, 2, 3)]
 
@@ -143,41 +143,111 @@ def test_a_full_copy_holds_the_same_and_needs_nobody(
     domain.create()
 
 
-class Died(BaseException):
-    """A worker is killed."""
+@pytest.fixture
+def running(worker: Worker, here: Host, raw: libvirt.virConnect) -> Domain:
+    """A machine with two disks that runs."""
+    row = Pool.objects.get(host=here, name=f"{PREFIX}pool")
+    image = Volume.objects.get(pool=row, name="tiny.qcow2")
+    disks = [{"pool": row.pk}, {"pool": row.pk, "size": 2**22, "format": "raw"}]
+    plain = {"vcpus": 1, "memory_mib": 64, "type": "qemu", "disks": disks}
+    done = worker.do("domain.create", here, name=f"{PREFIX}gold", begins="image", volume=image.pk, **plain)
+    assert done.state == S.SUCCEEDED, done.error
+    return again(Domain.objects.get(host=here, name=f"{PREFIX}gold"))
 
 
+@pytest.mark.parametrize("still", [False, True], ids=["copying", "paused"])
 def test_one_that_runs_is_cloned_and_a_worker_that_dies_leaves_it_as_it_was(
-    worker: Worker, machine: Domain, raw: libvirt.virConnect, pool: Path, monkeypatch: pytest.MonkeyPatch
+    worker: Worker,
+    running: Domain,
+    raw: libvirt.virConnect,
+    pool: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    still: bool,
 ) -> None:
-    domain = raw.lookupByName(machine.name)
-    domain.create()
-    connection = connection_to(machine.host.address)
-    inventory.reconcile(machine.host, connection.domains.summaries([machine.uuid]), asked=[machine.uuid])
-    before, files = connection.domains.read(machine.uuid), {file.name for file in pool.iterdir()}
-    operation = worker.ask("domain.clone", machine, name=CLONES[0])
-
-    def dies(context: Context, phase: str, *figures: int) -> None:
-        if phase == "copying its disks":
-            raise Died
-
+    domain = raw.lookupByName(running.name)
+    connection = connection_to(running.host.address)
+    before, files = connection.domains.read(running.uuid), {file.name for file in pool.iterdir()}
+    operation = worker.ask("domain.clone", running, name=CLONES[0])
+    # The first is when the copies are whole, the other when they have begun.
+    step: Step = (MirrorCalls, "go_on") if still else (MirrorCalls, "_are_whole")
     with monkeypatch.context() as patch:
-        patch.setattr(Context, "progress", dies)
         # As where there is nobody left to end it.
         patch.setattr(MirrorCalls, "end_copies", lambda *_given: None)
-        with pytest.raises(Died):
+        if still:
+            patch.setattr(libvirt.virDomain, "blockJobAbort", lambda *_given: 0)
+        with dying(patch, step, after=False):
             worker.carry_out(operation)
-    assert domain.blockJobInfo("vda", 0)
-    Operation.objects.filter(pk=operation.pk).update(heartbeat_at=timezone.now() - timedelta(minutes=1))
-    operations.reap(timezone.now())
-    stock = Stock(machine.host)
+    assert [bool(domain.blockJobInfo(target, 0)) for target in ("vda", "vdb")] == [True, True]
+    assert (domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED) == still
+    is_lost(operation)
+    stock = Stock(running.host)
+    stock.let_go()
     stock.half_made()
     stock.pools()
     stock.connection.close()
-    assert not domain.blockJobInfo("vda", 0)
-    assert connection.domains.read(machine.uuid) == before
+    assert not any(domain.blockJobInfo(target, 0) for target in ("vda", "vdb"))
+    assert connection.domains.read(running.uuid) == before
     assert {file.name for file in pool.iterdir()} == files
-    done = worker.do("domain.clone", again(machine), name=CLONES[0], start=True)
+    done = worker.do("domain.clone", again(running), name=CLONES[0], start=True)
     assert done.state == S.SUCCEEDED, done.error
     assert raw.lookupByName(CLONES[0]).isActive()
-    assert connection.domains.read(machine.uuid) == before
+    assert connection.domains.read(running.uuid) == before
+
+
+# --- on another host
+
+
+@pytest.fixture
+def second() -> Iterator[SecondHost]:
+    host = SecondHost(NUMBER)
+    host.up()
+    yield host
+    host.down()
+
+
+@pytest.fixture
+def there(db: None, second: SecondHost) -> Iterator[Host]:
+    """The second host as it tells of itself."""
+    host = make_host("there", transport=Transport.TCP, hostname=second.hostname, port=PORT)
+    stock = Stock(host)
+    stock.pools()
+    host.info = asdict(stock.connection.host.info())
+    host.save()
+    yield host
+    stock.connection.close()
+    # Its libvirtd is about to go, and nobody shall be left with a handle to it.
+    connection_to(host.address).close()
+
+
+def test_it_is_cloned_to_another_host_and_starts_there(
+    worker: Worker, here: Host, there: Host, second: SecondHost, raw: libvirt.virConnect, pool: Path
+) -> None:
+    """With the variables of its firmware and its TPM made anew, and what lies on its disk, holes too."""
+    row = Pool.objects.get(host=here, name=f"{PREFIX}pool")
+    image = Volume.objects.get(pool=row, name="tiny.qcow2")
+    here.info = asdict(connection_to(here.address).host.info())
+    here.save()
+    plain = {"vcpus": 1, "memory_mib": 64, "type": "qemu", "start": False, "firmware": "efi", "tpm": True}
+    disks = [{"pool": row.pk}, {"pool": row.pk, "size": 2**26, "format": "raw"}]
+    done = worker.do("domain.create", here, name=f"{PREFIX}gold", begins="image", volume=image.pk, disks=disks, **plain)
+    assert done.state == S.SUCCEEDED, done.error
+    files = {file.name for file in pool.iterdir()}
+    machine = Domain.objects.get(host=here, name=f"{PREFIX}gold")
+    before = connection_to(here.address).domains.read(machine.uuid)
+    done = worker.do("domain.clone", machine, name=CLONES[0], host=there.pk, start=True)
+    assert done.state == S.SUCCEEDED, done.error
+    clone = Domain.objects.get(host=there, name=CLONES[0])
+    reading = connection_to(there.address).domains.read(clone.uuid)
+    assert (reading.summary.state, clone.status) == ("running", "running")
+    assert reading.live is not None
+    assert (reading.live.firmware, [one.kind for one in reading.live.devices].count("tpm")) == ("efi", 1)
+    assert str(pool) not in reading.inactive_xml
+    run("virsh", "-q", "-c", second.uri, "destroy", CLONES[0])
+    images = second.home / "lib/images"
+    # What a sparse file of its size takes up.
+    assert (images / f"{CLONES[0]}-2.raw").stat().st_blocks * 512 < 2**20
+    for ending in (".qcow2", "-2.raw"):
+        run("qemu-img", "compare", str(pool / f"{PREFIX}gold{ending}"), str(images / f"{CLONES[0]}{ending}"))
+    assert connection_to(here.address).domains.read(machine.uuid) == before
+    assert {file.name for file in pool.iterdir()} == files
+    assert run("virsh", "-q", "-c", second.uri, "list", "--all", "--name").split() == [CLONES[0]]

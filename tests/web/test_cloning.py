@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 from django.utils import timezone
 from lxml import html
 
-from tests.people import Cast, make_volume
+from tests.fakes import MACHINES
+from tests.people import Cast, make_host, make_network, make_pool, make_volume
 from tests.web.conftest import Enter
-from webvirt.models import Definition, DiskUse, Domain, Grant, Operation, Role, Status
+from webvirt.models import Definition, DiskUse, Domain, Grant, Host, Operation, Role, Status
 from webvirt.services import hidden
 
 XML = """<domain type='kvm'><name>web-1</name><uuid>00000000-0000-4000-8000-000000000001</uuid>
@@ -22,11 +24,13 @@ XML = """<domain type='kvm'><name>web-1</name><uuid>00000000-0000-4000-8000-0000
 <disk type='file' device='cdrom'><source file='/pools/images/a.iso'/><target dev='sda' bus='sata'/><readonly/></disk>
 <interface type='network'><mac address='52:54:00:00:00:01'/><source network='default'/></interface>
 </devices></domain>"""
+RAW_DISK = "<disk type='file' device='disk'><driver name='qemu' type='raw'/>"
 DISKS: list[dict[str, Any]] = [
     {"target": "vda", "device": "disk", "type": "file", "source": "/pools/images/web-1.qcow2", "readonly": False},
     {"target": "vdb", "device": "disk", "type": "file", "source": "/elsewhere/x.img", "readonly": False},
     {"target": "sda", "device": "cdrom", "type": "file", "source": "/pools/images/a.iso", "readonly": True},
 ]
+WITHOUT_THE_SECOND = XML[: XML.index(RAW_DISK)] + XML[XML.index("<disk type='file' device='cdrom'>") :]
 JSON = {"accept": "application/json"}
 
 
@@ -185,9 +189,136 @@ def test_a_running_machine_says_why_not(domain: Domain, enter: Enter) -> None:
     plan = client.post(f"/vms/{domain.pk}/clone/", typed(plan="1"), headers=JSON).json()
     assert "as after a power cut" in " ".join(plan["warnings"])
     assert "blockcopy web-1 vda --dest /pools/images/web-2.qcow2" in plan["virsh"]
+    assert "is paused for a moment" not in " ".join(plan["warnings"])
+    with_agent_and_two_disks(domain)
+    plan = client.post(f"/vms/{domain.pk}/clone/", typed(plan="1", way=["copy", "copy", "share"]), headers=JSON).json()
+    said = " ".join(plan["warnings"])
+    assert "paused for a moment at the end of the copying, so that all disks are of one instant" in said
+    assert "its agent has it write out what it holds" in said
+    words = ("domfsfreeze", "suspend", "blockjob web-1 vdb --abort", "resume", "domfsthaw")
+    assert [plan["virsh"].index(word) for word in words] == sorted(plan["virsh"].index(word) for word in words)
     Domain.objects.filter(pk=domain.pk).update(status=Status.SHUTTING_DOWN)
     answer = client.post(f"/vms/{domain.pk}/clone/", typed(), headers=JSON)
     assert (answer.status_code, "it runs and writes to its disks" in answer.json()["error"]) == (409, True)
+
+
+def with_agent_and_two_disks(domain: Domain) -> None:
+    """Both its disks are in the pool, and its agent is there."""
+    make_volume(domain.host.pools.get(name="images"), "x.img", path="/elsewhere/x.img", format="raw")
+    definition = Definition.objects.get(domain=domain)
+    Definition.objects.filter(pk=definition.pk).update(live=definition.inactive | {"agent_connected": True})
+
+
+# --- on another host
+
+
+@pytest.fixture
+def other(cast: Cast, domain: Domain) -> Host:
+    """A second host where the machine's owner may make machines, with a pool and a network of its own."""
+    info = {
+        "cpu_model": "Zen 9",
+        "machines": [asdict(replace(one, type="kvm", cpu_modes=("host-passthrough",))) for one in MACHINES],
+    }
+    found = make_host("omega", hostname="o", info=info)
+    make_pool(found, "store", 9)
+    make_network(found, "lan", 9)
+    Grant.objects.create(user=cast.owner, role=Role.OWNER, host=found)
+    definition = Definition.objects.get(domain=domain)
+    plain = {"domain_type": "kvm", "machine": "q35", "cpu_mode": "host-passthrough", "handed": []}
+    card = {"mac": "52:54:00:00:00:01", "type": "network", "source": "default"}
+    Definition.objects.filter(pk=definition.pk).update(
+        inactive=definition.inactive | plain | {"interfaces": [card], "disks": [DISKS[0], DISKS[2]]},
+        inactive_xml=WITHOUT_THE_SECOND,
+    )
+    return found
+
+
+def elsewhere(other: Host, **more: Any) -> dict[str, Any]:
+    network = other.networks.get().pk
+    plain = {"host": str(other.pk), "target": ["vda", "sda"], "way": ["copy", "leave"], "pool": ["", ""]}
+    return typed(**plain | {"card": [f"network:{network}"]} | more)
+
+
+def test_the_form_offers_the_hosts_with_what_they_lack(domain: Domain, other: Host, enter: Enter) -> None:
+    client = enter("owner")
+    page: Any = html.fromstring(client.get(f"/vms/{domain.pk}/clone/").content.decode())
+    offered = {one.text: (one.get("value"), one.get("disabled")) for one in page.xpath("//select[@name='host']/option")}
+    assert [name.partition(" · ")[0] for name in offered] == ["alpha", "omega"]
+    assert set(offered.values()) == {("", None), (str(other.pk), None)}
+    assert not page.xpath("//select[@name='card']")
+    other.info["machines"] = [one | {"tpm": False} for one in other.info["machines"]]
+    other.save()
+    page = html.fromstring(client.get(f"/vms/{domain.pk}/clone/").content.decode())
+    (lacking,) = page.xpath("//select[@name='host']/option[@disabled]")
+    assert "omega has no TPM for machines" in lacking.text
+
+
+def test_on_another_host_its_pools_and_networks_are_chosen(domain: Domain, other: Host, enter: Enter) -> None:
+    page = enter("owner").get(f"/vms/{domain.pk}/clone/?host={other.pk}&name=web-9").content.decode()
+    assert rows(page)["vda"]["ways"] == "copy leave"
+    assert (rows(page)["sda"]["ways"], "omega has no such disc" in rows(page)["sda"]["why"]) == ("leave", True)
+    found: Any = html.fromstring(page)
+    assert found.xpath("//select[@name='pool'][not(@hidden)]/option/text()") == ["store"]
+    assert found.xpath("//select[@name='card']/option/text()") == ["Choose one", "lan", "Leave it out"]
+    # A network of its name is not there, so that somebody has to say.
+    assert not found.xpath("//select[@name='card']/option[@selected]")
+    assert 'value="web-9"' in page
+
+
+def test_the_plan_tells_what_is_another_there(domain: Domain, other: Host, enter: Enter) -> None:
+    client, address = enter("owner"), f"/vms/{domain.pk}/clone/"
+    plan = client.post(address, elsewhere(other, plan="1"), headers=JSON).json()
+    assert plan["fields"] == {}
+    steps = dict(plan["steps"])
+    assert steps["On"] == "omega"
+    assert steps["vda"].endswith("a copy of web-1.qcow2, brought from alpha")
+    assert steps["Network"] == "lan"
+    said = " ".join(plan["warnings"])
+    assert "pass from host to host by way of this server" in said
+    assert "Zen 9 on omega instead of" in said
+    assert '<source network="lan"/>' in plan["xml"]
+    assert "vol-upload --sparse --pool store web-2.qcow2" in plan["virsh"]
+    for card, field in (("", "card"), ("network:4711", "card")):
+        assert list(client.post(address, elsewhere(other, plan="1", card=[card])).json()["fields"]) == [field]
+    answer = client.post(address, elsewhere(other, card=["none"]))
+    assert answer.status_code == 302, answer.content.decode()
+    assert Operation.objects.get().parameters["cards"] == [None]
+
+
+# --- templates
+
+
+def test_a_machine_becomes_the_next_version_of_a_template(cast: Cast, domain: Domain, enter: Enter) -> None:
+    Domain.objects.filter(pk=cast.other.pk).update(is_template=True)
+    client = enter("owner")
+    page: Any = html.fromstring(client.get(f"/vms/{domain.pk}/to_template/").content.decode())
+    assert page.xpath("//select[@name='succeeds']/option/text()") == ["a template of its own", "version 2 of db-1"]
+    chosen = {"succeeds": str(cast.other.pk)}
+    plan = client.post(f"/vms/{domain.pk}/to_template/", chosen | {"plan": "1"}, headers=JSON).json()
+    assert dict(plan["steps"])["It becomes"] == "version 2 of db-1"
+    assert client.post(f"/vms/{domain.pk}/to_template/", chosen).status_code == 302
+    assert Operation.objects.get().parameters == {"succeeds": cast.other.pk}
+
+
+def test_older_versions_are_folded_below_the_newest(cast: Cast, domain: Domain, enter: Enter) -> None:
+    for number, one in ((1, cast.other), (2, domain)):
+        Domain.objects.filter(pk=one.pk).update(is_template=True, template_line="gold", template_version=number)
+    DiskUse.objects.create(domain=cast.other, slot="vda", device="disk", path="/pools/images/base.qcow2")
+    make_volume(cast.pool, "base.qcow2")
+    make_volume(cast.pool, "layer.qcow2", backing_path="/pools/images/base.qcow2")
+    client = enter("owner")
+    page: Any = html.fromstring(client.get("/vms/?state=templates").content.decode())
+    assert page.xpath("//tbody/tr[@class='older']//summary/text()") == ["1 older version"]
+    assert page.xpath("//tbody/tr[@class='older']//a/text()") == ["db-1"]
+    assert page.xpath("string(//tbody/tr[@class='older']//small)") == "v1 · 1 linked clone"
+    assert page.xpath("//tbody/tr[starts-with(@id,'vm-')]/@id") == [f"vm-{domain.pk}"]
+    shown = client.get(f"/vms/{cast.other.pk}/").content.decode()
+    assert "Versions of gold" in shown
+    assert "There is a newer version of this template" in client.get(f"/vms/{cast.other.pk}/clone/").content.decode()
+    assert "There is a newer version" not in client.get(f"/vms/{domain.pk}/clone/").content.decode()
+    # Who knows one of them learns nothing of the others.
+    assert "db-1" not in enter("viewer").get("/vms/?state=templates").content.decode()
+    assert "db-1" not in enter("viewer").get(f"/vms/{domain.pk}/").content.decode()
 
 
 def test_only_who_may_make_machines_on_the_host_is_offered_it(cast: Cast, domain: Domain, enter: Enter) -> None:

@@ -115,6 +115,12 @@ class Domain(models.Model):
     """osinfo's identity of its system (`http://debian.org/debian/12`), as its definition says; empty if it does not."""
     is_template = models.BooleanField(default=False)
     """Whether machines are made from it, and it is never started: what is on its disks stays as it is."""
+    template_line = models.CharField(max_length=255, blank=True, default="")
+    """Of a template that is one of several versions, by what name these go together on its host."""
+    template_version = models.PositiveIntegerField(default=0)
+    """Which of them it is, from 1 on."""
+    stilled_by = models.ForeignKey("webvirt.Operation", on_delete=models.SET_NULL, null=True, related_name="+")
+    """The operation that has it stand still for a moment: if that ends badly, it is made to go on."""
     making = models.ForeignKey("webvirt.Operation", on_delete=models.SET_NULL, null=True, related_name="+")
     """The operation that makes it: as long as it stands here it is not whole, and if that fails it is removed."""
     seed = models.ForeignKey("webvirt.Volume", on_delete=models.SET_NULL, null=True, related_name="+")
@@ -134,7 +140,14 @@ class Domain(models.Model):
     objects = DomainQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(name="domain_unique_on_host", fields=["host", "uuid"])]
+        constraints = [
+            models.UniqueConstraint(name="domain_unique_on_host", fields=["host", "uuid"]),
+            models.UniqueConstraint(
+                name="domain_template_version",
+                fields=["host", "template_line", "template_version"],
+                condition=~models.Q(template_line=""),
+            ),
+        ]
         indexes = [
             # With what `kept` asks for, so that a page far down the list reads no rows of those before it.
             models.Index(name="domain_by_name", fields=["name", "id", "host"], condition=models.Q(forgotten_at=None)),

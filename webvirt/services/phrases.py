@@ -366,6 +366,7 @@ FIELDS = (
     _("there is no flavour of this name"),
     _("a password is for the user of the settings at the first start"),
     _("say once what becomes of each disk"),
+    _("where its cards are is said for another host: name that"),
     # Pydantic's own, of the parameters that there are.
     _("Field required"),
     _("Extra inputs are not permitted"),

@@ -48,6 +48,8 @@ MACHINES = (
     _("The machine's disks were changed meanwhile: look at them and try again."),
     _("It has memory that is kept in a file, and two machines would write to it: take it out first."),
     _("The copying ended before it was whole."),
+    _("The copies do not catch up with the machine while it is paused."),
+    _("A disk that stays on its host is none of a machine on another."),
     _("There is a machine with that UUID already."),
     _("There is a machine of that name already: choose another."),
     _("The machine is running: shut it down first."),

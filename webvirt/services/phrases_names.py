@@ -43,6 +43,8 @@ NAMES = (
     _("bridge"),
     _("devices"),
     _("domain"),
+    _("host"),
+    _("succeeds"),
     _("mtu"),
     _("vlans"),
     _("virtualport"),

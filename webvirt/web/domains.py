@@ -31,7 +31,7 @@ from webvirt.models import (
     Status,
 )
 from webvirt.models.domains import TEMPLATES
-from webvirt.services import operations
+from webvirt.services import operations, templates
 from webvirt.services.access import Access, highest
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.operations import SHARED
@@ -88,6 +88,8 @@ class Row(NamedTuple):
     host_id: int
     is_template: bool
     os: str
+    template_line: str
+    template_version: int
 
     @property
     def is_running(self) -> bool:
@@ -128,6 +130,8 @@ COLUMNS = (
     "host_id",
     "is_template",
     "os",
+    "template_line",
+    "template_version",
 )
 
 
@@ -150,12 +154,15 @@ def list_context(
     choosable = tuple((host.pk, host.name) for host in hosts) if with_host else ()
     language = get_language() or "en"
     bar = bulkbar(language, "domain", highest_anywhere(access))
+    lines = lines_of(request, access, rows, with_host=with_host)
+    if query.get("state") == TEMPLATES:
+        lines = with_older(access, rows, lines)
     return {
         "query": query,
         "part": part,
         "filters": filters(language, query, choosable),
         "head": table_head(language, query, with_host, bool(bar)),
-        "lines": Markup().join(lines_of(request, access, rows, with_host=with_host)),
+        "lines": Markup().join(lines),
         "knows_hosts": bool(hosts),
         "bulkbar": bar,
         "live": live_names(rows),
@@ -191,6 +198,9 @@ def filtered(found: DomainQuerySet, query: Query) -> DomainQuerySet:
         found = found.matching(text)
     if condition := STATES.get(query.get("state")):
         found = found.filter(condition)
+    if query.get("state") == TEMPLATES:
+        # The others are folded below these.
+        found = templates.newest(found)
     if host := query.get("host"):
         found = found.filter(host_id=int(host)) if host.isdecimal() and len(host) < 18 else found.none()
     if tag := query.get("tag"):
@@ -216,6 +226,19 @@ def lines_of(request: HttpRequest, access: Access, rows: Sequence[Row], *, with_
         state = (verb_words(work), work.percent) if work else None
         lines.append(line_of(row, hosts[row.host_id], minute, language, row.pk in allowed, with_host, state))
     return lines
+
+
+def with_older(access: Access, rows: Sequence[Row], lines: Sequence[Markup]) -> list[Markup]:
+    """Lines of templates, each that has older versions with these folded below it."""
+    older = templates.older_than(access.domains(), [row.pk for row in rows if row.template_line])
+    clones = templates.clones_of([one for versions in older.values() for one in versions])
+    found = []
+    for row, line in zip(rows, lines, strict=True):
+        found.append(line)
+        if versions := older.get(row.pk):
+            folded = [(version, clones[version.pk]) for version in versions]
+            found.append(piece("domains/older.html", {"pk": row.pk, "versions": folded}))
+    return found
 
 
 def hosts_of(request: HttpRequest, access: Access, rows: Sequence[Row]) -> dict[int, HostRow]:
@@ -315,10 +338,19 @@ def overview(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
         "pending": len([part for part in compare(definition) if part.differs]) if definition else 0,
         "screen_at": Screen.objects.filter(domain=domain).values_list("taken_at", flat=True).first(),
         "sessions": open_sessions(domain),
+        "versions": versions_of(access, domain),
         "last": list(Operation.objects.filter(domain=domain).select_related(None)[:5]),
         "now": timezone.now(),
     }
     return render(request, "domains/overview.html", context)
+
+
+def versions_of(access: Access, domain: Domain) -> list[tuple[Domain, int]]:
+    """The versions of a template, the newest first, each with the number of clones over it; none where it stands
+    alone."""
+    versions = list(templates.versions_of(access.domains(), domain))
+    clones = templates.clones_of(versions)
+    return [(one, clones[one.pk]) for one in versions]
 
 
 def open_sessions(domain: Domain) -> list[ConsoleSession]:

@@ -144,6 +144,14 @@ def images(number: int) -> str:
     return ngettext("%(n)s image", "%(n)s images", number) % {"n": count(number)}
 
 
+def older_versions(number: int) -> str:
+    return ngettext("%(n)s older version", "%(n)s older versions", number) % {"n": count(number)}
+
+
+def clones(number: int) -> str:
+    return ngettext("%(n)s linked clone", "%(n)s linked clones", number) % {"n": count(number)}
+
+
 def running(number: int) -> str:
     return ngettext("%(n)s operation under way", "%(n)s operations under way", number) % {"n": number}
 
@@ -167,5 +175,7 @@ FILTERS = {
     "machines": machines,
     "volumes": volumes,
     "images": images,
+    "older_versions": older_versions,
+    "clones": clones,
     "running": running,
 }

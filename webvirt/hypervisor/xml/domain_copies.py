@@ -5,7 +5,7 @@ What can be only one machine's is made anew or left to libvirt: identity, addres
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count, product
 
 from lxml import etree
@@ -13,7 +13,7 @@ from lxml import etree
 from webvirt.hypervisor.domain_rules import X86, check_domain_name, check_format, check_source, is_q35
 from webvirt.hypervisor.errors import InvalidSpec, WrongState
 from webvirt.hypervisor.pool_rules import is_uuid
-from webvirt.hypervisor.types import Bus, DiskCopy, DomainCopy, Source
+from webvirt.hypervisor.types import Bus, CardSpec, DiskCopy, DomainCopy, Source
 from webvirt.hypervisor.xml.build import as_text, check_text
 from webvirt.hypervisor.xml.disks import (
     CHANGES_WITH_THE_DISC,
@@ -24,7 +24,8 @@ from webvirt.hypervisor.xml.disks import (
     put_source,
     source_element,
 )
-from webvirt.hypervisor.xml.parse import Element, attribute, disk_source, root_of
+from webvirt.hypervisor.xml.moving import Moved, Place, placed, taken_in
+from webvirt.hypervisor.xml.parse import Element, attribute, disk_source, parse_domain, root_of
 
 DRIVES = ("cdrom", "floppy")
 OF_THE_OLD_DISK = ("source", "backingStore", "encryption", "mirror", "auth")
@@ -60,9 +61,43 @@ def copy_of(xml: str, copy: DomainCopy) -> str:
     return as_text(domain)
 
 
-def preview_of_copy(xml: str, copy: DomainCopy) -> str:
-    """The same for a person to read before it is made: without what is only chosen then."""
+def moved_copy(xml: str, copy: DomainCopy, cards: Sequence[CardSpec | None]) -> tuple[Place, Moved]:
+    """The same for another host, which has the disks of `copy` where these say.
+
+    Each card goes where `cards` has it, in their order, and one that is None is left out. So is what only the old host
+    has: `Moved.left_out` names it. The new one chooses its own emulator and files of firmware. Raises as `copy_of`
+    does, and InvalidSpec for a disk that both would have.
+    """
+    if any(disk.keep for disk in copy.disks):
+        raise InvalidSpec("A disk that stays on its host is none of a machine on another.")
     domain = root_of(copy_of(xml, copy), "domain")
+    for card, place in zip(domain.findall("devices/interface"), cards, strict=True):
+        if place is None:
+            leave_out(card)
+    text = as_text(domain)
+    disks = {disk.target: (disk.source, disk.format) for disk in copy.disks if disk.source}
+    if copy.seed:
+        (target,) = {disk.target for disk in parse_domain(text).disks if disk.source} - disks.keys()
+        disks[target] = copy.seed, "raw"
+    kept = [place for place in cards if place]
+    return Place(copy.name, copy.uuid, domain.get("type", ""), disks, kept), taken_in(text)
+
+
+def wants_secure_boot(xml: str) -> bool:
+    """Whether a machine is to start nothing but what is signed."""
+    domain = root_of(xml, "domain")
+    feature = domain.find("os/firmware/feature[@name='secure-boot']")
+    return attribute(domain, "os/loader", "secure") == "yes" or (
+        feature is not None and feature.get("enabled") == "yes"
+    )
+
+
+def preview_of_copy(xml: str, copy: DomainCopy, cards: Sequence[CardSpec | None] | None = None) -> str:
+    """The same for a person to read before it is made: without what is only chosen then.
+
+    With `cards`, as it is on another host.
+    """
+    domain = root_of(copy_of(xml, copy) if cards is None else placed(*moved_copy(xml, copy, cards)), "domain")
     for parent, tag in ((domain, "uuid"), *((card, "mac") for card in domain.iterfind("devices/interface"))):
         drop(parent, tag)
     etree.indent(domain)

@@ -54,6 +54,8 @@ DEVICES = {
 """The devices that are taken, and which of their parts."""
 NEVER = ("source", "backingStore", "mirror", "script", "downscript", "rom", "log", "acceleration")
 """What names something of its host, wherever it stands."""
+MISSED = ("vlan", "virtualport")
+"""Parts of a card's network without which it may be in another."""
 LINES = ("serial", "parallel", "console", "channel")
 
 
@@ -257,6 +259,7 @@ def take_devices(devices: Element) -> list[str]:
             left_out.append(name_of(device))
             devices.remove(device)
         else:
+            left_out += [f"{kind}/{part.tag}" for part in device if part.tag in MISSED]
             take_device(device)
     return left_out
 

@@ -23,7 +23,7 @@ from webvirt.services.catalogue.building import (
 )
 from webvirt.services.catalogue.fetches import catalogue_image, image_of, pool_of_files, reaches_of
 from webvirt.services.catalogue.verb import Group, Queue, Rows, Verb
-from webvirt.services.catalogue.wishes import Begins, CreateDomainSpec, SetupWish
+from webvirt.services.catalogue.wishes import Begins, CardWish, CreateDomainSpec, SetupWish
 from webvirt.services.phrases import said
 from webvirt.services.seeds import cloudinit, windows
 from webvirt.services.seeds.cloudinit import Address, CloudInit
@@ -53,7 +53,7 @@ def create_misfits(rows: Rows, host: Host, wish: CreateDomainSpec) -> dict[str, 
         *wrong_volumes(rows, host, wish),
         *wrong_fetches(host, wish),
         *wrong_disks(rows, host, wish),
-        *wrong_cards(rows, host, wish),
+        *wrong_cards(rows, host, wish.cards),
         *wrong_machine(host, wish),
     ]
     if not found:
@@ -154,12 +154,15 @@ def wrong_disks(rows: Rows, host: Host, wish: CreateDomainSpec) -> Wrong:
         yield "setup", _("There is no pool for the disc with these settings: give the machine a disk.")
 
 
-def wrong_cards(rows: Rows, host: Host, wish: CreateDomainSpec) -> Wrong:
-    asked = [card.network for card in wish.cards if card.network]
+def wrong_cards(rows: Rows, host: Host, cards: Sequence[CardWish | None]) -> Wrong:
+    """Cards on what the host has not; None in the place of one that there is not to be."""
+    asked = [card.network for card in cards if card and card.network]
     here = set(rows("network").filter(host=host, pk__in=asked).values_list("pk", flat=True))
     filters = set(rows("filter").filter(host=host).values_list("name", flat=True))
     bridges = {one["name"] for one in host.interfaces if one.get("type") == "bridge"}
-    for number, card in enumerate(wish.cards):
+    for number, card in enumerate(cards):
+        if card is None:
+            continue
         if card.network and card.network not in here:
             yield f"cards.{number}.network", _("This network is not on this host.")
         if card.bridge and bridges and card.bridge not in bridges:

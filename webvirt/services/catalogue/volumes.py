@@ -252,16 +252,23 @@ def virsh_fetch(target: Subject, spec: FetchSpec) -> str:
 
 
 def virsh_copy(target: Subject, spec: CopySpec) -> str:
-    lines = [f"{virsh('vol-download --sparse')(target, spec)} {shlex.quote(spec.name)}"]
+    assert isinstance(target, Volume)
     pool = Pool.objects.filter(pk=spec.pool).select_related("host").first()
+    return "\n".join(commands_to_carry(target, pool, spec.name))
+
+
+def commands_to_carry(volume: Volume, pool: Pool | None, name: str) -> list[str]:
+    """What takes a volume from one host to a pool of another under a name, a line for each step."""
+    file = shlex.quote(name)
+    lines = [f"{virsh('vol-download --sparse')(volume, NoParameters())} {file}"]
     if pool is not None:
-        base, into, name = (shlex.quote(word) for word in (shown_uri(pool), pool.name, spec.name))
+        base, into = shlex.quote(shown_uri(pool)), shlex.quote(pool.name)
         lines += [
-            f'virsh -c {base} vol-create-as {into} {name} "$(stat -c %s {name})" --allocation 0 --format raw',
-            f"virsh -c {base} vol-upload --sparse --pool {into} {name} {name}",
+            f'virsh -c {base} vol-create-as {into} {file} "$(stat -c %s {file})" --allocation 0 --format raw',
+            f"virsh -c {base} vol-upload --sparse --pool {into} {file} {file}",
             f"virsh -c {base} pool-refresh {into}",
         ]
-    return "\n".join(lines)
+    return lines
 
 
 def virsh_download(target: Subject, spec: NoParameters) -> str:

@@ -231,15 +231,19 @@ class DiskChoice(Spec):
 
 
 class CloneDomainSpec(Spec):
-    """A machine that is to be made like another, on the same host. What of its disks is not named goes as fits.
+    """A machine that is to be made like another. What of its disks is not named goes as fits.
 
-    The firmware's variables and the TPM begin anew. Without a `title` it has the other's. `setup` is what the clone is
-    told at its first start by cloud-init.
+    `host` is the id of the host that it is made on, its own if left out. On another its disks go to pools of that one,
+    and `cards` say where each card is there, in their order, null for one that the clone has not; left out, they are on
+    the networks and bridges of the same names. The firmware's variables and the TPM begin anew. Without a `title` it
+    has the other's. `setup` is what the clone is told at its first start by cloud-init.
     """
 
     name: MachineName
     title: Title | None = None
+    host: int | None = None
     disks: Annotated[list[DiskChoice], Field(max_length=100)] = []
+    cards: Annotated[list[CardWish | None], Field(max_length=100)] | None = None
     setup: SetupWish | None = None
     password: SecretStr = SecretStr("")
     start: bool = False
@@ -248,5 +252,13 @@ class CloneDomainSpec(Spec):
     def complete(self) -> Self:
         if len({disk.target for disk in self.disks}) < len(self.disks):
             raise ValueError("say once what becomes of each disk")
+        if self.cards is not None and self.host is None:
+            raise ValueError("where its cards are is said for another host: name that")
         demand_user(self.password, self.setup)
         return self
+
+
+class ToTemplateSpec(Spec):
+    """`succeeds` is the id of the template that this is the next version of; left out, it is one of its own."""
+
+    succeeds: int | None = None

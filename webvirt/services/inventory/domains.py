@@ -190,11 +190,47 @@ def domain_is_removed(domain: Domain) -> None:
             announce_domains(domain.host, [domain.pk])
 
 
-def mark_template(domain: Domain, is_template: bool) -> None:
-    """Whether machines are made from it from now on: that is known here alone, and not to its host."""
+def mark_template(domain: Domain, is_template: bool, succeeds: Domain | None = None) -> None:
+    """Whether machines are made from it from now on, and of which template it is the next version.
+
+    That is known here alone, and not to its host.
+    """
     with transaction.atomic():
-        if Domain.objects.filter(pk=domain.pk).exclude(is_template=is_template).update(is_template=is_template):
-            announce_domains(domain.host, [domain.pk])
+        version = next_version(succeeds) if succeeds else {"template_line": "", "template_version": 0}
+        if (
+            Domain.objects.filter(pk=domain.pk)
+            .exclude(is_template=is_template)
+            .update(is_template=is_template, **version)
+        ):
+            announce_domains(domain.host, [domain.pk, *([succeeds.pk] if succeeds else [])])
+
+
+def next_version(template: Domain) -> dict[str, Any]:
+    """What the next version of a template is; one that stood alone so far is the first of its line from now on."""
+    # Two that are made at once wait for each other.
+    here = Domain.objects.select_for_update().filter(host=template.host_id)
+    row = here.get(pk=template.pk)
+    if not row.template_line:
+        row.template_line, row.template_version = row.name, 1
+        row.save(update_fields=["template_line", "template_version"])
+    # Those that are gone count as well: whoever remembers version 3 means that one.
+    given = here.filter(template_line=row.template_line).values_list("template_version", flat=True)
+    return {"template_line": row.template_line, "template_version": max(given) + 1}
+
+
+def still(domain: Domain, operation: Operation) -> None:
+    """Write down that a domain is about to stand still for an operation, before it does."""
+    Domain.objects.filter(pk=domain.pk).update(stilled_by=operation)
+
+
+def goes_on(domain: Domain) -> None:
+    """It does not stand still any more."""
+    Domain.objects.filter(pk=domain.pk).update(stilled_by=None)
+
+
+def left_still(host: Host) -> list[Domain]:
+    """The domains that an operation which ended badly may have left standing still."""
+    return list(Domain.objects.filter(host=host, stilled_by__state__in=ENDED_BADLY))
 
 
 def put_in_bin(domain: Domain, before: dict[str, Any]) -> None:

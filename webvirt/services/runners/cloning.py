@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from typing import cast
 from uuid import uuid4
 
 from django.utils.translation import gettext_noop
 
-from webvirt.hypervisor.types import VolumeSpec
+from webvirt.hypervisor.types import DiskMirror, VolumeSpec
+from webvirt.hypervisor.xml.domain_copies import moved_copy
 from webvirt.models import Domain
 from webvirt.services import inventory, operations, templates
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.catalogue.building import NewVolume
 from webvirt.services.catalogue.cloning import RUNS, ClonePlan, at_their_paths, clone_plan_of, files_for_clone
-from webvirt.services.catalogue.wishes import CloneDomainSpec
+from webvirt.services.catalogue.wishes import CloneDomainSpec, ToTemplateSpec
+from webvirt.services.runners.arrivals import demand_format, fill_new, refuse_for_room
 from webvirt.services.runners.context import Context, Failed, Result
-from webvirt.services.runners.creation import figures_read_at_last, make_seed, make_volume, settle, start, wait_for_name
+from webvirt.services.runners.creation import carry_out, make_seed, make_volume, wait_for_name
 from webvirt.services.runners.deletion import demand_off
 from webvirt.services.runners.domains import look_again
-from webvirt.services.runners.storage import beginning, refuse
+from webvirt.services.runners.storage import beginning, length_of_file, refuse
 from webvirt.services.seeds.logins import hash_password
 
 Figures = list[tuple[float | None, int]]
@@ -36,28 +39,43 @@ def clone_domain(context: Context) -> Result:
     if wrong := operations.misfits(context.operation.user, BY_KIND["domain.clone"], source, wish):
         raise Failed(next(iter(wrong.values())))
     plan = clone_plan_of(source, wish, str(uuid4()))
-    wait_for_name(context, source.host, wish.name)
-    domain = inventory.expect_domain(source.host, plan.copy.uuid, wish.name, context.operation)
+    there = context.on(plan.host)
+    demand_room(context, plan)
+    wait_for_name(there, plan.host, wish.name)
+    domain = inventory.expect_domain(plan.host, plan.copy.uuid, wish.name, context.operation)
     real = copy_running(context, source, plan) if runs else copy_quiet(context, source, plan)
     if plan.seed:
         password = wish.password.get_secret_value()
         files, label = files_for_clone(wish, plan, hash_password(password) if password else "")
-        real[plan.seed.path] = make_seed(context, plan.seed, files, label)
-    context.progress(gettext_noop("defining"))
-    context.connection.domains.define_copy(source.uuid, at_their_paths(plan.copy, real))
-    made = [*plan.volumes, *([plan.seed] if plan.seed else [])]
-    settle(context, domain, made, plan.seed)
-    with figures_read_at_last(context, made):
-        if wish.start:
-            start(context, domain)
-    look_again(context)
-    return {"domain": wish.name, "id": domain.pk}
+        real[plan.seed.path] = make_seed(there, plan.seed, files, label)
+
+    def define() -> None:
+        copy = at_their_paths(plan.copy, real)
+        if plan.cards is None:
+            context.connection.domains.define_copy(source.uuid, copy)
+        else:
+            xml = context.connection.domains.read(source.uuid).inactive_xml
+            there.connection.domains.define_moved(*moved_copy(xml, copy, plan.cards))
+
+    return carry_out(there, domain, wish, plan, define)
+
+
+def demand_room(context: Context, plan: ClonePlan) -> None:
+    """See that each pool of another host has room for what is taken there, as long as the files are."""
+    wanted: dict[str, int] = {}
+    for new in plan.volumes:
+        if new.origin and plan.is_carried(new):
+            info = context.connection.storage.volume(new.origin.pool.uuid, new.origin.name)
+            wanted[new.pool.uuid] = wanted.get(new.pool.uuid, 0) + length_of_file(info)
+    for uuid, size in wanted.items():
+        (summary,) = context.on(plan.host).connection.storage.summaries([uuid])
+        refuse_for_room(size - summary.available)
 
 
 def copy_quiet(context: Context, source: Domain, plan: ClonePlan) -> dict[str, str]:
     """Copy the disks of a machine that is off, or make layers over them; returns where each really is."""
     before = figures_of(context, plan.volumes)
-    real = {new.path: make_volume(context, new, gettext_noop("copying its disks")) for new in plan.volumes}
+    real = {new.path: copy_one(context, plan, new) for new in plan.volumes}
     demand_quiet(context, source)
     if figures_of(context, plan.volumes) != before:
         raise Failed(
@@ -69,12 +87,25 @@ def copy_quiet(context: Context, source: Domain, plan: ClonePlan) -> dict[str, s
     return real
 
 
-def copy_running(context: Context, source: Domain, plan: ClonePlan) -> dict[str, str]:
-    """Copy the disk that a machine writes to, as it is at the end; returns where it really is.
+def copy_one(context: Context, plan: ClonePlan, new: NewVolume) -> str:
+    """Make one of the disks, of its origin as it is where that is on another host; returns where it really is."""
+    there, phase = context.on(plan.host), gettext_noop("copying its disks")
+    if new.origin is None or not plan.is_carried(new):
+        return make_volume(there, new, phase)
+    here, pool = context.connection.storage, new.origin.pool
+    info = here.inspect(pool.uuid, new.origin.name)
+    with closing(here.extents(pool.uuid, new.origin.name)) as extents:
+        fill_new(there, new.pool, new.name, length_of_file(info), extents, phase)
+    demand_format(there, new.pool, new.name, new.format)
+    return there.connection.storage.volume(new.pool.uuid, new.name).path
 
-    If we die meanwhile, the host's watcher ends the copying before it removes what was made.
+
+def copy_running(context: Context, source: Domain, plan: ClonePlan) -> dict[str, str]:
+    """Copy the disks that a machine writes to, all as they are at one instant at the end; returns where they are.
+
+    If we die meanwhile, the host's watcher ends the copying before it removes what was made, and has the machine go on.
     """
-    calls, real = context.connection, {}
+    calls, real, mirrors = context.connection, {}, []
 
     def progress(done: int, total: int) -> None:
         context.progress(gettext_noop("copying its disks"), done, total)
@@ -87,8 +118,10 @@ def copy_running(context: Context, source: Domain, plan: ClonePlan) -> dict[str,
             calls.storage.create_volume(new.pool.uuid, VolumeSpec(new.name, size, new.format))
         real[new.path] = path = calls.storage.volume(new.pool.uuid, new.name).path
         assert disk.source is not None
-        into = replace(disk.source, path=path)
-        calls.domains.copy_disk(source.uuid, disk.target, disk.was, into, new.format, progress)
+        mirrors.append(DiskMirror(disk.target, disk.was, replace(disk.source, path=path), new.format))
+    if mirrors:
+        calls.domains.copy_disks(source.uuid, mirrors, progress, lambda: inventory.still(source, context.operation))
+        inventory.goes_on(source)
     return real
 
 
@@ -103,8 +136,8 @@ def demand_quiet(context: Context, domain: Domain) -> None:
 
 def figures_of(context: Context, volumes: tuple[NewVolume, ...]) -> Figures:
     """When what is copied was last written, and how large it is."""
-    calls = context.connection.storage
-    found = [calls.volume(new.origin.pool.uuid, new.origin.name) for new in volumes if new.origin]
+    origins = [new.origin for new in volumes if new.origin]
+    found = [context.on(one.pool.host).connection.storage.volume(one.pool.uuid, one.name) for one in origins]
     return [(info.modified_at, info.capacity) for info in found]
 
 
@@ -114,7 +147,11 @@ def to_template(context: Context) -> Result:
     refuse(templates.cannot_become(domain) or templates.has_shared_disk(domain))
     if domain.autostart:
         context.connection.domains.set_autostart(domain.uuid, False)
-    inventory.mark_template(domain, True)
+    spec = cast(ToTemplateSpec, context.spec)
+    if wrong := operations.misfits(context.operation.user, BY_KIND["domain.to_template"], domain, spec):
+        raise Failed(next(iter(wrong.values())))
+    succeeds = Domain.objects.get(pk=spec.succeeds) if spec.succeeds is not None else None
+    inventory.mark_template(domain, True, succeeds)
     look_again(context)
     return None
 

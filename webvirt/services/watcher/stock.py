@@ -24,6 +24,7 @@ from webvirt.hypervisor.errors import (
     HostUnreachable,
     HypervisorError,
     NotFound,
+    NotResponding,
     Unsupported,
     WrongState,
 )
@@ -118,6 +119,7 @@ class Stock:
         return self._connection
 
     def resync(self) -> None:
+        self.let_go()
         self.half_made()
         self.pools_turn.due = 0.0
         self.networks()
@@ -173,6 +175,20 @@ class Stock:
 
     # --- domains
 
+    def let_go(self) -> None:
+        """Have the domains go on that an operation left standing still."""
+        for domain in inventory.left_still(self.host):
+            log.info("%s: %s goes on, which was left standing still", self.host.name, domain.name)
+            try:
+                in_time(partial(self.connection.domains.go_on, domain.uuid), DEADLINE_SECONDS)
+            except NotFound:
+                pass
+            except NotResponding as error:
+                # Its agent may still have it write nothing: the next look asks again.
+                log.warning("%s: %s: %s", self.host.name, domain.name, error)
+                continue
+            inventory.goes_on(domain)
+
     def half_made(self) -> None:
         """Remove the domains that an operation left half made, before their volumes."""
         calls = self.connection.domains
@@ -196,7 +212,7 @@ class Stock:
     def end_copies(self, domain: Domain) -> None:
         """It may have been to be the clone of one that runs, whose disk is still copied then."""
         source = found(domain.making.subject) if domain.making else None
-        if isinstance(source, Domain) and source.pk != domain.pk:
+        if isinstance(source, Domain) and source.pk != domain.pk and source.host_id == self.host.pk:
             made = Volume.objects.filter(making=domain.making).select_related("pool")
             paths = {path_in(volume.pool, volume.name) for volume in made}
             with suppress(NotFound):
