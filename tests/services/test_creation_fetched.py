@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from tests.people import make_domain, make_host, make_pool, make_volume
 from tests.services.conftest import GIB, FakeHost
-from tests.services.test_creation import disks, look_again, made
+from tests.services.test_creation import disks, made
 from tests.services.test_fetching import Server, give, inside, opened, server
 from webvirt.hypervisor.errors import HypervisorError
 from webvirt.hypervisor.xml.parse import parse_domain
@@ -116,7 +116,7 @@ def test_one_that_is_damaged_leaves_nothing(alpha: FakeHost, host: Host, web: Se
     before = alpha.names()
     done = alpha.do(KIND, host, **from_catalogue(alpha, image))
     assert (done.state, done.error[:30]) == (S.FAILED, "The file is not what it should")
-    look_again(alpha)
+    alpha.look_again()
     assert alpha.names() == before
     assert not Domain.objects.kept().filter(name="new-1").exists()
 
@@ -226,7 +226,7 @@ def test_what_a_tree_says_of_its_kernel_is_compared(alpha: FakeHost, host: Host,
     more = {"name": "new-2", "begins": "tree", "tree": web.url("/os")}
     done = alpha.do(KIND, host, **wish(alpha, **more))
     assert (done.state, done.error[:30]) == (S.FAILED, "The file is not what it should")
-    look_again(alpha)
+    alpha.look_again()
     assert not [name for name in alpha.names() if name.startswith("new-2")]
 
 
@@ -258,7 +258,7 @@ def test_a_tree_that_is_none_leaves_nothing(alpha: FakeHost, host: Host, web: Se
     done = alpha.do(KIND, host, **wish(alpha, begins="tree", tree=url))
     assert done.state == S.FAILED
     assert done.error.startswith(error)
-    look_again(alpha)
+    alpha.look_again()
     assert alpha.names() == before
     assert alpha.connection.domains.known == {}
 
@@ -272,7 +272,7 @@ def test_a_machine_that_does_not_start_keeps_no_kernel(
     monkeypatch.setattr(alpha.connection.domains, "start", refuses)
     done = alpha.do(KIND, host, **wish(alpha, begins="tree", tree=web.url("/os")))
     assert (done.state, "its installer is gone" in done.remedy) == (S.FAILED, True)
-    look_again(alpha)
+    alpha.look_again()
     assert kernel_files(alpha) == []
     assert Domain.objects.get(name="new-1").status == Status.SHUTOFF
 
@@ -303,7 +303,7 @@ def test_a_worker_that_dies_leaves_nothing_that_was_fetched(
         alpha.carry_out(operation)
     Operation.objects.filter(pk=operation.pk).update(heartbeat_at=timezone.now() - timedelta(minutes=1))
     operations.reap(timezone.now())
-    look_again(alpha)
+    alpha.look_again()
     assert kernel_files(alpha) == []
 
 

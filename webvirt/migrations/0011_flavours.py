@@ -24,7 +24,7 @@ def remember_systems(apps: Any, schema_editor: Any) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("webvirt", "0009_appliances"),
+        ("webvirt", "0010_template_versions"),
     ]
 
     operations = [
