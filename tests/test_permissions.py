@@ -72,6 +72,7 @@ PARAMETERS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {"volume": DISC, "pool": 1, "name": "new", "memory_mib": 64},
         {"volume": str(DISC), "pool": "1", "name": "new", "memory": "64", "memory_unit": "MiB"},
     ),
+    "domain.export_ova": ({"pool": 1, "name": "web.ova"}, {"pool": "1", "name": "web.ova"}),
     "domain.delete": ({"volumes": []}, {"listed": "1", "sure": "1"}),
     "domain.purge": ({"volumes": []}, {"listed": "1"}),
     "domain.rename": ({"name": "web-2"}, {"name": "web-2"}),

@@ -42,7 +42,8 @@ function foretell(data) {
   document.querySelector("[data-plan-empty]").hidden = true;
   steps.hidden = false;
   steps.replaceChildren(...data.steps.flatMap(([label, text]) => [make("dt", {}, label), make("dd", {}, text)]));
-  document.querySelector("[data-plan-xml]").textContent = data.xml;
+  const definition = document.querySelector("[data-plan-xml]");
+  if (definition) definition.textContent = data.xml;
 }
 
 async function show(form) {

@@ -107,6 +107,16 @@ def test_a_file_becomes_a_volume(alpha: FakeHost, inside: Server, kind: str) -> 
     assert "curl -fL -o tiny.img" in done.virsh
 
 
+@pytest.mark.parametrize("data", [DATA, b"PK\x03\x04" + bytes(600)], ids=["image", "archive"])
+def test_what_was_fetched_is_looked_into_where_that_is_asked(alpha: FakeHost, inside: Server, data: bytes) -> None:
+    inside.answer = lambda handler: give(handler, data=data)
+    done = alpha.do("volume.fetch", alpha.pool, url=inside.url(), look_into=True)
+    # It has come, whatever it holds.
+    assert (done.state, done.result["bytes"]) == (S.SUCCEEDED, len(data))
+    kept = alpha.volume("tiny.img")
+    assert (kept.making, bool(kept.appliance)) == (None, data == DATA)
+
+
 def test_another_checksum_keeps_nothing(alpha: FakeHost, inside: Server) -> None:
     done = alpha.do("volume.fetch", alpha.pool, url=inside.url(), checksum="0" * 64)
     assert (done.state, done.error[:40]) == (S.FAILED, "The file is not what it should be: its c")

@@ -17,11 +17,11 @@ from tests.appliances import VMWARE, manifest_of, small_envelope, tar_of
 from tests.fake_storage import FakeVolume
 from tests.fakes import FakeDomain
 from tests.people import make_network
-from tests.services.carrying import File, Step, demand_nothing_left
+from tests.services.carrying import File, Step, demand_nothing_left, dying, is_lost
 from tests.services.conftest import GIB, FakeHost
 from webvirt.hypervisor.types import DomainState, VolumeInfo
 from webvirt.hypervisor.xml.parse import parse_domain
-from webvirt.models import Domain, Host, Network, OperationState, Status, Volume
+from webvirt.models import DiskUse, Domain, Host, Network, OperationState, Status, Volume
 from webvirt.services import operations
 from webvirt.services.runners.context import Context
 
@@ -271,6 +271,64 @@ def test_an_encrypted_volume_is_refused(alpha: FakeHost, host: Host) -> None:
         alpha.ask("volume.look_into", volume)
 
 
+# --- a description beside its disks
+
+
+LOOSE = {"shop.ovf": small_envelope("shop-disk1.vmdk", 5 * GIB, "shop"), "shop-disk1.vmdk": VMDK}
+
+
+def beside(alpha: FakeHost, **parts: bytes) -> Volume:
+    """The description as a volume; its files are beside it, the manifest too."""
+    for name, data in (LOOSE | {"shop.mf": manifest_of(LOOSE)} | parts).items():
+        put(alpha, name, data, format="vmdk" if name.endswith(".vmdk") else "raw")
+    return alpha.volume("shop.ovf")
+
+
+def test_a_description_beside_its_disks_becomes_a_machine(alpha: FakeHost, host: Host) -> None:
+    done = alpha.do(KIND, host, **wish(alpha, beside(alpha)))
+    assert done.state == S.SUCCEEDED, done.error
+    assert content(alpha, "new-1.qcow2") == VMDK
+    assert alpha.names() == ["new-1.qcow2", "shop-disk1.vmdk", "shop.mf", "shop.ovf", "web-1.qcow2"]
+    kept = alpha.volume("shop.ovf").appliance
+    assert (kept["is_loose"], kept["name"], kept["disks"][0]["capacity"]) == (True, "shop", 5 * GIB)
+    line = "vol-create-from images new-2.qcow2.xml shop-disk1.vmdk --inputpool images"
+    assert line in alpha.do(KIND, host, **wish(alpha, alpha.volume("shop.ovf"), name="new-2")).virsh
+
+
+def test_a_disk_is_found_by_what_people_called_it(alpha: FakeHost, host: Host) -> None:
+    odd = small_envelope("shop disk (1).vmdk", 5 * GIB)
+    put(alpha, "shop-disk-1.vmdk", VMDK, format="vmdk")
+    Volume.objects.filter(name="shop-disk-1.vmdk").update(title="shop disk (1).vmdk")
+    assert alpha.do("volume.look_into", put(alpha, "odd.ovf", odd)).state == S.SUCCEEDED
+
+
+def test_disks_that_are_missing_beside_a_description_are_named(alpha: FakeHost, host: Host) -> None:
+    done = alpha.do("volume.look_into", put(alpha, "shop.ovf", LOOSE["shop.ovf"]))
+    assert (done.state, done.error) == (
+        S.FAILED,
+        "These files of the appliance are not beside its description: shop-disk1.vmdk",
+    )
+
+
+@pytest.mark.parametrize("name", ["shop.ovf", "shop-disk1.vmdk"])
+def test_files_beside_one_another_are_what_the_manifest_says(alpha: FakeHost, host: Host, name: str) -> None:
+    done = alpha.do(KIND, host, **wish(alpha, beside(alpha, **{name: LOOSE[name] + b" "})))
+    assert done.state == S.FAILED
+    assert done.error == f"A file of the appliance is damaged: the manifest has another checksum for {name}."
+    alpha.look_again()
+    assert "new-1.qcow2" not in alpha.names()
+
+
+def test_a_disk_beside_a_description_that_a_machine_runs_on_is_refused(alpha: FakeHost, host: Host) -> None:
+    volume = beside(alpha)
+    row = alpha.volume("shop-disk1.vmdk")
+    other = Domain.objects.get(name="web-1")
+    Domain.objects.filter(pk=other.pk).update(status=Status.RUNNING)
+    DiskUse.objects.create(domain=other, slot="vdx", path=row.path, device="disk", live=True)
+    done = alpha.do("volume.look_into", volume)
+    assert (done.state, "web-1 runs on it" in done.error) == (S.FAILED, True)
+
+
 # --- export, and back
 
 
@@ -347,3 +405,88 @@ def test_what_cannot_stand_alone_is_not_exported(
     Volume.objects.filter(name="new-1.qcow2").update(**figures)
     with pytest.raises(operations.NotNow, match=words):
         alpha.ask("domain.export", Domain.objects.get(name="new-1"))
+
+
+# --- an appliance for others
+
+
+def test_an_appliance_is_made_in_the_pool_and_comes_back(alpha: FakeHost, host: Host, exported: File) -> None:
+    kept = alpha.connection.storage.known[alpha.uuid].volumes["new-1.qcow2"]
+    kept.info = replace(kept.info, capacity=len(QCOW2))
+    domain = Domain.objects.get(name="new-1")
+    done = alpha.do("domain.export_ova", domain, pool=alpha.pool.pk, name="new-1.ova")
+    assert done.state == S.SUCCEEDED, done.error
+    data = content(alpha, "new-1.ova")
+    assert done.result == {"volume": "new-1.ova", "bytes": len(data)}
+    # The raw copy on the way is gone.
+    assert alpha.names() == ["a.qcow2", "new-1.ova", "new-1.qcow2", "web-1.qcow2"]
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        assert tar.getnames() == ["new-1.ovf", "new-1.mf", "new-1-disk1.vmdk"]
+        found = {name: tar.extractfile(name) for name in tar.getnames()}
+        texts = {name: file.read() for name, file in found.items() if file}
+    digests = {name: texts[name] for name in ("new-1.ovf", "new-1-disk1.vmdk")}
+    assert texts["new-1.mf"] == manifest_of(digests)
+    assert f'ovf:size="{len(texts["new-1-disk1.vmdk"])}"'.encode() in texts["new-1.ovf"]
+    row = alpha.volume("new-1.ova")
+    assert (row.making, row.appliance["name"], row.appliance["os"]) == (None, "new-1", "debian12")
+    assert row.appliance["disks"][0] | {"bus": "scsi", "format": "vmdk"} == row.appliance["disks"][0]
+
+
+OVA_STEPS: dict[str, Callable[[FakeHost], tuple[Any, str]]] = {
+    "volume": STEPS["volume"],
+    "copy": STEPS["conversion"],
+    "packing": STEPS["copy"],
+    "clearing": STEPS["clearing"],
+}
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("step", OVA_STEPS)
+def test_a_worker_that_dies_with_an_appliance_leaves_nothing(
+    alpha: FakeHost, host: Host, exported: File, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
+) -> None:
+    before = set(alpha.names())
+    wanted = {"pool": alpha.pool.pk, "name": "new-1.ova"}
+    operation = alpha.ask("domain.export_ova", Domain.objects.get(name="new-1"), **wanted)
+    with dying(monkeypatch, OVA_STEPS[step](alpha), after=after):
+        alpha.carry_out(operation)
+    is_lost(operation)
+    alpha.look_again()
+    assert set(alpha.names()) == before
+    assert alpha.do("domain.export_ova", Domain.objects.get(name="new-1"), **wanted).state == S.SUCCEEDED
+
+
+@pytest.mark.parametrize("phase", ["converting the disks", "packing the disks"])
+def test_an_appliance_that_is_cancelled_stays_nowhere(
+    alpha: FakeHost, host: Host, exported: File, monkeypatch: pytest.MonkeyPatch, phase: str
+) -> None:
+    before = set(alpha.names())
+    operation = alpha.ask("domain.export_ova", Domain.objects.get(name="new-1"), pool=alpha.pool.pk, name="new-1.ova")
+
+    def cancel(context: Any, now: str, *figures: int) -> None:
+        if now == phase:
+            operations.cancel(operation)
+            operations.report(context.operation, now, *figures)
+
+    monkeypatch.setattr(Context, "progress", cancel)
+    assert alpha.carry_out(operation).state == S.CANCELLED
+    alpha.look_again()
+    assert set(alpha.names()) == before
+
+
+def test_an_appliance_needs_room_for_its_disks_and_a_copy(alpha: FakeHost, host: Host, exported: File) -> None:
+    kept = alpha.connection.storage.known[alpha.uuid].volumes["new-1.qcow2"]
+    kept.info = replace(kept.info, allocation=45 * GIB)
+    alpha.connection.storage.known[alpha.uuid].capacity = 100 * GIB
+    wanted = {"pool": alpha.pool.pk, "name": "new-1.ova"}
+    done = alpha.do("domain.export_ova", Domain.objects.get(name="new-1"), **wanted)
+    assert (done.state, done.error.startswith("The pool has not enough room: 3")) == (S.FAILED, True), done.error
+    assert "new-1.ova" not in alpha.names()
+
+
+def test_a_layer_becomes_an_appliance_and_no_bundle(alpha: FakeHost, host: Host, exported: File) -> None:
+    Volume.objects.filter(name="new-1.qcow2").update(backing_path="/srv/images/web-1.qcow2")
+    domain = Domain.objects.get(name="new-1")
+    with pytest.raises(operations.NotNow, match="is a layer"):
+        alpha.ask("domain.export", domain)
+    assert alpha.ask("domain.export_ova", domain, pool=alpha.pool.pk, name="new-1.ova").state == S.QUEUED

@@ -208,3 +208,43 @@ def test_what_is_exported_comes_back_byte_for_byte(
     uuids = [raw.lookupByName(f"{NAME}-{n}").UUIDString() for n in (1, 2)]
     assert uuids[0] != uuids[1]
     assert second.replace(uuids[1], uuids[0]).replace(f"{NAME}-2", f"{NAME}-1") == first
+
+
+def test_an_appliance_is_made_that_qemu_reads_and_that_comes_back_and_boots(
+    worker: Worker, here: Host, put: Put, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "source.raw").write_bytes(disk())
+    image = put("a.img", (tmp_path / "source.raw").read_bytes())
+    assert ask(worker, here, image, bus="sata").state == S.SUCCEEDED
+    pool = Pool.objects.get(host=here, name=NAME)
+    domain = Domain.objects.get(host=here, name=f"{NAME}-1")
+    done = worker.do("domain.export_ova", domain, pool=pool.pk, name="out.ova")
+    assert done.state == S.SUCCEEDED, done.error
+    assert sorted(file.name for file in folder.iterdir()) == sorted(["a.img", "out.ova", f"{NAME}-1.qcow2"])
+    assert done.result == {"volume": "out.ova", "bytes": (folder / "out.ova").stat().st_size}
+    vmdk = f"{NAME}-1-disk1.vmdk"
+    with tarfile.open(folder / "out.ova") as tar:
+        assert tar.getnames() == [f"{NAME}-1.ovf", f"{NAME}-1.mf", vmdk]
+        tar.extractall(tmp_path, filter="data")
+    for words in (["check", "-f", "vmdk", vmdk], ["compare", "-f", "raw", "-F", "vmdk", "source.raw", vmdk]):
+        subprocess.run(["qemu-img", *words], cwd=tmp_path, check=True)
+    appliance = Volume.objects.select_related("pool__host").get(pool=pool, name="out.ova")
+    back = ask(worker, here, appliance, name=f"{NAME}-2", memory_mib=None, start=True)
+    assert back.state == S.SUCCEEDED, back.error
+    second = Domain.objects.get(host=here, name=f"{NAME}-2")
+    until(lambda: lit_pixels(here, second.uuid) > LIT, 20, what="the disk's own picture on the screen")
+    assert same(folder, f"{NAME}-2.qcow2", tmp_path)
+
+
+def test_a_description_beside_its_disk_is_imported(
+    worker: Worker, here: Host, put: Put, folder: Path, tmp_path: Path
+) -> None:
+    vmdk = converted(tmp_path, disk(), "vmdk", "subformat=streamOptimized")
+    parts = {"small.ovf": small_envelope("small-disk1.vmdk", SIZE), "small-disk1.vmdk": vmdk}
+    for name, data in (parts | {"small.mf": manifest_of(parts)}).items():
+        put(name, data)
+    volume = Volume.objects.select_related("pool__host").get(pool__name=NAME, name="small.ovf")
+    done = ask(worker, here, volume, memory_mib=None)
+    assert done.state == S.SUCCEEDED, done.error
+    assert same(folder, f"{NAME}-1.qcow2", tmp_path)
+    assert sorted(file.name for file in folder.iterdir()) == sorted([*parts, "small.mf", f"{NAME}-1.qcow2"])

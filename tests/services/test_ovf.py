@@ -184,6 +184,47 @@ def test_what_is_written_is_read_the_same(given_: Appliance) -> None:
     )
 
 
+def test_what_is_written_for_others_is_of_parts_that_they_have() -> None:
+    disks = (Disk("d1.vmdk", "vmdk", GIB, "virtio"), Disk("d2.vmdk", "vmdk", GIB, "sata"))
+    ours = Appliance("shop", 64, 1, "efi", "debian12", disks, (Card("", "virtio"), Card("lan", "e1000e")))
+    text = envelope_of(ovf.for_others(ours), {"d1.vmdk": 1, "d2.vmdk": 2}, "vmx-13")
+    for part in (b"lsilogicsas", b'ovf:id="96" vmw:osType="debian12_64Guest"', b">vmx-13<", b'ovf:name="network"'):
+        assert part in text, part
+    found = machine_of(text)
+    assert [disk.bus for disk in found.disks] == ["scsi", "scsi"]
+    assert [(card.network, card.model) for card in found.cards] == [("network", "e1000"), ("lan", "e1000")]
+    assert (found.os, found.firmware) == ("debian12", "efi")
+
+
+@pytest.mark.parametrize(("buses", "kept"), [("ii", "ide"), ("iii", "scsi"), ("iv", "scsi")])
+def test_ide_stays_where_one_controller_holds_all(buses: str, kept: str) -> None:
+    words = {"i": "ide", "v": "virtio"}
+    ours = Appliance("a", disks=tuple(Disk(f"{at}", "vmdk", GIB, words[bus]) for at, bus in enumerate(buses)))
+    assert {disk.bus for disk in ovf.for_others(ours).disks} == {kept}
+
+
+@pytest.mark.parametrize("os", ["win11", "win10", "win2k22", "win2k25", "debian12", "rhel9.0", "win7"])
+def test_systems_are_called_as_they_are_read(os: str) -> None:
+    assert machine_of(envelope_of(Appliance("a", os=os), {})).os == os
+
+
+# --- a description alone
+
+
+@pytest.mark.parametrize(
+    "begins", [b"", b"\xef\xbb\xbf", b'<?xml version="1.0"?>\n<!--Made <by> hand-->\n <!-- - -->', b"  "]
+)
+def test_a_description_alone_is_known_by_its_beginning(begins: bytes) -> None:
+    found = contents(begins + small_envelope("a.vmdk", GIB), "a.ovf")
+    assert (found.appliance.is_loose, found.appliance.disks[0].file, found.members) == (True, "a.vmdk", {})
+
+
+def test_no_beginning_holds_up_who_looks_at_it() -> None:
+    """One that a careless pattern would try in more ways than there are atoms."""
+    found = contents(b"<!-- -->" * 8000 + b"<Envelop>", "a.img")
+    assert found.appliance.disks == (Disk("", "raw", 0, ""),)
+
+
 # --- tars
 
 DISK = b"KDMV" + bytes(5000)

@@ -225,6 +225,9 @@ def test_the_distributions_own_database_is_known_and_small() -> None:
     assert not xp.q35
     assert (eleven.tpm, eleven.secure_boot, eleven.virtio_disk) == (True, True, False)
     assert not traits_of("debian4").efi
+    for one in ("debian11", "debian99", "win11", "ubuntu22.04"):
+        assert systems.short_id_of(traits_of(one).url) == one
+    assert systems.short_id_of("http://nobody.example/os/1") == systems.short_id_of("") == ""
     listed = systems.systems()
     assert len({one.id for one in listed}) == len(listed) > 500
     assert all(one.id and one.name and one.family for one in listed)

@@ -1,8 +1,9 @@
 """Machines in files: what lies in a tar or an image that somebody brought, read piece by piece where it lies.
 
-An OVA is a tar of an OVF envelope and its disks; an export of ours is one of a definition and its disks. Only headers
-and small texts are read here, by `Read`, so a file may be of any size and on any host. It may also be made to do harm:
-names are plain, sizes add up, there are no links, and not many members.
+An OVA is a tar of an OVF envelope and its disks; an export of ours is one of a definition and its disks. An envelope
+may also lie beside its disks, each of them a file of its own. Only headers and small texts are read here, by `Read`, so
+a file may be of any size and on any host. It may also be made to do harm: names are plain, sizes add up, there are no
+links, and not many members.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import hashlib
 import re
 import tarfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from webvirt.services.ovf import Appliance, Card, Disk, NotUnderstood, is_plain, line, machine_of
+from webvirt.services.ovf import LARGEST, Appliance, Card, Disk, NotUnderstood, is_plain, line, machine_of
 
 Read = Callable[[int, int], bytes]
 """So many bytes from there on; fewer at the end."""
@@ -31,6 +32,8 @@ DEFINITION = "machine.xml"
 """By this member an export of ours is known."""
 ENVELOPE = "machine.ovf"
 MOST_OF_A_DEFINITION = 2**20
+MOST_OF_POSIX = 8 * 2**30
+"""Bytes of a member in a tar as POSIX has it."""
 REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE)
 MANIFEST = re.compile(r"(SHA1|SHA256|SHA512)\s*\((.{1,255})\)\s*=\s*([0-9a-fA-F]{40,128})", re.ASCII)
 DIGITS = {"sha1": 40, "sha256": 64, "sha512": 128}
@@ -41,6 +44,9 @@ HEAD = 64 * 1024
 DISC_AT, DISC_MAGIC = 32_769, b"CD001"
 TAR_AT, TAR_MAGIC = 257, b"ustar"
 VDI_AT, VDI_MAGIC = 0x40, bytes.fromhex("7f10dabe")
+ENVELOPE_BEGINS = re.compile(
+    rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*\?>\s*)?(<!--((?!-->).)*-->\s*)*<(\w+:)?Envelope[\s>]", re.DOTALL
+)
 MAGICS = {
     b"KDMV": "vmdk",
     b"COWD": "vmdk-flat",
@@ -65,7 +71,10 @@ class Member:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file holds. Of a tar its `members`, and what its manifest says of them."""
+    """What a file holds. Of a tar its `members`, and what its manifest says of them.
+
+    Of an envelope alone (`appliance.is_loose`) they are files beside it, and so is the manifest.
+    """
 
     appliance: Appliance
     members: dict[str, Member] = field(default_factory=dict)
@@ -75,6 +84,8 @@ class Contents:
 def contents_of(read: Read, size: int, name: str) -> Contents:
     """What a file of `size` bytes holds that people call `name`. Raises NotUnderstood."""
     kind = kind_of(read, size)
+    if kind == "ovf":
+        return Contents(replace(machine_of(read(0, min(size, LARGEST + 1))), is_loose=True))
     if kind != "tar":
         demand_image(kind)
         return Contents(Appliance(name=stem_of(name), disks=(Disk("", kind, 0, ""),)))
@@ -93,7 +104,7 @@ def contents_of(read: Read, size: int, name: str) -> Contents:
     return Contents(appliance, members, digests)
 
 
-def text_of(read: Read, member: Member, digests: Digests, most: int = 4 * 2**20) -> bytes:
+def text_of(read: Read, member: Member, digests: Digests, most: int = LARGEST) -> bytes:
     """The whole of a small member, as the manifest says that it is. Raises NotUnderstood."""
     if member.size > most:
         raise NotUnderstood("The description of the appliance is larger than any that is right.")
@@ -113,7 +124,7 @@ def stem_of(name: str) -> str:
 
 
 def kind_of(read: Read, size: int) -> str:
-    """`tar`, a format of images (`raw` where nothing tells), or a word for what cannot be taken."""
+    """`tar`, `ovf`, a format of images (`raw` where nothing tells), or a word for what cannot be taken."""
     head = read(0, min(HEAD, size)) if size else b""
     if found := next((kind for magic, kind in MAGICS.items() if head.startswith(magic)), ""):
         is_difference = found == "vpc" and int.from_bytes(head[60:64], "big") == VHD_DIFFERENCING
@@ -122,6 +133,8 @@ def kind_of(read: Read, size: int) -> str:
         return "vdi"
     if head[TAR_AT : TAR_AT + 5] == TAR_MAGIC:
         return "tar"
+    if ENVELOPE_BEGINS.match(head):
+        return "ovf"
     if head[DISC_AT : DISC_AT + 5] == DISC_MAGIC:
         return "iso"
     return "vpc-fixed" if size > FOOTER and is_fixed_vhd(read(size - FOOTER, FOOTER)) else "raw"
@@ -202,10 +215,18 @@ def more_of(kind: bytes, read: Read, begins: int, size: int) -> dict[str, str]:
 
 
 def header_for(name: str, size: int) -> bytes:
-    """The header of a member that is written: everything but name and size is fixed, so a tar's length is known."""
+    """The header of a member that is written: everything but name and size is fixed, so a tar's length is known.
+
+    As POSIX has it, which OVF asks for, where the size goes into it.
+    """
     info = tarfile.TarInfo(name)
     info.size = size
-    return info.tobuf(tarfile.GNU_FORMAT)
+    return info.tobuf(tarfile.USTAR_FORMAT if size < MOST_OF_POSIX else tarfile.GNU_FORMAT)
+
+
+def manifest_of(digests: dict[str, str]) -> bytes:
+    """The manifest of members with these SHA-256."""
+    return "".join(f"SHA256({name})= {digest}\n" for name, digest in digests.items()).encode()
 
 
 def padding_of(size: int) -> bytes:
@@ -247,9 +268,12 @@ def digests_of(read: Read, members: dict[str, Member]) -> Digests:
         return {}
     if manifest.size > MOST_OF_A_MANIFEST:
         raise NotUnderstood("The manifest of the appliance is larger than any that is right.")
-    text = (read(manifest.offset, manifest.size) if manifest.size else b"").decode("utf-8", "replace")
+    return digests_in(read(manifest.offset, manifest.size) if manifest.size else b"")
+
+
+def digests_in(manifest: bytes) -> Digests:
     found = {}
-    for written in text.splitlines():
+    for written in manifest.decode("utf-8", "replace").splitlines():
         if match := MANIFEST.fullmatch(written.strip()):
             word, name, digest = match.groups()
             if len(digest) == DIGITS[word.lower()]:

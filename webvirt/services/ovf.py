@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -81,6 +81,26 @@ SYSTEMS = (
     (r"freebsd(1\d)(_64)?", "freebsd{}.0"),
 )
 """The names that VMware and VirtualBox have for systems, and osinfo's."""
+GUESTS = (
+    (r"win11", 120, "windows11_64Guest"),
+    (r"win10", 120, "windows9_64Guest"),
+    (r"win8(\.1)?", 114, "windows8_64Guest"),
+    (r"win7", 105, "windows7_64Guest"),
+    (r"win2k25", 116, "windows2022srvNext_64Guest"),
+    (r"win2k22", 116, "windows2019srvNext_64Guest"),
+    (r"win2k19", 116, "windows2019srv_64Guest"),
+    (r"win2k16", 116, "windows9Server64Guest"),
+    (r"win2k12(r2)?", 115, "windows8Server64Guest"),
+    (r"win2k8r2", 103, "windows7Server64Guest"),
+    (r"debian(\d{1,2})", 96, "debian{}_64Guest"),
+    (r"ubuntu\d.*", 94, "ubuntu64Guest"),
+    (r"rhel(\d{1,2})\b.*", 80, "rhel{}_64Guest"),
+    (r"centos(?:-stream)?(\d{1,2})\b.*", 107, "centos{}_64Guest"),
+    (r"sles(\d{1,2}).*", 85, "sles{}_64Guest"),
+    (r"freebsd(\d{1,2})\b.*", 78, "freebsd{}_64Guest"),
+)
+"""osinfo's names of systems, and what OVF (by CIM's numbers) and VMware call them."""
+ANY_GUEST = (102, "otherGuest64")
 CIM_SYSTEMS = {67: "winxp", 69: "win2k3", 73: "winvista", 76: "win2k8", 77: "win2k8", 103: "win2k8r2", 105: "win7"}
 """Of CIM's numbers those that mean one version."""
 
@@ -123,6 +143,8 @@ class Appliance:
     """What of it does not come along, in sentences."""
     is_own: bool = False
     """Whether it is an export of ours, which comes back as it was."""
+    is_loose: bool = False
+    """Whether its files lie beside its description, rather than with it in one."""
 
 
 # --- reading
@@ -352,13 +374,13 @@ def system_named(name: str) -> str:
 # --- writing
 
 
-def envelope_of(appliance: Appliance, sizes: dict[str, int]) -> bytes:
-    """An envelope that tells of a machine; `sizes` are those of its files in bytes.
+def envelope_of(appliance: Appliance, sizes: dict[str, int], family: str = "kvm") -> bytes:
+    """An envelope that tells of a machine; `sizes` are those of its files in bytes, `family` the hardware it is for.
 
     <Envelope><References><File ovf:id='file1' ovf:href='…' ovf:size='…'/></References>
       <DiskSection><Info/><Disk ovf:diskId='disk1' ovf:fileRef='file1' ovf:capacity='…' ovf:format='…'/></DiskSection>
       <NetworkSection><Info/><Network ovf:name='…'/></NetworkSection>
-      <VirtualSystem ovf:id='…'><Info/><Name>…</Name><OperatingSystemSection ovf:id='0'><Info/></…>
+      <VirtualSystem ovf:id='…'><Info/><Name>…</Name><OperatingSystemSection ovf:id='96' vmw:osType='…'><Info/></…>
         <VirtualHardwareSection><Info/><System>…</System><Item>…</Item>…<vmw:Config vmw:key='firmware'/></…>
       </VirtualSystem></Envelope>
     """
@@ -372,10 +394,12 @@ def envelope_of(appliance: Appliance, sizes: dict[str, int]) -> bytes:
     system = grow(root, "VirtualSystem", id=appliance.name)
     grow(system, "Info").text = "A virtual machine"
     grow(system, "Name").text = appliance.name
-    section(system, "OperatingSystemSection", "The operating system", id="0")
+    number_of_it, name_of_it = guest_of(appliance.os)
+    about_it = section(system, "OperatingSystemSection", "The operating system", id=str(number_of_it))
+    about_it.set(f"{{{VMW}}}osType", name_of_it)
     hardware = section(system, "VirtualHardwareSection", "Virtual hardware")
     about = grow(hardware, "System")
-    for tag, text in (("ElementName", "Virtual Hardware Family"), ("InstanceID", "0"), ("VirtualSystemType", "kvm")):
+    for tag, text in (("ElementName", "Virtual Hardware Family"), ("InstanceID", "0"), ("VirtualSystemType", family)):
         ET.SubElement(about, f"{{{VSSD}}}{tag}").text = text
     add_items(hardware, appliance)
     if appliance.firmware != "bios":
@@ -384,6 +408,14 @@ def envelope_of(appliance: Appliance, sizes: dict[str, int]) -> bytes:
     ET.indent(root)
     written: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
     return written
+
+
+def guest_of(os: str) -> tuple[int, str]:
+    """CIM's number and VMware's name of a system by osinfo's id."""
+    for pattern, cim, name in GUESTS:
+        if match := re.fullmatch(pattern, os, re.ASCII):
+            return cim, name.format(*match.groups())
+    return ANY_GUEST
 
 
 def grow(parent: ET.Element, tag: str, **attributes: str) -> ET.Element:
@@ -417,11 +449,7 @@ def add_items(hardware: ET.Element, appliance: Appliance) -> None:
         },
     ]
     buses = list(dict.fromkeys(disk.bus for disk in appliance.disks))
-    kinds = {"ide": IDE, "scsi": SCSI}
-    rows += [
-        {"ElementName": f"{bus} controller", "ResourceSubType": bus, "ResourceType": kinds.get(bus, STORAGE)}
-        for bus in buses
-    ]
+    rows += [controller_row(bus) for bus in buses]
     for at, disk in enumerate(appliance.disks, 1):
         place = sum(each.bus == disk.bus for each in appliance.disks[: at - 1])
         rows.append(
@@ -435,6 +463,7 @@ def add_items(hardware: ET.Element, appliance: Appliance) -> None:
         )
     rows += [
         {
+            "AutomaticAllocation": "true",
             "Connection": card.network,
             "ElementName": "Network card",
             "ResourceSubType": card.model,
@@ -444,5 +473,27 @@ def add_items(hardware: ET.Element, appliance: Appliance) -> None:
     ]
     for at, row in enumerate(rows, 1):
         item = grow(hardware, "Item")
-        for name, value in sorted((row | {"InstanceID": at}).items()):
+        # VirtualBox knows them by their captions.
+        for name, value in sorted((row | {"Caption": row["ElementName"], "InstanceID": at}).items()):
             ET.SubElement(item, f"{{{RASD}}}{name}").text = str(value)
+
+
+def controller_row(bus: str) -> dict[str, object]:
+    kind = {"ide": IDE, "scsi": SCSI}.get(bus, STORAGE)
+    return {
+        "Address": 0,
+        "ElementName": f"{bus} controller",
+        "ResourceSubType": "lsilogicsas" if bus == "scsi" else bus,
+        "ResourceType": kind,
+    }
+
+
+def for_others(appliance: Appliance) -> Appliance:
+    """The same machine of parts that VMware and VirtualBox both have, and systems of today drivers for.
+
+    They know no virtio disks, and each calls SATA by a name that the other does not take. IDE is for two disks at most.
+    """
+    is_ide = all(disk.bus == "ide" for disk in appliance.disks) and len(appliance.disks) <= 2
+    disks = tuple(replace(disk, bus="ide" if is_ide else "scsi") for disk in appliance.disks)
+    cards = tuple(Card(card.network or "network", "E1000") for card in appliance.cards)
+    return replace(appliance, disks=disks, cards=cards)

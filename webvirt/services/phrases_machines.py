@@ -127,6 +127,8 @@ APPLIANCES = (
     _("The appliance tells a size in units that nobody knows: %(unit)s"),
     _("There is no description of a machine (.ovf) in this appliance."),
     _("The appliance names a file that is not in it: %(file)s"),
+    _("These files of the appliance are not beside its description: %(names)s"),
+    _("A disk is larger than a VMDK can be: about 2 TiB."),
     _("It is compressed: unpack it first."),
     _("It is a CD or DVD: create a machine that begins with it."),
     _(

@@ -104,6 +104,7 @@ NAMES = (
     _("product_key"),
     _("drive"),
     _("volumes"),
+    _("look_into"),
     _("gateway"),
     _("packages"),
     _("agent"),

@@ -181,6 +181,21 @@ def traits_of(short_id: str) -> Traits:
     return newer(known, short_id) or GENERIC
 
 
+def short_id_of(url: str) -> str:
+    """The id of the system that a machine's metadata names by its address; empty for one that nobody knows.
+
+    One that came out after the database is told from those that it has of the same kind.
+    """
+    known = index(osinfo.FOLDER)
+    if entry := known.by_url.get(url):
+        return entry.ids[0]
+    base, _slash, version = url.rpartition("/")
+    alike = [entry.ids[0] for entry in known.by_url.values() if base and entry.url.rpartition("/")[0] == base]
+    stems = {parts[1] for one in alike if (parts := osinfo.VERSIONED.fullmatch(one))}
+    found = (f"{stem}{version}" for stem in sorted(stems))
+    return next((one for one in found if traits_of(one).url == url), "")
+
+
 def systems(today: date | None = None) -> tuple[Choice, ...]:
     """All that can be picked: those that their makers still care for first, each kind's newest first."""
     day = today or timezone.localdate()

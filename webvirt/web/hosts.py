@@ -14,7 +14,7 @@ from webvirt.services import operations
 from webvirt.services.access import Access
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.subjects import name_of
-from webvirt.web import answers, domains, filters, kinds, pools, secrets
+from webvirt.web import answers, domains, filters, imports, kinds, pools, secrets
 from webvirt.web import devices as hardware
 from webvirt.web import networks as virtual
 from webvirt.web.actor import actor_of
@@ -101,7 +101,7 @@ def networks(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     return render(request, "hosts/networks.html", header(request, access, host, "networks") | context)
 
 
-AFTERWARDS = {"remove": "/hosts/", "create-domain": "/vms/", "import-domain": "/vms/"}
+AFTERWARDS = {"remove": "/hosts/", "create-domain": "/vms/"}
 """Where to see what became of a verb, where that is not on the host's own page."""
 
 
@@ -151,6 +151,8 @@ def add(request: HttpRequest, access: Access) -> HttpResponse:
 @signed_in
 def verb(request: HttpRequest, access: Access, pk: int, name: str) -> HttpResponse:
     host = find(access, pk)
+    if name == imports.IMPORT.name:
+        return imports.page(request, access, host)
     answer = perform(request, access, host, name)
     if name in AFTERWARDS and answer.status_code == 302:
         answer.headers["Location"] = AFTERWARDS[name]

@@ -11,7 +11,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from webvirt.models import ACTIVE_STATES, Operation, OperationQuerySet, OperationState, Origin
+from webvirt.models import ACTIVE_STATES, Operation, OperationQuerySet, OperationState, Origin, Volume
 from webvirt.services import operations
 from webvirt.services.access import Access
 from webvirt.services.bulk import MOST
@@ -84,6 +84,7 @@ def detail(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
         "knows_target": knows_target(access, operation),
         "again": may_repeat(access, operation, verb),
         "address": address_of(operation.subject),
+        "made": volume_made_by(access, operation),
         "file": answers.file_of(operation) if operation.user_id == access.user.pk else "",
     }
     return render(request, "operations/detail.html", context)
@@ -117,6 +118,15 @@ def may_repeat(access: Access, operation: Operation, verb: Verb | None) -> bool:
     if operation.parameters or not verb.on or verb.by_name or not knows_target(access, operation):
         return False
     return access.may(verb, operation.domain or operation.host)
+
+
+def volume_made_by(access: Access, operation: Operation) -> Volume | None:
+    """The volume that it made, if it is still there and this person may know of it."""
+    name = (operation.result or {}).get("volume")
+    noun, _colon, pk = operation.subject.partition(":")
+    pool = operation.parameters.get("pool") or (int(pk) if noun == "pool" else None)
+    there = access.volumes().filter(pool=pool, name=name, missing_since=None) if name and pool else None
+    return there.first() if there is not None else None
 
 
 def knows_target(access: Access, operation: Operation) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from django.utils.translation import gettext_lazy as _
@@ -17,6 +18,7 @@ from webvirt.services.catalogue.building import FILES, plan_of, supports_of
 from webvirt.services.catalogue.creation import NOBODY, create_misfits
 from webvirt.services.catalogue.specs import NoParameters, Spec
 from webvirt.services.catalogue.verb import Group, Queue, Rows, Verb, nothing_on_the_host, shown_uri, virsh
+from webvirt.services.catalogue.volumes import VolumeName, safe_name
 from webvirt.services.catalogue.wishes import (
     MOST_CARDS,
     CardWish,
@@ -54,6 +56,36 @@ class ImportSpec(Spec):
     bus: Bus | Literal["auto"] = "auto"
     cards: Annotated[list[CardWish], Field(max_length=MOST_CARDS)] | None = None
     start: bool = True
+
+
+class OvaSpec(Spec):
+    """`pool` is the id of the pool of the machine's host that the appliance is made in, `name` its name there."""
+
+    pool: int
+    name: VolumeName
+
+
+@dataclass(frozen=True)
+class NamesInOva:
+    """What the files in an appliance are called."""
+
+    stem: str
+
+    @property
+    def envelope(self) -> str:
+        return f"{self.stem}.ovf"
+
+    @property
+    def manifest(self) -> str:
+        return f"{self.stem}.mf"
+
+    def disk(self, number: int) -> str:
+        return f"{self.stem}-disk{number}.vmdk"
+
+
+def names_in_ova(name: str) -> NamesInOva:
+    """Of a machine of that name; tars of old take no long ones."""
+    return NamesInOva(safe_name(name)[:60].rstrip(".-") or "machine")
 
 
 def appliance_in(volume: Volume | None) -> Appliance:
@@ -162,7 +194,12 @@ def virsh_import(target: Subject, spec: ImportSpec) -> str:
     file, source, into = (shlex.quote(word) for word in (volume.name, volume.pool.name, pool.name))
     new = [shlex.quote(f"{one.name}.xml") for one in plan_of(target, wish_of(target, spec, appliance), NOBODY).volumes]
     disks = [shlex.quote(disk.file) for disk in appliance.disks if disk.file]
-    if disks:
+    if appliance.is_loose:
+        lines = [
+            f"{base} vol-create-from {into} {xml} {disk} --inputpool {source}"
+            for disk, xml in zip(disks, new, strict=False)
+        ]
+    elif disks:
         lines = [f"{base} vol-download --sparse --pool {source} {file} {file}", f"tar -xf {file}"]
         for disk, xml in zip(disks, new, strict=False):
             lines += [
@@ -189,16 +226,62 @@ def virsh_export(target: Subject, spec: NoParameters) -> str:
     return "\n".join([*lines, f"tar -cf {name} machine.xml {files}".rstrip()])
 
 
-def not_for_export(domain: Domain) -> str:
-    """Why a machine cannot go into a file, in a part of a sentence."""
+def ova_misfits(rows: Rows, domain: Domain, spec: OvaSpec) -> dict[str, str]:
+    pool = rows("pool").filter(pk=spec.pool, host=domain.host_id).first()
+    if pool is None:
+        return {"pool": str(_("This pool is not on the machine's host."))}
+    if pool.type not in FILES:
+        return {"pool": str(_("In this pool a volume is a disk, and an appliance is a file."))}
+    return {}
+
+
+def virsh_ova(target: Subject, spec: OvaSpec) -> str:
+    """Each disk as raw, then VMDK; the description is the one thing that no command writes."""
+    assert isinstance(target, Domain)
+    base = f"virsh -c {shlex.quote(shown_uri(target))}"
+    pool = Pool.objects.filter(pk=spec.pool).first()
+    if pool is None:
+        return ""
+    names, into, ova = names_in_ova(target.name), shlex.quote(pool.name), shlex.quote(spec.name)
+    volumes = [one.volume for one in belongings.of(target) if one.volume and one.device in uses.DISKS]
+    lines = []
+    for at, volume in enumerate(volumes, 1):
+        source, name = shlex.quote(volume.pool.name), shlex.quote(volume.name)
+        lines += [
+            f"{base} vol-create-from {into} disk{at}.raw.xml {name} --inputpool {source}",
+            f"{base} vol-download --sparse --pool {into} disk{at}.raw disk{at}.raw",
+            f"{base} vol-delete --pool {into} disk{at}.raw",
+            f"qemu-img convert -f raw -O vmdk -o subformat=streamOptimized disk{at}.raw {names.disk(at)}",
+        ]
+    files = " ".join([names.envelope, names.manifest, *(names.disk(at) for at in range(1, len(volumes) + 1))])
+    return "\n".join(
+        [
+            *lines,
+            f"sha256sum --tag {files.replace(f'{names.manifest} ', '')} > {names.manifest}",
+            f"tar --format=ustar -cf {ova} {files}",
+            f'{base} vol-create-as {into} {ova} "$(stat -c %s {ova})" --allocation 0 --format raw',
+            f"{base} vol-upload --pool {into} {ova} {ova}",
+            f"{base} pool-refresh {into}",
+        ]
+    )
+
+
+def not_for_ova(domain: Domain) -> str:
+    """Why a machine cannot become an appliance, in a part of a sentence."""
     for source, volume in belongings.disks_by_source(domain).items():
         if volume is None:
             return str(_("its disk %(name)s is in no pool") % {"name": source})
-        if volume.backing_path:
-            return str(_("its disk %(name)s is a layer over another image: clone it first") % {"name": volume.name})
         if volume.encrypted:
             return str(_("its disk %(name)s is encrypted") % {"name": volume.name})
     return ""
+
+
+def not_for_bundle(domain: Domain) -> str:
+    """Why a machine cannot go into a bundle, where its disks are as they lie, in a part of a sentence."""
+    for volume in belongings.disks_by_source(domain).values():
+        if volume is not None and volume.backing_path:
+            return str(_("its disk %(name)s is a layer over another image: clone it first") % {"name": volume.name})
+    return not_for_ova(domain)
 
 
 def nothing_to_look_into(volume: Volume) -> str:
@@ -231,7 +314,22 @@ VERBS = (
         queue=Queue.BYTES,
         group=Group.CHANGE,
         icon="package-export",
-        forbids=not_for_export,
+        forbids=not_for_bundle,
+    ),
+    Verb(
+        "domain.export_ova",
+        _("Export as OVA"),
+        Role.OWNER,
+        virsh_ova,
+        states=frozenset({S.SHUTOFF, S.CRASHED}),
+        spec=OvaSpec,
+        cancellable=True,
+        queue=Queue.SLOW,
+        group=Group.CHANGE,
+        icon="package-export",
+        host_role=Role.OWNER,
+        forbids=not_for_ova,
+        misfits=ova_misfits,
     ),
     Verb(
         "volume.look_into",

@@ -143,12 +143,13 @@ class FetchSpec(ImageSpec):
     """`checksum` is the file's SHA-256 or SHA-512 in hexadecimal. The title is the file's name in the address.
 
     Instead, `checksum_url` is the address of a list of checksums as makers of images keep it: the file's line is looked
-    up there before it is fetched.
+    up there before it is fetched. With `look_into` it is looked at once it is there which machine it holds.
     """
 
     url: Annotated[str, StringConstraints(max_length=2000), AfterValidator(address)]
     checksum: Annotated[str, AfterValidator(either_checksum)] = ""
     checksum_url: WebAddress = ""
+    look_into: bool = False
 
     @model_validator(mode="after")
     def one_checksum(self) -> Self:

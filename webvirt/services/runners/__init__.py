@@ -24,10 +24,12 @@ from webvirt.hypervisor.errors import (
 from webvirt.models import Operation, OperationState
 from webvirt.services import operations
 from webvirt.services.runners import (
+    appliances,
     cloning,
     creation,
     deletion,
     domains,
+    exports,
     filters,
     hosts,
     moving,
@@ -46,7 +48,9 @@ RUNNERS: dict[str, Callable[[Context], Result]] = {
     **cloning.RUNNERS,
     **creation.RUNNERS,
     **deletion.RUNNERS,
+    **appliances.RUNNERS,
     **moving.RUNNERS,
+    **exports.RUNNERS,
     **hosts.RUNNERS,
     **storage.RUNNERS,
     **networks.RUNNERS,

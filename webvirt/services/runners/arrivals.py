@@ -143,15 +143,17 @@ def fill_new(context: Context, pool: Pool, name: str, size: int, extents: Iterab
     with beginning(context, pool, name):
         calls.create_volume(pool.uuid, VolumeSpec(name, size, "raw"))
 
-    def reported() -> Iterator[Extent]:
-        done = 0
-        for extent in extents:
-            context.progress(phase, done, size)
-            yield extent
-            done += length_of(extent)
-
-    if calls.upload(pool.uuid, name, 0, reported()) != size:
+    if calls.upload(pool.uuid, name, 0, reported(context, extents, size, phase)) != size:
         raise Failed(gettext_noop("It is shorter than was said."))
+
+
+def reported(context: Context, extents: Iterable[Extent], size: int, phase: str) -> Iterator[Extent]:
+    """What comes, while it is told how many of so many bytes have come."""
+    done = 0
+    for extent in extents:
+        context.progress(phase, done, size)
+        yield extent
+        done += length_of(extent)
 
 
 def demand_format(context: Context, pool: Pool, name: str, kind: str) -> None:

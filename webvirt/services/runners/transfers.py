@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import cast
 
 from django.utils.translation import gettext_noop
@@ -13,6 +13,7 @@ from webvirt.hypervisor.types import Extent, VolumeInfo
 from webvirt.models import Operation, Pool, Upload
 from webvirt.services import cloudimages, fetching, inventory, uploads, uses
 from webvirt.services.catalogue.volumes import CopySpec, FetchSpec
+from webvirt.services.runners.appliances import look_for_machine
 from webvirt.services.runners.arrivals import FILES, Arrival, or_hole
 from webvirt.services.runners.context import Context, Failed, Result
 from webvirt.services.runners.storage import length_of_file, refuse
@@ -23,6 +24,10 @@ def fetch(context: Context) -> Result:
     spec = cast(FetchSpec, context.spec)
     arrival, digest = brought(context, context.pool, spec, uploads.arrival_of)
     arrival.is_whole()
+    if spec.look_into:
+        # It is here either way: what is wrong with it as a machine is said where one asks for that.
+        with suppress(Failed):
+            look_for_machine(context, context.pool.volumes.select_related("pool__host").get(name=spec.name))
     return {"volume": spec.name, "bytes": arrival.row.size, digest.name: digest.hexdigest()}
 
 

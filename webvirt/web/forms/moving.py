@@ -1,22 +1,30 @@
-"""The form of a machine that is made of a file."""
+"""The forms of a machine that is made of a file, and of one that goes into one."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from django.http import QueryDict
 from django.utils.translation import gettext as _
 
 from webvirt.hypervisor.xml.domains import preview_of
-from webvirt.models import Host, Network, NetworkStatus, Operation, Volume
-from webvirt.services import images, uses
+from webvirt.models import Domain, Host, Network, NetworkStatus, Operation, Pool, Volume
+from webvirt.services import belongings, images, uses
 from webvirt.services.access import Access
 from webvirt.services.appliances import from_json, stem_of
-from webvirt.services.catalogue import BY_KIND
-from webvirt.services.catalogue.building import plan_of
+from webvirt.services.catalogue import BY_KIND, why_not
+from webvirt.services.catalogue.building import FILES, plan_of
 from webvirt.services.catalogue.creation import NOBODY
-from webvirt.services.catalogue.moving import ImportSpec, appliance_in, places_of, wish_of
+from webvirt.services.catalogue.moving import (
+    ImportSpec,
+    OvaSpec,
+    appliance_in,
+    names_in_ova,
+    places_of,
+    wish_of,
+)
 from webvirt.services.catalogue.wishes import CardWish
 from webvirt.services.ovf import Appliance
 from webvirt.services.subjects import Subject, name_of
@@ -26,6 +34,7 @@ from webvirt.web.forms.creation import MOST_OFFERED, pools_of, steps_of, warning
 from webvirt.web.forms.form import Form, Values, filled, number, text
 from webvirt.web.forms.storage import size_of
 from webvirt.web.kinds import forward
+from webvirt.web.words import size
 
 
 @dataclass(frozen=True)
@@ -35,11 +44,11 @@ class ImportForm(Form):
     def begun(self, given: QueryDict, target: Subject) -> Values:
         assert isinstance(target, Host)
         chosen = chosen_of(given, target)
-        return self.start(target) | told_by(target, chosen) | of_the_file(chosen)
+        return self.start(target) | told_by(target, chosen) | of_the_file(chosen) | of_the_address(given, target)
 
     def typed(self, given: QueryDict, target: Subject | None) -> Values:
         assert isinstance(target, Host)
-        return super().typed(given, target) | of_the_file(chosen_of(given, target))
+        return super().typed(given, target) | of_the_file(chosen_of(given, target)) | of_the_address(given, target)
 
 
 def start(host: Host) -> Values:
@@ -52,20 +61,49 @@ def start(host: Host) -> Values:
         "bus": "auto",
         "card": [""],
         "start": "on",
+        "error": "",
+        "remedy": "",
     }
 
 
+def of_the_address(given: QueryDict, host: Host) -> Values:
+    """What is fetched, and from where; once that has failed, to be corrected."""
+    operation = fetch_of(given, host)
+    before = operation.parameters if operation else {}
+    return {"fetching": operation, "url": before.get("url", ""), "checksum": before.get("checksum", "")}
+
+
+def fetch_of(given: QueryDict, host: Host) -> Operation | None:
+    """The fetch that an import from an address began with, by what the address of the page says."""
+    pk = number(text(given, "fetch"))
+    found = Operation.objects.filter(kind="volume.fetch", host=host)
+    return found.filter(pk=pk).first() if isinstance(pk, int) else None
+
+
+def fetched_by(operation: Operation) -> Volume | None:
+    """What a fetch that is done has brought, if it is still there."""
+    pool = int(operation.subject.partition(":")[2])
+    name = (operation.result or {}).get("volume")
+    return Volume.objects.filter(pool=pool, name=name, missing_since=None, making=None).first()
+
+
+def pools_to_fetch_into(access: Access, host: Host) -> list[Pool]:
+    """The pools of a host where this person may have files brought from the web."""
+    fetch = BY_KIND["volume.fetch"]
+    return [pool for pool in pools_of(host).filter(type__in=FILES) if access.may(fetch, pool)]
+
+
 def chosen_of(given: QueryDict, host: Host) -> Volume | None:
-    """The volume of this host that the address or the form names."""
-    pk = number(text(given, "volume"))
+    """The volume of this host that the address or the form names, to be imported or to be looked into first."""
+    pk = number(text(given, "volume") or text(given, "look"))
     found = Volume.objects.filter(pool__host=host, missing_since=None, making=None).select_related("pool__host")
     return found.filter(pk=pk).first() if isinstance(pk, int) else None
 
 
 def of_the_file(chosen: Volume | None) -> Values:
-    """The file that is imported, and who is just looking into it."""
-    asked = Operation.objects.active().filter(kind="volume.look_into", subject=name_of(chosen)) if chosen else None
-    return {"chosen": chosen, "looking": asked.first() if asked is not None else None}
+    """The file that is imported, and who last looked into it, or does so now."""
+    asked = Operation.objects.filter(kind="volume.look_into", subject=name_of(chosen)) if chosen else None
+    return {"chosen": chosen, "looked": asked.order_by("-pk").first() if asked is not None else None}
 
 
 def told_by(host: Host, chosen: Volume | None) -> Values:
@@ -122,6 +160,7 @@ def choices(access: Access, target: Subject | None) -> Values:
     return {
         "files": [row for row in files if not used[row.pk]],
         "pools": list(pools_of(target)),
+        "fetch_pools": pools_to_fetch_into(access, target),
         "systems": systems(),
         "networks": [(row, forward(row.forward)) for row in networks],
         "bridges": [one["name"] for one in target.interfaces if one.get("type") == "bridge"],
@@ -142,4 +181,56 @@ def foreseen(host: Host, spec: ImportSpec) -> Values:
     return {"steps": rows, "warnings": warnings_of(host, wish), "xml": xml}
 
 
-FORMS = {"domain.import": ImportForm("domains/import.html", start, parameters, choices, foreseen, named=creation.named)}
+def start_ova(domain: Domain) -> Values:
+    pool = places_for_ova(domain).first()
+    return {"pool": pool.pk if pool else "", "name": f"{names_in_ova(domain.name).stem}.ova"}
+
+
+def places_for_ova(domain: Domain) -> Any:
+    """The pools where a file can be, those with the most room first."""
+    return pools_of(domain.host).filter(type__in=FILES)
+
+
+def ova(given: QueryDict) -> Values:
+    return {"pool": number(text(given, "pool")), "name": text(given, "name")}
+
+
+def ways_out(access: Access, target: Subject | None) -> Values:
+    """Where an appliance can be made, and whether it can be a bundle instead."""
+    assert isinstance(target, Domain)
+    bundle, create = BY_KIND["domain.export"], BY_KIND["volume.create"]
+    return {
+        "pools": [pool for pool in places_for_ova(target) if access.may(create, pool)],
+        "bundle": bundle,
+        "not_bundle": why_not(bundle, target),
+    }
+
+
+def foreseen_ova(domain: Domain, spec: OvaSpec) -> Values:
+    """What will be in the file, and what of the machine does not go along."""
+    names = names_in_ova(domain.name)
+    volumes = [one.volume for one in belongings.of(domain) if one.volume and one.device in uses.DISKS]
+    rows = [[_("Description"), names.envelope], [_("Checksums"), names.manifest]]
+    rows += [[_("Disk"), f"{names.disk(at)} · {size(each.capacity)}"] for at, each in enumerate(volumes, 1)]
+    return {"steps": rows, "warnings": lost_in_ova(domain), "xml": ""}
+
+
+def lost_in_ova(domain: Domain) -> list[str]:
+    definition = getattr(domain, "definition", None)
+    told = definition.inactive if definition else {}
+    found = []
+    if told.get("firmware", "bios") != "bios":
+        found.append(_("It starts by UEFI: VirtualBox does not read that from an appliance, so switch EFI on there."))
+    if any(device.get("kind") == "tpm" for device in told.get("devices", ())):
+        found.append(
+            _("The state of its TPM is not in an appliance: what is sealed with it cannot be opened elsewhere.")
+        )
+    if any(each.get("bus") == "virtio" for each in told.get("disks", ()) if each.get("device") in uses.DISKS):
+        found.append(_("Its disks come on a SAS controller, its cards as Intel's E1000: virtio is nowhere else."))
+    return found
+
+
+FORMS = {
+    "domain.import": ImportForm("domains/import.html", start, parameters, choices, foreseen, named=creation.named),
+    "domain.export_ova": Form("domains/export_ova.html", start_ova, ova, ways_out, foreseen_ova),
+}

@@ -1,0 +1,72 @@
+"""The way to an import: from a file or an address to the form that tells of the machine, a page for each step."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect
+
+from webvirt.models import Host, OperationState
+from webvirt.services import operations
+from webvirt.services.access import Access
+from webvirt.services.catalogue import BY_KIND
+from webvirt.services.disclosure import error_for
+from webvirt.services.phrases import said
+from webvirt.web import answers
+from webvirt.web.actor import actor_of
+from webvirt.web.forms import FORMS
+from webvirt.web.forms.form import Values, filled
+from webvirt.web.forms.moving import chosen_of, fetch_of, fetched_by, pools_to_fetch_into
+from webvirt.web.forms.storage import fetch
+from webvirt.web.verbs import form_page, perform
+
+IMPORT, FETCH = BY_KIND["domain.import"], BY_KIND["volume.fetch"]
+
+
+def page(request: HttpRequest, access: Access, host: Host) -> HttpResponse:
+    """Leads on where the step that is waited for is done; else as any verb's."""
+    if request.method == "POST" and "url" in request.POST:
+        return begin_fetch(request, access, host)
+    if request.method == "GET" and access.may(IMPORT, host):
+        if step := next_step(host, request.GET):
+            return redirect(f"/hosts/{host.pk}/import-domain/{step}")
+        typed = FORMS[IMPORT.kind].begun(request.GET, host)
+        return form_page(request, access, IMPORT, host, typed | failure_of(access, typed), {})
+    answer = perform(request, access, host, IMPORT.name)
+    if answer.status_code == 302:
+        answer.headers["Location"] = "/vms/"
+    return answer
+
+
+def next_step(host: Host, given: QueryDict) -> str:
+    """The address of the step after the one that is asked for; empty while that is the right one."""
+    if operation := fetch_of(given, host):
+        there = fetched_by(operation) if operation.state == OperationState.SUCCEEDED else None
+        return f"?look={there.pk}" if there else ""
+    volume = chosen_of(given, host)
+    if volume is None:
+        return ""
+    word = "volume" if volume.appliance else "look"
+    return "" if word in given else f"?{word}={volume.pk}"
+
+
+def failure_of(access: Access, typed: Values) -> Values:
+    """Why the step before has failed, if it has."""
+    before = typed["fetching"] or typed["looked"]
+    return {"error": error_for(access, before), "remedy": said(before.remedy)} if before else {}
+
+
+def begin_fetch(request: HttpRequest, access: Access, host: Host) -> HttpResponse:
+    """Have what is at an address fetched into a pool, and looked into there; its page shows how far that is."""
+    here, given = f"/hosts/{host.pk}/import-domain/", request.POST
+    pool = next((pool for pool in pools_to_fetch_into(access, host) if str(pool.pk) == given.get("pool")), None)
+    if pool is None or not access.may(IMPORT, host):
+        return answers.refused(request, operations.Denied(str(FETCH.label)), here)
+    try:
+        operation = operations.submit(actor_of(request), FETCH, pool, fetch(given) | {"look_into": True})
+    except operations.Invalid as error:
+        form = FORMS[IMPORT.kind]
+        typed = form.begun(request.GET, host) | {"pool": pool.pk} | filled(given, "url", "checksum")
+        return form_page(request, access, IMPORT, host, typed, error.fields, status=400)
+    except operations.Refused as error:
+        return answers.refused(request, error, here)
+    return redirect(f"{here}?fetch={operation.pk}")
