@@ -43,7 +43,8 @@ function foretell(data) {
   steps.hidden = false;
   steps.replaceChildren(...data.steps.flatMap(([label, text]) => [make("dt", {}, label), make("dd", {}, text)]));
   const definition = document.querySelector("[data-plan-xml]");
-  if (definition) definition.textContent = data.xml;
+  definition.textContent = data.xml;
+  definition.closest("details").hidden = !data.xml;
 }
 
 async function show(form) {

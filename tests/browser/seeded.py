@@ -34,6 +34,8 @@ PAGES = [
     "/vms/5/delete/",
     "/vms/5/clone/",
     "/hosts/1/create-domain/",
+    "/hosts/1/import-domain/",
+    "/vms/5/export_ova/",
     "/vms/5/send_key/",
     "/hosts/",
     "/hosts/1/",

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
+import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.bootable import LIT, bootable_disc
+from tests.appliances import manifest_of, small_envelope, tar_of
+from tests.bootable import CODE, LIT, bootable_disc
 from tests.browser.window import EVENT_MS, Window, badge, console, lit_pixels, mark, number_in, row
 from tests.guests import virsh
 from tests.until import until
+from webvirt.services import vmdk
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack]
 
@@ -176,3 +184,58 @@ def test_ten_at_once_over_one_image(ada: Window, place: Place) -> None:
     page.goto(f"{ada.url}/images/?q=base")
     row(page, "base.qcow2").get_by_role("link", name="base.qcow2").click()
     expect(page.locator("main")).to_contain_text(layers[0], timeout=WORK_MS)
+
+
+def test_an_appliance_from_an_address_becomes_a_machine_and_one_again(
+    ada: Window, place: Place, tmp_path: Path
+) -> None:
+    """Its address and checksum are all that is typed; then an appliance is made of what it became."""
+    page = ada.page
+    with appliance_served(tmp_path) as (address, digest):
+
+        def is_offered() -> bool:
+            page.goto(f"{ada.url}/hosts/1/import-domain/")
+            return page.locator("#f-into option", has_text=place.pool).count() > 0
+
+        until(is_offered, 30, every=0.5, what=f"{place.pool} is offered")
+        page.get_by_label("Address").fill(address)
+        page.get_by_label("Checksum").fill(digest)
+        into = page.locator("#f-into option", has_text=place.pool).get_attribute("value")
+        page.locator("#f-into").select_option(value=into or "")
+        page.get_by_role("button", name="Fetch it and look into it").click()
+        # It is fetched, looked into, and the page goes on by itself.
+        expect(page.get_by_label("Name", exact=True)).to_have_value("small", timeout=WORK_MS)
+    expect(page.locator("[name=memory]")).to_have_value("64")
+    expect(page.locator("main")).to_contain_text("small-disk1.vmdk")
+    page.get_by_label("Name", exact=True).fill(place.name)
+    page.get_by_label("Its disks go to").select_option(value=into or "")
+    expect(page.locator("[data-plan-steps]")).to_contain_text(f"{place.pool}/{place.name}.qcow2")
+    make(page, "Import a machine")
+    line = row(page, place.name)
+    expect(line.locator(".state.s-running")).to_be_visible(timeout=WORK_MS)
+    virsh("destroy", place.name)
+    expect(line.locator(".state.s-shutoff")).to_be_visible(timeout=EVENT_MS)
+    line.get_by_role("link", name=place.name).click()
+    page.goto(f"{ada.url}/vms/{number_in(page.url)}/export_ova/")
+    page.get_by_label("Into the pool").select_option(value=into or "")
+    expect(page.locator("[data-plan-steps]")).to_contain_text(f"{place.name}-disk1.vmdk")
+    page.locator(".card-footer").get_by_role("button", name="Export as OVA").click()
+    page.get_by_role("cell").get_by_role("link", name="Export as OVA").click(timeout=WORK_MS)
+    page.get_by_role("link", name="To the volume").click(timeout=WORK_MS)
+    expect(page.locator("main")).to_contain_text(f"{place.name}.ova")
+    with tarfile.open(place.folder / f"{place.name}.ova") as tar:
+        assert tar.getnames() == [f"{place.name}.ovf", f"{place.name}.mf", f"{place.name}-disk1.vmdk"]
+
+
+@contextmanager
+def appliance_served(folder: Path) -> Iterator[tuple[str, str]]:
+    """The address of a small appliance on this machine, and its SHA-256."""
+    disk = b"".join(vmdk.written([CODE.ljust(510, b"\0") + b"\x55\xaa"], 8 * 2**20, "small-disk1.vmdk"))
+    parts = {"small.ovf": small_envelope("small-disk1.vmdk", 8 * 2**20), "small-disk1.vmdk": disk}
+    data = tar_of(parts | {"small.mf": manifest_of(parts)})
+    (folder / "small.ova").write_bytes(data)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/small.ova", hashlib.sha256(data).hexdigest()
+        server.shutdown()

@@ -226,7 +226,7 @@ def lost_in_ova(domain: Domain) -> list[str]:
             _("The state of its TPM is not in an appliance: what is sealed with it cannot be opened elsewhere.")
         )
     if any(each.get("bus") == "virtio" for each in told.get("disks", ()) if each.get("device") in uses.DISKS):
-        found.append(_("Its disks come on a SAS controller, its cards as Intel's E1000: virtio is nowhere else."))
+        found.append(_("Its disks come on a SAS controller and its cards as Intel's E1000: VMware has no virtio."))
     return found
 
 
