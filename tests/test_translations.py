@@ -313,7 +313,7 @@ def test_the_phrases_are_those_of_the_code() -> None:
     assert reasons - {"%(names)s and %(n)s more"} == set(FORBIDDEN)
     assert filled_before_kept(*services.rglob("*.py")) == set(FAILURES)
     assert raised(*(services / "catalogue").rglob("*.py")) <= holes_alike(FIELDS)
-    of_files = [services / "ovf.py", services / "appliances.py", services / "vhdx.py"]
+    of_files = [services / f"{name}.py" for name in ("ovf", "appliances", "vhdx", "vmdk", "runners/moving")]
     assert raised(*of_files) <= holes_alike(APPLIANCES)
     # Some are said by both floors.
     assert raised(*(services / "seeds").rglob("*.py")) - holes_alike(ERRORS) == holes_alike(SEEDS) - WITHIN
