@@ -28,6 +28,7 @@ nodejs:node                               to bring the front-end packages
 npm:npm                                   to bring the front-end packages
 gettext:msgfmt                            translations
 openssh-client:ssh                        to reach other hosts
+libsasl2-modules:@sasl                    to sign in to hosts that ask for a password
 '
 test_packages='
 chromium:chromium                         the browser of the tests
@@ -35,6 +36,7 @@ fonts-noto-cjk:/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc   Chinese 
 iproute2:ip                               hosts in network namespaces
 iptables:iptables                         hosts that drop packets
 openssh-server:/usr/sbin/sshd             hosts reached by SSH
+sasl2-bin:saslpasswd2                     hosts that ask for a password
 busybox-static:busybox                    the tiny guest
 cpio:cpio                                 the tiny guest
 kmod:modprobe                             the tiny guest
@@ -48,6 +50,7 @@ is_there() {
     case $1 in
     @ensurepip) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
     @headers) [ -e "$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))' 2>/dev/null)/Python.h" ] ;;
+    @sasl) compgen -G '/usr/lib/*/sasl2/libscram.so*' >/dev/null ;;
     @cloud-kernel) compgen -G '/boot/vmlinuz-*-cloud-amd64' >/dev/null ;;
     /*) [ -e "$1" ] ;;
     *) PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null ;;

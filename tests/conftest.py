@@ -11,6 +11,7 @@ from django.db import connection
 from tests.home import HOME
 from tests.people import Cast, make_cast
 from tests.stack import stack
+from webvirt.services.unsealing import Keys
 
 __all__ = ["stack"]
 
@@ -22,6 +23,12 @@ TRIGGERS = ("operation_no_delete", "operation_no_rewrite")
 def django_db_modify_db_settings() -> None:
     """The tests' database is the file of their home, so that the processes which they start share it."""
     connection.settings_dict["TEST"]["NAME"] = str(HOME / "webvirt.sqlite3")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def keys() -> None:
+    """What `deploy/run` makes, to keep secrets with."""
+    Keys().make()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from django.utils import timezone
 from PIL import Image, ImageDraw
 
 from tests.seed_things import add_things
+from webvirt.hypervisor.addresses import shown
 from webvirt.hypervisor.types import (
     Check,
     DiskInfo,
@@ -40,6 +41,7 @@ from webvirt.models import (
 from webvirt.services.subjects import name_of
 
 GIB = 1024 * 1024
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGvAMvhDDWWGSt5QaOzbECuFMiDqyVOF0qKNxTzpY3jD"
 MACHINES = tuple(
     MachineSupport(
         type=way,
@@ -159,7 +161,8 @@ def new_host(number: int, dice: random.Random) -> Host:
         for key, found in (
             ("name", "192.0.2.7"),
             ("port", "port 22 answers"),
-            ("ssh", "host key known, signed in"),
+            ("identity", f"the host shows the key that was confirmed: {shown((HOST_KEY,))}"),
+            ("ssh", "signed in"),
             ("libvirt", "connected"),
         )
     ]
@@ -168,6 +171,7 @@ def new_host(number: int, dice: random.Random) -> Host:
         transport=Transport.SSH if number else Transport.LOCAL,
         hostname=f"{name}.example.org" if number else "",
         user="root" if number else "",
+        keys=[HOST_KEY] if number else [],
         state=HostState.UP,
         seen_at=now,
         uuid=info.uuid,

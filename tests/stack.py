@@ -89,6 +89,7 @@ class Stack:
         if not (self.home / "front").exists():
             (self.home / "front").symlink_to(CACHE / "front")
         self.manage("migrate", "--verbosity", "0")
+        self.manage("makekeys")
         self.manage("collectstatic", "--noinput", "--verbosity", "0")
 
     def start(self, seconds: float = 40.0) -> None:

@@ -50,7 +50,13 @@ VOCABULARY = tuple(
         "xml.secrets",
     )
 )
-AT_HYPERVISORS = ("webvirt.hypervisor", "webvirt.services.runners", "webvirt.services.watcher", "webvirt.consoleproxy")
+AT_HYPERVISORS = (
+    "webvirt.hypervisor",
+    "webvirt.services.runners",
+    "webvirt.services.watcher",
+    "webvirt.services.ourkey",
+    "webvirt.consoleproxy",
+)
 """Who may hold a live connection."""
 UPWARD_ON_PURPOSE = {("webvirt.services.operations", "webvirt.celery")}
 """To send an operation's number by the task's name."""
@@ -203,8 +209,24 @@ def test_live_connections_are_for_runners_watcher_and_console_proxy() -> None:
     assert holders == []
 
 
+OPENERS = ("webvirt.services.runners", "webvirt.services.watcher", "webvirt.consoleproxy", "webvirt.management")
+"""Who may open what `services.seals` closed."""
+
+
+def test_secrets_are_opened_by_no_door_that_answers_people() -> None:
+    opening = {"webvirt.services.unsealing"}
+    found = [
+        f"{module.name} -> {name}"
+        for module in MODULES
+        if not module.name.startswith(OPENERS)
+        for name in own(module)
+        if name in opening
+    ]
+    assert found == []
+
+
 @pytest.mark.parametrize("entrance", ["webvirt.asgi", "webvirt.urls", "webvirt.services.operations"])
-def test_the_web_process_never_loads_libvirt(entrance: str) -> None:
+def test_the_web_process_never_loads_libvirt_nor_opens_secrets(entrance: str) -> None:
     program = f"""
 import os, sys
 os.environ["DJANGO_SETTINGS_MODULE"] = "webvirt.settings"
@@ -213,7 +235,7 @@ django.setup()
 import {entrance}
 from django.urls import get_resolver
 get_resolver().url_patterns
-print(sorted(name for name in sys.modules if name.startswith("libvirt")))
+print(sorted(name for name in sys.modules if name.startswith(("libvirt", "webvirt.services.unsealing"))))
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -25,6 +25,7 @@ from tests.api.conftest import Caller
 from tests.people import Cast
 from tests.realtime.conftest import RedisServer, redis_server, session_cookie
 from webvirt import bus, models
+from webvirt.hypervisor.addresses import fingerprint
 from webvirt.models import (
     CloudImage,
     ConsoleSession,
@@ -32,6 +33,7 @@ from webvirt.models import (
     Domain,
     Flavour,
     Grant,
+    Host,
     Network,
     NetworkStatus,
     Operation,
@@ -58,6 +60,8 @@ RANKS = {"viewer": 1, "operator": 2, "owner": 3, "administrator": 4}
 NAT = {"addresses": [{"address": "192.168.7.1", "prefix": 24}]}
 NAT_FORM = {"forward": "nat", "dns": "on", "ipv4_address": "192.168.7.1/24"}
 DISC = 77
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGvAMvhDDWWGSt5QaOzbECuFMiDqyVOF0qKNxTzpY3jD"
+FINGERPRINT = fingerprint(HOST_KEY)
 PARAMETERS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "domain.autostart": ({"enabled": True}, {"enabled": "on"}),
     "domain.create": (
@@ -80,6 +84,7 @@ PARAMETERS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "domain.set_filter": ({"mac": "52:54:00:00:00:01", "filter": "no-mail"},) * 2,
     "domain.send_key": ({"keys": [29]}, {"keys": "29"}),
     "host.edit": ({"name": "alpha", "transport": "test"}, {"name": "alpha", "transport": "test"}),
+    "host.trust": ({"fingerprints": [FINGERPRINT]}, {"fingerprints": FINGERPRINT}),
     "pool.create": ({"name": "p", "type": "dir", "target_path": "/p"},) * 2,
     "pool.autostart": ({"enabled": True}, {"enabled": "on"}),
     "volume.create": ({"name": "v", "capacity": 2**30}, {"name": "v", "capacity": "1", "capacity_unit": "GiB"}),
@@ -141,6 +146,8 @@ def ready_for(verb: Verb) -> None:
             Definition.objects.update_or_create(
                 domain=domain, defaults={"inactive_xml": xml, "read_at": timezone.now()}
             )
+    if verb.kind == "host.trust":
+        Host.objects.update(offered=[HOST_KEY])
     if verb.kind == "domain.import":
         Volume.objects.filter(pk=Volume.objects.values("pk")[:1]).update(id=DISC)
     if verb.kind == "pool.delete":
@@ -235,7 +242,7 @@ def test_a_role_on_a_host_reaches_what_is_on_it(cast: Cast, verb: Verb, role: Ro
 
 @pytest.mark.parametrize("who", PEOPLE)
 def test_adding_a_host(cast: Cast, who: str) -> None:
-    body = {"transport": "tcp", "port": 16509}
+    body = {"transport": "tls", "port": 16514}
     wanted = 401 if who == "nobody" else 202 if who == "administrator" else 403
     for number, (way, path) in enumerate(((by_token, "/hosts"), (by_session, "/hosts"), (as_page, "/hosts/add/"))):
         parts = body | {"name": f"new-{number}", "hostname": f"h{number}"}
@@ -392,6 +399,7 @@ ROUTES = {
     "api/v1/domains/<int:pk>/sessions": Row("viewer", "domain"),
     "api/v1/hosts": Row(SIGNED_IN, methods=GET_POST),
     "api/v1/hosts/places": Row(SIGNED_IN),
+    "api/v1/hosts/our_keys": Row(ADMINISTRATOR),
     "api/v1/hosts/<int:pk>": Row("viewer", "host"),
     "api/v1/hosts/<int:pk>/devices": Row("viewer", "host"),
     "api/v1/pools": Row(SIGNED_IN),

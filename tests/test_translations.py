@@ -26,7 +26,8 @@ from jinja2.ext import extract_from_ast
 
 from tests.home import HOME
 from tests.people import Cast, make_filter, make_host, make_network, make_pool, make_secret, make_volume
-from tests.seed import FAILURE, seed
+from tests.seed import FAILURE, HOST_KEY, seed
+from webvirt.hypervisor.addresses import fingerprint
 from webvirt.hypervisor.devices import GUESTS_OWN, IS_PORT, IS_WIRELESS, LOOPBACK
 from webvirt.hypervisor.pool_rules import PARTS as PARTS_OF_POOLS
 from webvirt.hypervisor.types import NetworkInfo, SecretUsage, Transport
@@ -417,7 +418,12 @@ def test_every_label_is_translated() -> None:
         ("host.add", {"name": "a", "transport": "ssh", "hostname": "-x"}),
         ("host.add", {"name": "a", "transport": "local", "port": 7}),
         ("host.add", {"name": "a", "transport": "ssh", "hostname": "a", "user": "A"}),
-        ("host.add", {"name": "a", "transport": "tls", "hostname": "a", "user": "a"}),
+        ("host.add", {"name": "a", "transport": "ssh", "hostname": "a", "user": "a", "password": "b"}),
+        ("host.add", {"name": "a", "transport": "tls", "hostname": "a", "password": "b"}),
+        ("host.add", {"name": "a", "transport": "tls", "hostname": "a", "user": "a", "password": "\n"}),
+        ("host.add", {"name": "a", "transport": "tcp", "hostname": "a"}),
+        ("host.trust", {"fingerprints": []}),
+        ("host.trust", {"fingerprints": ["MD5:x"]}),
         ("pool.create", {"name": "a", "type": "barn"}),
         ("pool.create", {"name": "a", "type": "dir"}),
         ("pool.create", {"name": "a", "type": "dir", "target_path": "/a", "source_host": "b"}),
@@ -490,7 +496,7 @@ def test_what_is_wrong_with_a_field_is_said_in_the_readers_language(kind: str, g
 # --- the pages
 
 TERMS = """
-    webvirt libvirt libvirtd virsh QEMU KVM Linux Redis Windows WEBVIRT_PUBLIC_URL known_hosts
+    webvirt libvirt libvirtd virsh QEMU KVM Linux Redis Windows WEBVIRT_PUBLIC_URL SASL
     CPU vCPU VNC ID UUID IP IPv MAC SSH TLS TCP DNS DHCP DUID ARP XML API PCI Express UEFI EFI BIOS TPM IOMMU USB ISO
     UTC CD DVD VT AMD Vi SVM svm vmx Intel KiB MiB GiB TiB PiB SHA Base JavaScript
     NFS CIFS LVM LUKS SCSI iSCSI iqn Ceph RBD ZFS Gluster ext nfs gpt srv dev sdb fd qcow raw qemu img convert
@@ -511,6 +517,10 @@ VERBATIM = (
     "kvm_amd",
     "intel_iommu=on",
     "systemctl start ssh",
+    "tls/cacert.pem",
+    "deploy/run",
+    f"ED25519 {fingerprint(HOST_KEY)}",
+    "ED25519",
     "/dev/kvm",
     "vm1.example.org",
     "ssh-ed25519 AAAA… me@laptop",

@@ -4,13 +4,13 @@ const PORTS = { ssh: "22", tls: "16514", tcp: "16509" };
 
 function adapt(form) {
   const way = form.querySelector('[name="transport"]:checked')?.value ?? "";
-  const remote = way in PORTS;
-  const address = form.querySelector("[data-address]");
-  address.hidden = !remote;
-  form.querySelector("[data-user]").hidden = way !== "ssh";
-  for (const input of address.querySelectorAll("input")) input.disabled = !remote || (input.name === "user" && way !== "ssh");
-  form.querySelector('[name="hostname"]').required = remote;
+  for (const part of form.querySelectorAll("[data-only]")) {
+    part.hidden = !part.dataset.only.split(" ").includes(way);
+    for (const input of part.querySelectorAll("input")) input.disabled = part.hidden;
+  }
+  form.querySelector('[name="hostname"]').required = way in PORTS;
   form.querySelector('[name="port"]').placeholder = PORTS[way] ?? "";
+  form.querySelector('[name="user"]').placeholder = way === "ssh" ? "root" : "";
   for (const part of document.querySelectorAll("[data-for]")) part.hidden = part.dataset.for !== way;
 }
 

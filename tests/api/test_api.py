@@ -333,7 +333,7 @@ def test_a_request_key_is_for_one_request(api: Callers, cast: Cast) -> None:
 
 def test_the_same_request_key_adds_one_host(api: Callers) -> None:
     caller = api.administrator
-    body = {"name": "beta", "transport": "tcp", "hostname": "b"}
+    body = {"name": "beta", "transport": "tls", "hostname": "b"}
     ids = {document(caller.post("/hosts", body, Idempotency_Key="h"))["id"] for _ in range(2)}
     assert len(ids) == 1
 

@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from tests.people import Cast
 from tests.stack import free_port, is_running
 from tests.until import until
 from webvirt.consoleproxy.dial import confirm, open_display
-from webvirt.hypervisor.credentials import known_hosts, prepare_ssh, public_key
+from webvirt.hypervisor.credentials import make_our_key, public_key
 from webvirt.hypervisor.types import Display, HostAddress, Transport
 from webvirt.services.consoles import Close, Refusal
 
@@ -50,10 +51,9 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostAddress]:
     port = free_port()
     Path("/run/sshd").mkdir(exist_ok=True)
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"], check=True)
-    prepare_ssh()
+    make_our_key()
     (folder / "authorized").write_text(public_key().read_text())
     key = " ".join((folder / "key.pub").read_text().split()[:2])
-    known_hosts().write_text(f"[127.0.0.1]:{port} {key}\n")
     options = {
         "HostKey": folder / "key",
         "AuthorizedKeysFile": folder / "authorized",
@@ -77,7 +77,7 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostAddress]:
     ]
     process = Process(subprocess.Popen(words, stderr=(folder / "log").open("w")))
     until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, what="sshd listens")
-    yield HostAddress(Transport.SSH, "127.0.0.1", port, "root")
+    yield HostAddress(Transport.SSH, "127.0.0.1", port, "root", (key,))
     process.stop()
 
 
@@ -145,12 +145,7 @@ def test_a_display_that_is_not_there_is_the_displays_fault(sshd: HostAddress, tm
 
 
 def test_a_host_whose_key_we_do_not_know_is_the_hosts_fault(where: Display, sshd: HostAddress) -> None:
-    known = known_hosts().read_text()
-    known_hosts().write_text("")
-    try:
-        refused = refusal(sshd, where)
-    finally:
-        known_hosts().write_text(known)
+    refused = refusal(replace(sshd, keys=()), where)
     assert refused.code == Close.HOST
     assert "verification failed" in str(refused)
 

@@ -37,7 +37,7 @@ def api(stack: Stack, second: SecondHost) -> Iterator[Api]:
     """An administrator's token, with the second host added for as long as this takes."""
     stack.manage("addlocalhost")
     api = Api(stack.url, stack.administrator_token())
-    body = {"name": HOST, "transport": "tcp", "hostname": second.hostname, "port": PORT}
+    body = {"name": HOST, "transport": "tcp", "hostname": second.hostname, "port": PORT, "unencrypted": True}
     answer = api.call("POST", "/hosts", json=body)
     assert answer.status_code == 202, answer.text
     yield api

@@ -36,7 +36,9 @@ def api(stack: Stack, second: SecondHost) -> Api:
     stack.manage("addlocalhost")
     api = Api(stack.url, stack.administrator_token())
     answer = api.call(
-        "POST", "/hosts", json={"name": REMOTE, "transport": "tcp", "hostname": f"10.98.{NUMBER}.2", "port": 16509}
+        "POST",
+        "/hosts",
+        json={"name": REMOTE, "transport": "tcp", "hostname": f"10.98.{NUMBER}.2", "port": 16509, "unencrypted": True},
     )
     assert answer.status_code == 202, answer.text
     until(lambda: api.host(REMOTE)["state"] == "up", 30, what="the second host up")

@@ -101,7 +101,7 @@ def maker(stack: Stack, second: SecondHost) -> Iterator[Maker]:
     with (second.home / "lib/images" / IMAGE).open("wb") as file:
         file.writelines(piece for _ in range(SIZE // MIB))
     run("virsh", "-q", "-c", second.uri, "pool-refresh", "default")
-    body = {"name": HOST, "transport": "tcp", "hostname": second.hostname, "port": PORT}
+    body = {"name": HOST, "transport": "tcp", "hostname": second.hostname, "port": PORT, "unencrypted": True}
     answer = api.call("POST", "/hosts", json=body)
     assert answer.status_code == 202, answer.text
     until(lambda: api.host(HOST)["state"] == "up", 30, what="the second host up")

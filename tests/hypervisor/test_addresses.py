@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,11 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webvirt.hypervisor import credentials
-from webvirt.hypervisor.addresses import check_address
+from webvirt.hypervisor.addresses import check_address, fingerprint, line_for, shown
 from webvirt.hypervisor.connection import uri_of
 from webvirt.hypervisor.errors import InvalidSpec
+from webvirt.hypervisor.identity import is_another
 from webvirt.hypervisor.types import HostAddress, Transport
 
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGvAMvhDDWWGSt5QaOzbECuFMiDqyVOF0qKNxTzpY3jD"
+OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG3C2ZVm3n4oqk2cBwZJMdkZ7JE8dhJpF8D6bJhKqk9L"
+RSA = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAQQDSeVh0kZw4N1K9w8Zz7n3c1QWmQ5s5k5z3h0y1"
+PASSWORD = "c0rrect-h0rse"
 REMOTE = (Transport.SSH, Transport.TLS, Transport.TCP)
 HOSTILE = (
     "h/system?command=/tmp/x&a=",
@@ -125,12 +132,6 @@ def test_a_local_connection_has_no_parts(transport: Transport, parts: dict[str, 
         uri_of(HostAddress(transport, **parts))  # type: ignore[arg-type]
 
 
-def test_only_ssh_takes_a_user() -> None:
-    for transport in (Transport.TLS, Transport.TCP):
-        with pytest.raises(InvalidSpec):
-            uri_of(HostAddress(transport, "h", user="root"))
-
-
 @pytest.mark.parametrize(
     ("address", "uri"),
     [
@@ -141,7 +142,7 @@ def test_only_ssh_takes_a_user() -> None:
         (HostAddress(Transport.TLS, "vm1"), "qemu+tls://vm1/system?pkipath=/srv/webvirt/tls"),
         (
             HostAddress(Transport.SSH, "vm1", 2222, "virt-ops"),
-            "qemu+ssh://virt-ops@vm1:2222/system?no_tty=1&command=/srv/webvirt/ssh/ssh",
+            "qemu+ssh://virt-ops@vm1:2222/system?no_tty=1&command=/srv/webvirt/ssh/to-14b25972e3d404b8/ssh",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -154,7 +155,7 @@ def test_uris(address: HostAddress, uri: str, monkeypatch: pytest.MonkeyPatch) -
 def test_our_own_folder_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEBVIRT_HOME", "/srv/a&b c?")
     query = parse_qs(urlsplit(uri_of(HostAddress(Transport.SSH, "h"))).query)
-    assert query == {"no_tty": ["1"], "command": ["/srv/a&b c?/ssh/ssh"]}
+    assert query == {"no_tty": ["1"], "command": ["/srv/a&b c?/ssh/to-14b25972e3d404b8/ssh"]}
 
 
 @given(st.text(max_size=80), st.text(max_size=40), st.integers(-10, 70000))
@@ -171,13 +172,83 @@ def test_whatever_gets_through_is_only_what_it_says(hostname: str, user: str, po
 
 def test_our_ssh_trusts_only_what_we_were_told_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WEBVIRT_HOME", str(tmp_path))
-    credentials.prepare_ssh()
+    credentials.prepare_ssh((KEY,))
     key = credentials.public_key().read_text()
-    credentials.prepare_ssh()
+    credentials.prepare_ssh((KEY, OTHER_KEY))
     assert credentials.public_key().read_text() == key, "made once"
-    config = (credentials.ssh_folder() / "config").read_text()
-    assert "StrictHostKeyChecking yes" in config
-    assert f'UserKnownHostsFile "{credentials.known_hosts()}"' in config
-    modes = {path.name: path.stat().st_mode & 0o777 for path in credentials.ssh_folder().iterdir()}
-    assert modes["id_ed25519"] == modes["known_hosts"] == modes["config"] == 0o600
-    assert credentials.ssh_folder().stat().st_mode & 0o777 == 0o700
+    folders = [credentials.ssh_program(keys).parent for keys in ((KEY,), (KEY, OTHER_KEY))]
+    assert (folders[0] / "known_hosts").read_text() == f"* {KEY}\n"
+    assert (folders[1] / "known_hosts").read_text() == f"* {KEY}\n* {OTHER_KEY}\n"
+    for folder in folders:
+        config = (folder / "config").read_text()
+        assert "StrictHostKeyChecking yes" in config
+        assert f'UserKnownHostsFile "{folder}/known_hosts"' in config
+        modes = {path.name: path.stat().st_mode & 0o777 for path in (*folder.iterdir(), *folder.parent.iterdir())}
+        assert modes["id_ed25519"] == modes["known_hosts"] == modes["config"] == 0o600
+        assert folder.stat().st_mode & 0o777 == folder.parent.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["", "one\ntwo", "nul\0", "tab\t", "a" * 257, "\ud800"],
+    ids=lambda text: ascii(text)[:20],
+)
+def test_odd_passwords_are_refused(password: str) -> None:
+    address = HostAddress(Transport.TLS, "h", user="ada", password=password)
+    if not password:
+        check_address(address)
+        return
+    with pytest.raises(InvalidSpec):
+        check_address(address)
+
+
+@pytest.mark.parametrize("transport", [Transport.SSH, Transport.LOCAL, Transport.TEST])
+def test_a_password_is_for_tls_and_tcp_alone(transport: Transport) -> None:
+    parts = {"hostname": "h", "user": "root"} if transport == Transport.SSH else {}
+    with pytest.raises(InvalidSpec):
+        check_address(HostAddress(transport, **parts, password=PASSWORD))  # type: ignore[arg-type]
+
+
+def test_a_password_is_in_no_uri_and_no_text_of_an_address() -> None:
+    address = HostAddress(Transport.TLS, "h", user="ada", password=PASSWORD)
+    assert PASSWORD not in uri_of(address)
+    assert "ada" not in uri_of(address)
+    assert PASSWORD not in repr(address)
+
+
+# --- keys of hosts
+
+
+def test_a_fingerprint_is_as_ssh_keygen_shows_it() -> None:
+    told = subprocess.run(["ssh-keygen", "-lf", "-"], input=KEY, capture_output=True, text=True, check=True).stdout
+    assert fingerprint(KEY) == told.split()[1]
+    assert shown((KEY,)) == f"ED25519 {fingerprint(KEY)}"
+
+
+@pytest.mark.parametrize(
+    "key", ["", "ssh-ed25519", f"{KEY} x", f" {KEY}", f"{KEY}\n", "ssh-dss " + "A" * 60, "* " + KEY]
+)
+def test_what_is_no_key_has_no_fingerprint(key: str) -> None:
+    with pytest.raises(InvalidSpec):
+        fingerprint(key)
+
+
+@pytest.mark.parametrize(
+    ("known", "offered", "another"),
+    [
+        ([KEY], [KEY], False),
+        ([KEY], [KEY, RSA], False),
+        ([KEY, RSA], [KEY], False),
+        ([KEY], [OTHER_KEY], True),
+        ([KEY], [RSA], True),
+        ([KEY, RSA], [OTHER_KEY, RSA], True),
+    ],
+    ids=["same", "one-more", "one-less", "another", "none-of-its-own", "one-of-two"],
+)
+def test_who_is_somebody_else(known: list[str], offered: list[str], another: bool) -> None:
+    assert is_another(tuple(known), tuple(offered)) == another
+
+
+def test_the_line_that_lets_us_in_is_quoted() -> None:
+    words = shlex.split(line_for("ssh-ed25519 AAAA webvirt@o'brien; reboot"))
+    assert words[6] == "restrict,port-forwarding ssh-ed25519 AAAA webvirt@o'brien; reboot"

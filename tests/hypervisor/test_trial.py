@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
-import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.hypervisor.subjects import THERE
 from tests.lab.lab import SecondHost
-from tests.until import until
+from tests.lab.sshd import Sshd, running_sshd
 from webvirt.hypervisor import credentials
+from webvirt.hypervisor.addresses import line_for
 from webvirt.hypervisor.connection import connect
-from webvirt.hypervisor.errors import HostRefused
-from webvirt.hypervisor.trial import try_address
+from webvirt.hypervisor.errors import HostRefused, IdentityChanged, IdentityUnknown
+from webvirt.hypervisor.identity import offered_keys, verify
+from webvirt.hypervisor.trial import accepts_next_key, try_address
 from webvirt.hypervisor.types import Check, HostAddress, Transport, Verdict
-
-SSHD = """
-Port {port}
-ListenAddress 127.0.0.1
-HostKey {folder}/host_key
-AuthorizedKeysFile {folder}/authorized_keys
-PidFile none
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-PermitRootLogin yes
-StrictModes no
-UsePAM no
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -40,46 +26,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-@dataclass
-class Sshd:
-    """An sshd of our own on this machine, which leads to its libvirtd."""
-
-    folder: Path
-    port: int
-
-    @property
-    def address(self) -> HostAddress:
-        return HostAddress(Transport.SSH, "127.0.0.1", self.port, "root")
-
-    def new_host_key(self) -> None:
-        for path in self.folder.glob("host_key*"):
-            path.unlink()
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.folder / "host_key"], check=True)
-
-
 @pytest.fixture
 def sshd(tmp_path: Path) -> Iterator[Sshd]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    host = Sshd(tmp_path / "sshd", port)
-    host.folder.mkdir()
-    host.new_host_key()
-    (host.folder / "sshd_config").write_text(SSHD.format(port=port, folder=host.folder))
-    Path("/run/sshd").mkdir(exist_ok=True)
-    program = shutil.which("sshd", path="/usr/sbin:/usr/bin") or "sshd"
-    process = subprocess.Popen([program, "-D", "-e", "-f", host.folder / "sshd_config"], stderr=subprocess.DEVNULL)
-    until(lambda: listens(port), what="sshd listens")
-    yield host
-    process.terminate()
-    process.wait()
-
-
-def listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
+    with running_sshd(tmp_path / "sshd") as host:
+        yield host
 
 
 def steps(address: HostAddress, deadline: float = 20.0) -> dict[str, Check]:
@@ -143,40 +93,73 @@ def test_tls_without_certificates(home: Path) -> None:
 
 def test_ssh_from_a_stranger_to_a_friend(sshd: Sshd) -> None:
     """Every wall in turn, each taken by doing what the remedy says."""
-    unknown = failed(sshd.address, "ssh")
-    assert fingerprint(sshd.folder / "host_key.pub") in unknown.found
-    with pytest.raises(HostRefused):
-        connect(sshd.address)
-    subprocess.run(unknown.remedy.partition("then: ")[2], shell=True, check=True, capture_output=True)
+    unknown = failed(sshd.address(), "identity")
+    assert sshd.fingerprint in unknown.found
+    with pytest.raises(IdentityUnknown):
+        connect(sshd.address())
+    known = sshd.address(offered_keys(sshd.address()))
 
-    stranger = failed(sshd.address, "ssh")
-    assert "ssh-copy-id" in stranger.remedy
-    assert str(credentials.public_key()) in stranger.remedy
+    stranger = failed(known, "ssh")
     with pytest.raises(HostRefused):
-        connect(sshd.address)
-    shutil.copy(credentials.public_key(), sshd.folder / "authorized_keys")
+        connect(known)
+    sshd.type(stranger.remedy.removeprefix("There: "))
 
-    taken = steps(sshd.address)
-    assert list(taken)[:5] == ["address", "name", "port", "ssh", "libvirt"]
+    taken = steps(known)
+    assert list(taken)[:6] == ["address", "name", "port", "identity", "ssh", "libvirt"]
+    assert sshd.fingerprint in taken["identity"].found
     assert {check.verdict for check in taken.values()} <= {Verdict.PASS, Verdict.WARN}, taken
-    with connect(sshd.address) as connection:
+    with connect(known) as connection:
         connection.host.ping()
         assert connection.host.info().hypervisor == "QEMU"
 
 
 def test_a_host_whose_key_has_changed_gets_nothing(sshd: Sshd) -> None:
-    unknown = failed(sshd.address, "ssh")
-    subprocess.run(unknown.remedy.partition("then: ")[2], shell=True, check=True, capture_output=True)
-    shutil.copy(credentials.public_key(), sshd.folder / "authorized_keys")
-    old = fingerprint(sshd.folder / "host_key.pub")
+    known, old = sshd.befriend(), sshd.fingerprint
+    verify(known)
     sshd.new_host_key()
-    check = failed(sshd.address, "ssh")
-    assert fingerprint(sshd.folder / "host_key.pub") in check.found
+    check = failed(known, "identity")
     assert old in check.found
-    assert "ssh-keygen -R" in check.remedy
-    with pytest.raises(HostRefused):
-        connect(sshd.address)
+    assert sshd.fingerprint in check.found
+    with pytest.raises(IdentityChanged) as changed:
+        verify(known)
+    assert changed.value.offered == offered_keys(known)
+    # ssh sees to it by itself as well, whoever did not look before.
+    with pytest.raises(IdentityChanged):
+        connect(known)
+    assert sshd.signed_in == 0
 
 
-def fingerprint(key: Path) -> str:
-    return subprocess.run(["ssh-keygen", "-lf", key], capture_output=True, text=True, check=True).stdout.split()[1]
+def test_a_host_with_a_key_of_another_kind_is_somebody_else(sshd: Sshd) -> None:
+    known = sshd.befriend()
+    sshd.new_host_key("ecdsa")
+    with pytest.raises(IdentityChanged):
+        verify(known)
+    with pytest.raises(IdentityChanged):
+        connect(known)
+    assert sshd.signed_in == 0
+
+
+def test_a_host_that_is_away_is_nobody_else(sshd: Sshd) -> None:
+    known = sshd.befriend()
+    sshd.end()
+    verify(known)
+
+
+def test_our_key_is_changed_without_being_locked_out(sshd: Sshd) -> None:
+    known = sshd.befriend()
+    old = credentials.public_key().read_text()
+    credentials.make_next_key()
+    assert not accepts_next_key(known)
+    connect(known).close()
+    sshd.type(line_for(credentials.public_key(credentials.NEXT).read_text().strip()))
+    assert accepts_next_key(known)
+    credentials.take_next_key()
+    assert credentials.public_key().read_text() != old
+    assert not credentials.public_key(credentials.NEXT).exists()
+    sshd.forget(old)
+    connect(known).close()
+
+
+def test_the_account_that_lets_us_in_gets_no_terminal_and_no_agent(sshd: Sshd) -> None:
+    sshd.befriend()
+    assert (sshd.folder / "home/.ssh/authorized_keys").read_text().startswith("restrict,port-forwarding ssh-ed25519 ")

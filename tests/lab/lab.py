@@ -44,6 +44,7 @@ for name in run lib etc cache log; do
     mkdir -p "$there"
     mount --bind "$1/$name" "$there"
 done
+if [ -d "$1/sasl2" ]; then mount --bind "$1/sasl2" /etc/sasl2; fi
 if [ -e /dev/kvm ]; then
     : >"$1/no-kvm"
     chmod 0 "$1/no-kvm"
@@ -231,16 +232,19 @@ class SecondHost:
     def _write_configuration(self) -> None:
         for name in ("run", "etc", "lib/images", "cache", "log"):
             (self.home / name).mkdir(parents=True, exist_ok=True)
-        settings = {
+        lines = [f"{name} = {value}\n" for name, value in self._settings().items()]
+        (self.home / "etc" / "libvirtd.conf").write_text("".join(lines))
+        (self.home / "etc" / "qemu.conf").write_text(QEMU_CONF)
+
+    def _settings(self) -> dict[str, str]:
+        """Of its libvirtd."""
+        return {
             "listen_tls": "0",
             "listen_tcp": "1",
             "listen_addr": f'"{self.hostname}"',
             "auth_tcp": '"none"',
             "host_uuid": f'"0f0f0f0f-0000-4000-8000-00000000000{self.n}"',
         }
-        lines = [f"{name} = {value}\n" for name, value in settings.items()]
-        (self.home / "etc" / "libvirtd.conf").write_text("".join(lines))
-        (self.home / "etc" / "qemu.conf").write_text(QEMU_CONF)
 
     def _answers(self) -> bool:
         return works("virsh", "-q", "-c", self.uri, "version")

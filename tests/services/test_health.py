@@ -22,6 +22,7 @@ from redis.exceptions import ConnectionError as RedisAway
 from webvirt import bus
 from webvirt.models import Process
 from webvirt.services import checks, health, heartbeats
+from webvirt.services.unsealing import Keys
 
 
 class Answers:
@@ -110,6 +111,7 @@ def installed(db: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, setting
     (home / "static" / "staticfiles.json").touch()
     home.chmod(0o700)
     settings.WEBVIRT_HOME, settings.STATIC_ROOT, settings.LOCALE_PATHS = home, home / "static", []
+    Keys(home / "keys").make()
     monkeypatch.setattr(bus, "store", Answers)
     monkeypatch.setattr(checks, "PROGRAMS", {"sh": "dash"})
     monkeypatch.setattr(checks, "LIBVIRT_SOCKETS", (str(home),))
@@ -123,7 +125,15 @@ def found_by(check: Callable[[], Iterator[CheckMessage]]) -> list[str | None]:
 
 
 def test_nothing_lacks(installed: Path) -> None:
-    for check in (checks.home, checks.redis, checks.database, checks.programs, checks.libvirt, checks.front):
+    for check in (
+        checks.home,
+        checks.sealing,
+        checks.redis,
+        checks.database,
+        checks.programs,
+        checks.libvirt,
+        checks.front,
+    ):
         assert found_by(check) == []
 
 

@@ -60,9 +60,9 @@ def test_a_value_is_handed_on_and_then_nowhere(
     target = cast.host if kind == "secret.create" else cast.secret
     more = {"usage": "iscsi", "usage_id": "client.backup"} if kind == "secret.create" else {}
     operation = worker.ask(kind, target, value=VALUE, **more)
-    # While it waits: in Redis alone, and not for long.
+    # While it waits: sealed, in Redis alone, and not for long.
     (key,) = store.keys()
-    assert VALUE in str(store.get(key))
+    assert VALUE not in str(store.get(key))
     assert 0 < store.ttl(key) <= hidden.KEPT_SECONDS[Queue.FAST]
     worker.carry_out(operation)
     assert operation.state == OperationState.SUCCEEDED, operation.error

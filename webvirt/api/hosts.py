@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
 from ninja import Query, Router, Schema, Status
 
 from webvirt.api.auth import access_for, actor_of
 from webvirt.api.lists import Page, one, ordered, page_of
-from webvirt.api.shapes import HostDetail, HostOut, Hosts, OperationOut, host_detail, host_out
+from webvirt.api.shapes import Failure, HostDetail, HostOut, Hosts, OperationOut, host_detail, host_out
 from webvirt.api.verbs import ACCEPTED, accepted, body_of, described, documented
+from webvirt.hypervisor.addresses import line_for
 from webvirt.services import uses
-from webvirt.services.hosts import ADD, add
+from webvirt.services.hosts import ADD, add, our_keys
+from webvirt.services.operations import Denied
 from webvirt.services.placement import may_make_on, places_for
 
 router = Router(tags=["hosts"])
@@ -26,6 +29,12 @@ class PlaceOut(Schema):
     fits: bool
     free_kib: int | None
     reason: str
+
+
+class OurKey(Schema):
+    public: str
+    command: str
+    """What the account on the host types to let us in."""
 
 
 class DeviceUser(Schema):
@@ -76,6 +85,14 @@ def places(request: HttpRequest, memory_mib: int = 0, vcpus: int = 1) -> list[Pl
         )
         for place in found
     ]
+
+
+@router.get("/our_keys", response={200: list[OurKey], 403: Failure}, summary="Our SSH keys")
+def keys(request: HttpRequest) -> list[OurKey]:
+    """By what hosts let us in; two while it is being changed, the new one first. For administrators."""
+    if not access_for(request).is_administrator:
+        raise Denied(_("Administrators alone see how hosts let us in."))
+    return [OurKey(public=key, command=line_for(key)) for key in our_keys()]
 
 
 @router.get("/{int:pk}", response=HostDetail, summary="One host")

@@ -7,6 +7,7 @@ from typing import Any
 
 from ninja import Schema
 
+from webvirt.hypervisor.addresses import fingerprint
 from webvirt.models import ApiToken, ConsoleSession, Domain, Grant, Host, Operation
 from webvirt.services.access import Access
 from webvirt.services.catalogue import BY_KIND, NoParameters, Verb, verbs_on, why_not
@@ -63,6 +64,12 @@ class HostDetail(HostOut):
     """The capability check; for administrators."""
     trial: list[dict[str, Any]]
     """The last trial of the connection, step by step; for administrators."""
+    keys: list[str]
+    """Fingerprints of the keys that an SSH host is known by; for administrators."""
+    offered: list[str]
+    """Of those that it shows and nobody has confirmed: `trust` takes them; for administrators."""
+    password_at: datetime | None
+    """When its password was entered, which nobody can read again; for administrators."""
     verbs: list[VerbNow]
 
 
@@ -272,7 +279,15 @@ def host_out(access: Access, host: Host) -> HostOut:
 def host_detail(access: Access, host: Host) -> HostDetail:
     whole = access.is_administrator
     checks, trial = (host.checks, host.trial) if whole else ([], [])
-    return HostDetail(**host_fields(access, host), checks=checks, trial=trial, verbs=verbs_now(access, host))
+    return HostDetail(
+        **host_fields(access, host),
+        checks=checks,
+        trial=trial,
+        keys=[fingerprint(key) for key in host.keys] if whole else [],
+        offered=[fingerprint(key) for key in host.offered] if whole else [],
+        password_at=host.password_at if whole else None,
+        verbs=verbs_now(access, host),
+    )
 
 
 def verbs_now(access: Access, target: Subject) -> list[VerbNow]:

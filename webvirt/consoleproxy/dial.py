@@ -15,14 +15,15 @@ from webvirt.hypervisor.errors import HypervisorError, NotFound, Unsupported, Wr
 from webvirt.hypervisor.types import Display, HostAddress, Transport
 from webvirt.models import Host
 from webvirt.services.consoles import Admission, Close, Refusal
+from webvirt.services.unsealing import way_to
 
 CONNECT_SECONDS = 5.0
 
 
 def dial(admission: Admission) -> list[socket.socket]:
     """The guest's display as a connected socket. Raises Refusal that names the hop that failed."""
-    address = Host.objects.get(pk=admission.host).address
     try:
+        address = way_to(Host.objects.get(pk=admission.host))
         with connect(address) as connection:
             display = connection.domains.display(admission.domain_uuid)
             ends = open_display(address, display)

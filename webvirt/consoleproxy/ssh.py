@@ -25,7 +25,7 @@ REACHED = ("open failed", "administratively prohibited", "Connection refused", "
 
 def forward(address: HostAddress, display: Display) -> list[socket.socket]:
     """The display's socket, and a second one to hold open where it takes one. Raises Refusal."""
-    prepare_ssh()
+    prepare_ssh(address.keys)
     with tempfile.TemporaryFile() as complaints:
         if display.socket:
             ends = forward_socket(address, display.socket, complaints)
@@ -52,7 +52,7 @@ def run(address: HostAddress, options: list[str], command: list[str], complaints
     """Start ssh; the socket returned is its standard input and output."""
     ours, theirs = socket.socketpair()
     where = [*(["-p", str(address.port)] if address.port else []), *(["-l", address.user] if address.user else [])]
-    words = [str(ssh_program()), "-T", *where, *options, "--", address.hostname, *command]
+    words = [str(ssh_program(address.keys)), "-T", *where, *options, "--", address.hostname, *command]
     with theirs:
         end = theirs.fileno()
         # A session of its own: a signal to the proxy's group must not cut it.

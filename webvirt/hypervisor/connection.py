@@ -22,7 +22,7 @@ from webvirt.hypervisor.addresses import DEFAULT_PORTS, check_address
 from webvirt.hypervisor.calls import Handle, translated
 from webvirt.hypervisor.devices import DeviceCalls
 from webvirt.hypervisor.domains import DomainCalls
-from webvirt.hypervisor.errors import HostRefused, HostUnreachable, HypervisorError
+from webvirt.hypervisor.errors import HostUnreachable, HypervisorError, IdentityChanged, IdentityUnknown
 from webvirt.hypervisor.filters import FilterCalls
 from webvirt.hypervisor.host import HostCalls
 from webvirt.hypervisor.networks import NetworkCalls
@@ -33,9 +33,13 @@ from webvirt.hypervisor.types import DomainEvent, HostAddress, ObjectEvent, Tran
 KEEPALIVE = (2, 3)
 """Seconds between pings and how many may stay unanswered: a dead connection fails its calls within 7 to 13 s."""
 PORT_SECONDS = 3.0
+ANOTHER_CERTIFICATE = "verify peer's certificate"
 CLOSE_SECONDS = 1.0
-SSH_SAID_TOO_MUCH = os.strerror(errno.EOVERFLOW)
-"""What libvirt says instead of ssh's words about a changed host key, which are longer than it hands on."""
+ASKED_FOR = (libvirt.VIR_CRED_AUTHNAME, libvirt.VIR_CRED_PASSPHRASE)
+ANSWER = 4
+"""Where libvirt's binding takes the answer to one of its questions."""
+ANOTHER_KEY = (os.strerror(errno.EOVERFLOW), "Host key verification failed")
+"""What libvirt says of a changed host key; the first instead of ssh's own words, which are longer than it hands on."""
 
 _loop_pid = 0
 _abandoned: dict[tuple[int, HostAddress], Opening] = {}
@@ -52,16 +56,17 @@ def uri_of(address: HostAddress) -> str:
         # Through the daemon, so that all our processes see the same imagined host.
         return "test+unix:///default"
     name = f"[{address.hostname}]" if ":" in address.hostname else address.hostname
-    user = f"{address.user}@" if address.user else ""
+    # libvirt asks for the user of a password when it is time.
+    user = f"{address.user}@" if address.user and address.transport == Transport.SSH else ""
     port = f":{address.port}" if address.port else ""
-    return f"qemu+{address.transport.value}://{user}{name}{port}/system{uri_query(address.transport)}"
+    return f"qemu+{address.transport.value}://{user}{name}{port}/system{uri_query(address)}"
 
 
-def uri_query(transport: Transport) -> str:
+def uri_query(address: HostAddress) -> str:
     """What of our own goes into the URI: never a prompt on our terminal, our ssh, our certificates."""
-    if transport == Transport.SSH:
-        return f"?no_tty=1&command={quote(str(credentials.ssh_program()))}"
-    if transport == Transport.TLS:
+    if address.transport == Transport.SSH:
+        return f"?no_tty=1&command={quote(str(credentials.ssh_program(address.keys)))}"
+    if address.transport == Transport.TLS:
         return f"?pkipath={quote(str(credentials.tls_folder()))}"
     return ""
 
@@ -89,7 +94,8 @@ def _spin() -> None:
 
 
 def connect(address: HostAddress, *, deadline: float = 10.0, keepalive: tuple[int, int] = KEEPALIVE) -> Connection:
-    """Open a host within `deadline` seconds. Raises HostUnreachable, HostRefused or InvalidSpec.
+    """Open a host within `deadline` seconds. Raises HostUnreachable, HostRefused or InvalidSpec; of an SSH host that
+    nobody has confirmed IdentityUnknown, and of one with another key or certificate IdentityChanged, before we sign in.
 
     `keepalive` is the seconds between pings and how many may stay unanswered. Open after a fork, never before one.
     """
@@ -142,21 +148,34 @@ class Opening(threading.Thread):
 
     def open(self) -> Any:
         if self.address.transport == Transport.SSH:
+            if not self.address.keys:
+                raise IdentityUnknown("Nobody has confirmed the host's key yet.")
             # Its own deadline is in our ssh configuration; a connection without a word looks like an attack to sshd.
-            credentials.prepare_ssh()
+            credentials.prepare_ssh(self.address.keys)
         else:
             knock(self.address)
         # The test driver knows no flags.
         flags = 0 if self.address.transport == Transport.TEST else libvirt.VIR_CONNECT_NO_ALIASES
-        # No answer to any question: a password prompt is a refusal.
         try:
-            raw = libvirt.openAuth(self.uri, [[], lambda *_: -1, None], flags)
+            raw = libvirt.openAuth(self.uri, [list(ASKED_FOR), self.answer, None], flags)
         except libvirt.libvirtError as error:
-            if SSH_SAID_TOO_MUCH in str(error):
-                raise HostRefused("ssh refuses the host: its key is not the one that we know.") from None
+            if self.address.transport == Transport.SSH and any(words in str(error) for words in ANOTHER_KEY):
+                raise IdentityChanged("ssh refuses the host: its key is not the one that was confirmed.") from None
+            if self.address.transport == Transport.TLS and ANOTHER_CERTIFICATE in str(error):
+                raise IdentityChanged(
+                    "The host's certificate is not signed by the authority that is trusted, or names another host."
+                ) from None
             raise
         raw.setKeepAlive(*self.keepalive)
         return raw
+
+    def answer(self, questions: list[list[Any]], _data: object) -> int:
+        """Sign in where the host asks for a user and a password; without one, being asked is a refusal."""
+        if not self.address.password:
+            return -1
+        for question in questions:
+            question[ANSWER] = self.address.user if question[0] == ASKED_FOR[0] else self.address.password
+        return 0
 
 
 def knock(address: HostAddress) -> None:

@@ -22,6 +22,22 @@ class HostRefused(HypervisorError):
     """The host answered, but does not let us in: authentication, host key, certificate or rights."""
 
 
+class IdentityUnknown(HostRefused):
+    """Nobody has confirmed yet that the keys which the host shows are its own; `offered` are those."""
+
+    def __init__(self, message: str, offered: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.offered = offered
+
+
+class IdentityChanged(IdentityUnknown):
+    """The host shows another key than was confirmed, or a certificate that is not good: it was sent nothing."""
+
+
+class CredentialsUnavailable(HostRefused):
+    """We have a password for the host and cannot read it: its key is not here."""
+
+
 class NotFound(HypervisorError):
     """There is no such domain, pool, volume or network on that host (any more)."""
 

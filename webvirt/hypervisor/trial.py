@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from webvirt.hypervisor import credentials
-from webvirt.hypervisor.addresses import DEFAULT_PORTS, check_address
+from webvirt.hypervisor.addresses import DEFAULT_PORTS, check_address, line_for, shown
 from webvirt.hypervisor.connection import PORT_SECONDS, Connection, connect
-from webvirt.hypervisor.errors import HostRefused, HypervisorError, InvalidSpec
+from webvirt.hypervisor.errors import HostRefused, HypervisorError, IdentityChanged, IdentityUnknown, InvalidSpec
+from webvirt.hypervisor.identity import verify
 from webvirt.hypervisor.types import Check, HostAddress, Transport, Verdict
 
 PASS, WARN, FAIL = Verdict.PASS, Verdict.WARN, Verdict.FAIL
@@ -26,6 +27,7 @@ OLDEST = "6.0.0"
 SSH_FAILED = 255
 """ssh's own exit code; every other is of the command that it ran, which we do not mind."""
 LOCAL_SOCKETS = (Path("/run/libvirt/libvirt-sock"), Path("/run/libvirt/virtqemud-sock"))
+HOST_KEYS = "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
 TLS_GUIDE = "https://libvirt.org/kbase/tlscerts.html"
 
 
@@ -71,7 +73,7 @@ def steps_of(transport: Transport) -> list[Step]:
     steps: dict[Transport, list[Step]] = {
         Transport.LOCAL: [try_parts, try_socket],
         Transport.TEST: [try_parts],
-        Transport.SSH: [try_parts, try_name, try_port, try_ssh],
+        Transport.SSH: [try_parts, try_name, try_port, try_identity, try_ssh],
         Transport.TLS: [try_parts, try_name, try_port, try_certificates],
         Transport.TCP: [try_parts, try_name, try_port],
     }
@@ -127,28 +129,55 @@ def port_remedy(trial: Trial) -> str:
 # --- SSH
 
 
-def try_ssh(trial: Trial) -> Check:
-    """Handshake, host key and sign-in, as libvirt will do them."""
+def try_identity(trial: Trial) -> Check:
+    """Whether the host is the one that a person confirmed, before anything is sent to it."""
     try:
-        credentials.prepare_ssh()
+        verify(trial.address)
+    except IdentityChanged as error:
+        return Check(
+            "identity",
+            FAIL,
+            str(error),
+            "Somebody may sit in between, or the host was installed anew. Nothing is sent to it.",
+            f"Only if you know why: compare with what the host says of itself (there: {HOST_KEYS}), then confirm it on "
+            "its page.",
+        )
+    except IdentityUnknown as error:
+        return Check(
+            "identity",
+            FAIL,
+            str(error),
+            remedy=f"Compare with what the host says of itself (there: {HOST_KEYS}), then confirm it on its page.",
+        )
+    return Check("identity", PASS, f"the host shows the key that was confirmed: {shown(trial.address.keys)}")
+
+
+def try_ssh(trial: Trial) -> Check:
+    """Sign-in, as libvirt will do it."""
+    try:
+        credentials.prepare_ssh(trial.address.keys)
         said = sign_in(trial)
     except (OSError, subprocess.TimeoutExpired) as error:
         return Check("ssh", FAIL, str(error), remedy="See that ssh is installed here and that sshd answers there.")
     if said is None:
-        return Check("ssh", PASS, "host key known, signed in")
-    if "IDENTIFICATION HAS CHANGED" in said:
-        return changed_host_key(trial)
-    if "Host key verification failed" in said:
-        return unknown_host_key(trial)
+        return Check("ssh", PASS, "signed in")
     if "Permission denied" in said:
-        key = shlex.quote(str(credentials.public_key()))
-        remedy = f"ssh-copy-id -f -i {key} -p {trial.port} {shlex.quote(trial.target)}"
-        return Check("ssh", FAIL, "the host does not accept our key", remedy=remedy)
+        return Check("ssh", FAIL, "the host does not accept our key", remedy=f"There: {install_line()}")
     return Check("ssh", FAIL, said.splitlines()[-1] if said else "ssh failed", remedy=f"Try by hand: {ssh_line(trial)}")
 
 
+def install_line() -> str:
+    """What has an account accept our key, on one line, typed by that account itself; "" where there is no key yet."""
+    try:
+        key = credentials.public_key().read_text().strip()
+    except OSError:
+        return ""
+    return line_for(key)
+
+
 def ssh_command(trial: Trial) -> list[str]:
-    return [str(credentials.ssh_program()), "-T", "-p", str(trial.port), "--", trial.target, "true"]
+    program = str(credentials.ssh_program(trial.address.keys))
+    return [program, "-T", "-p", str(trial.port), "--", trial.target, "true"]
 
 
 def ssh_line(trial: Trial) -> str:
@@ -161,60 +190,22 @@ def sign_in(trial: Trial) -> str | None:
     return done.stderr.strip() if done.returncode == SSH_FAILED else None
 
 
-def run(command: list[str], seconds: float, text: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, input=text, capture_output=True, text=True, timeout=seconds, check=False)
-
-
-def unknown_host_key(trial: Trial) -> Check:
-    """Show the host's keys, for a person to compare before taking them."""
-    scan = shlex.join(scan_command(trial))
-    return Check(
-        "ssh",
-        FAIL,
-        f"we do not know the host's key yet; it shows {fingerprints(offered_keys(trial))}",
-        remedy=f"Compare with the host's own (there: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then: "
-        f"{scan} >> {shlex.quote(str(credentials.known_hosts()))}",
-    )
-
-
-def changed_host_key(trial: Trial) -> Check:
-    """Somebody sits in between, or the host was installed anew: a person must know."""
-    known = str(credentials.known_hosts())
-    name = known_name(trial)
-    kept = run(["ssh-keygen", "-F", name, "-f", known], trial.seconds).stdout
-    return Check(
-        "ssh",
-        FAIL,
-        f"the host's key has changed: it was {fingerprints(kept)}, it shows {fingerprints(offered_keys(trial))}",
-        "Somebody may sit in between, or the host was installed anew. Nothing is sent to it.",
-        f"Only if you know why: {shlex.join(['ssh-keygen', '-R', name, '-f', known])}",
-    )
-
-
-def known_name(trial: Trial) -> str:
-    """How the host is called in known_hosts."""
-    standard = trial.port == DEFAULT_PORTS[Transport.SSH]
-    return trial.address.hostname if standard else f"[{trial.address.hostname}]:{trial.port}"
-
-
-def scan_command(trial: Trial) -> list[str]:
-    return ["ssh-keyscan", "-T", "5", "-p", str(trial.port), "--", trial.address.hostname]
-
-
-def offered_keys(trial: Trial) -> str:
-    """The host's public keys, as it shows them to anybody."""
+def accepts_next_key(address: HostAddress, *, deadline: float = 10.0) -> bool:
+    """Whether a host lets us in by the key that shall take the place of ours, and by that alone."""
+    trial = Trial(address, time.monotonic() + deadline)
+    only = (credentials.NEXT,)
+    credentials.prepare_ssh(address.keys, only)
+    command = [str(credentials.ssh_program(address.keys, only)), *ssh_command(trial)[1:]]
     try:
-        return run(scan_command(trial), trial.seconds).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
+        return run(command, deadline).returncode != SSH_FAILED
+    except subprocess.TimeoutExpired:
+        return False
 
 
-def fingerprints(keys: str) -> str:
-    """`ED25519 SHA256:...` of each key in known_hosts' format."""
-    if not keys:
-        return "none"
-    lines = [line.split() for line in run(["ssh-keygen", "-lf", "-"], PORT_SECONDS, keys).stdout.splitlines()]
-    return ", ".join(dict.fromkeys(f"{line[-1].strip('()')} {line[1]}" for line in lines if len(line) > 2)) or "none"
+def run(command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
+    )
 
 
 # --- TLS
@@ -232,7 +223,11 @@ def try_certificates(_trial: Trial) -> Check:
             remedy=f"Put the CA's certificate, and a client certificate of it with its key, as "
             f"{', '.join(credentials.TLS_FILES)} into {folder}. How to make them: {TLS_GUIDE}",
         )
-    return Check("tls", PASS, "CA, client certificate and key are in place")
+    try:
+        found = credentials.authority()
+    except (OSError, ValueError) as error:
+        return Check("tls", FAIL, f"the authority's certificate is not understood: {error}", remedy=TLS_GUIDE)
+    return Check("tls", PASS, f"hosts are known by the authority {found}")
 
 
 # --- libvirt
@@ -257,12 +252,16 @@ def try_libvirt(trial: Trial) -> Iterator[Check]:
 
 
 def libvirt_remedy(trial: Trial, error: HypervisorError) -> str:
-    there = "" if trial.address.transport == Transport.LOCAL else "There: "
-    if isinstance(error, HostRefused):
-        if trial.address.transport == Transport.TLS:
-            return f"See that both certificates are of one CA and name their hosts: {TLS_GUIDE}"
-        return there + join_group(trial.address.user or getpass.getuser())
-    return f"{there}systemctl restart libvirtd (with modular daemons: virtqemud), then see: journalctl -u libvirtd"
+    transport = trial.address.transport
+    there = "" if transport == Transport.LOCAL else "There: "
+    if not isinstance(error, HostRefused):
+        return f"{there}systemctl restart libvirtd (with modular daemons: virtqemud), then see: journalctl -u libvirtd"
+    if transport in (Transport.TLS, Transport.TCP) and "ertificate" not in str(error):
+        user = shlex.quote(trial.address.user or "USER")
+        return f"Edit the address and enter user and password as libvirt there has them: saslpasswd2 -a libvirt {user}"
+    if transport == Transport.TLS:
+        return f"See that both certificates are of one CA and name their hosts: {TLS_GUIDE}"
+    return there + join_group(trial.address.user or getpass.getuser())
 
 
 def join_group(user: str) -> str:

@@ -4,7 +4,7 @@ from webvirt.models.consoles import ConsoleMode, ConsoleSession, EndReason
 from webvirt.models.devices import DeviceList, DeviceUse
 from webvirt.models.domains import ACTIVE, Definition, Domain, DomainQuerySet, Screen, Status
 from webvirt.models.flavours import Flavour
-from webvirt.models.hosts import TRANSPORT_LABELS, Host, HostQuerySet, HostState
+from webvirt.models.hosts import NOT_REACHED, TRANSPORT_LABELS, Host, HostQuerySet, HostState
 from webvirt.models.images import CloudImage
 from webvirt.models.networks import CardUse, Filter, Network, NetworkStatus
 from webvirt.models.operations import (
@@ -27,6 +27,7 @@ __all__ = [
     "ACTIVE",
     "ACTIVE_STATES",
     "ENDED_BADLY",
+    "NOT_REACHED",
     "TRANSPORT_LABELS",
     "ApiToken",
     "AppendOnly",

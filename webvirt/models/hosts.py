@@ -16,6 +16,12 @@ class HostState(models.TextChoices):
     UP = "up", _("up")
     DOWN = "down", _("unreachable")
     REFUSED = "refused", _("refuses us")
+    UNCONFIRMED = "unconfirmed", _("key to confirm")
+    CHANGED = "changed", _("identity changed")
+    LOCKED = "locked", _("credentials unavailable")
+
+
+NOT_REACHED = (HostState.DOWN, HostState.REFUSED, HostState.UNCONFIRMED, HostState.CHANGED, HostState.LOCKED)
 
 
 TRANSPORT_LABELS = {
@@ -41,6 +47,12 @@ class Host(models.Model):
     hostname = models.CharField(max_length=253, blank=True, default="")
     port = models.PositiveIntegerField(null=True, blank=True)
     user = models.CharField(max_length=32, blank=True, default="")
+    sealed_password = models.TextField(blank=True, default="")
+    """For `services.unsealing` alone."""
+    password_at = models.DateTimeField(null=True, blank=True)
+    """When the password was entered."""
+    keys = models.JSONField(default=list, blank=True)
+    """The public keys by which SSH knows it, as somebody confirmed them."""
     created_at = models.DateTimeField(auto_now_add=True)
     removed_at = models.DateTimeField(null=True, blank=True)
 
@@ -54,6 +66,8 @@ class Host(models.Model):
     """`HostInfo` as a dict; empty until the first connection."""
     checks = models.JSONField(default=list, blank=True)
     """`Check`s of the capability check as dicts."""
+    offered = models.JSONField(default=list, blank=True)
+    """The keys that it shows where they are not those that were confirmed."""
     interfaces = models.JSONField(default=list, blank=True)
     """`HostInterface`s as dicts."""
     trial = models.JSONField(default=list, blank=True)
@@ -90,7 +104,8 @@ class Host(models.Model):
 
     @property
     def address(self) -> HostAddress:
-        return HostAddress(Transport(self.transport), self.hostname, self.port, self.user)
+        """Where it is and how it is known, without its password."""
+        return HostAddress(Transport(self.transport), self.hostname, self.port, self.user, tuple(self.keys))
 
     @property
     def machines(self) -> tuple[MachineSupport, ...]:

@@ -30,7 +30,7 @@ LIBVIRT_SOCKETS = ("/run/libvirt/virtqemud-sock", "/run/libvirt/libvirt-sock")
 
 def register_all() -> None:
     """Make the checks known to Django, for those who ask for the tag."""
-    for check in (home, redis, database, programs, libvirt, front, translations):
+    for check in (home, sealing, redis, database, programs, libvirt, front, translations):
         checks.register(listed(check), TAG, deploy=True)
 
 
@@ -52,6 +52,16 @@ def home() -> Iterator[CheckMessage]:
         )
     elif stat.S_IMODE(path.stat().st_mode) & 0o007:
         yield Error(f"Everybody on this machine may look into {path}.", hint=f"chmod o= {path}", id="webvirt.E002")
+
+
+def sealing() -> Iterator[CheckMessage]:
+    folder: Path = settings.WEBVIRT_HOME / "keys"
+    if not (folder / "current.pub").exists():
+        hint = "Run deploy/manage makekeys (deploy/run does)."
+        yield Error(f"There is no key in {folder} to keep secrets with.", hint=hint, id="webvirt.E009")
+    for path in sorted(folder.glob("*.key")):
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            yield Error(f"{path} can be read by others.", hint=f"chmod 600 {path}", id="webvirt.E010")
 
 
 def redis() -> Iterator[CheckMessage]:

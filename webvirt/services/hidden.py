@@ -1,7 +1,7 @@
 """Values that nobody may read again, on their way from who entered them to the worker that hands them to a host.
 
 They are in no row, no log and no message: what an operation keeps of one is `**********`. The value itself waits in
-Redis, which keeps nothing on disk, for a while, and is gone once it is taken.
+Redis, sealed, for a while, and is gone once it is taken.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from webvirt import bus
 from webvirt.models import Operation
 from webvirt.services.catalogue import Queue, Spec
+from webvirt.services.seals import Seal
 
 KEPT_SECONDS = {Queue.FAST: 60, Queue.SLOW: 3600}
 """By the operation's queue: what takes minutes may wait for others of its kind."""
@@ -23,17 +24,9 @@ def key_of(operation: Operation) -> str:
 
 
 def hide(operation: Operation, spec: Spec) -> None:
-    """Keep what an operation's row must not hold, for its worker. Raises RedisError."""
+    """Keep what an operation's row must not hold, for its worker. Raises RedisError or NoKey."""
     secrets = {name: value.get_secret_value() for name, value in spec if isinstance(value, SecretStr)}
     values = {name: value for name, value in secrets.items() if value}
     if values:
-        bus.store().set(key_of(operation), json.dumps(values), ex=KEPT_SECONDS[Queue(operation.queue)])
-
-
-def take(operation: Operation, spec: type[Spec]) -> dict[str, str] | None:
-    """The values that were hidden, once; None where there should be some and are none any more. Raises RedisError."""
-    secret = [name for name, part in spec.model_fields.items() if part.annotation is SecretStr]
-    if not any(operation.parameters.get(name) for name in secret):
-        return {}
-    found: bytes | None = bus.store().getdel(key_of(operation))  # type: ignore[assignment]
-    return None if found is None else dict(json.loads(found))
+        key = key_of(operation)
+        bus.store().set(key, Seal().close(json.dumps(values), key), ex=KEPT_SECONDS[Queue(operation.queue)])

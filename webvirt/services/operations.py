@@ -32,6 +32,7 @@ from webvirt.services import hidden
 from webvirt.services.access import Access, access_of
 from webvirt.services.catalogue import BY_KIND, Queue, Spec, Verb, why_not
 from webvirt.services.phrases import said
+from webvirt.services.seals import NoKey
 from webvirt.services.subjects import Subject, host_of, name_of
 
 log = logging.getLogger(__name__)
@@ -159,6 +160,8 @@ def insert(operation: Operation, verb: Verb, target: Subject, spec: Spec) -> Non
             hidden.hide(operation, spec)
     except RedisError:
         raise NotNow(_("What was entered cannot be handed on at the moment: try again.")) from None
+    except NoKey as error:
+        raise NotNow(said(str(error))) from None
 
 
 def demand_reach(access: Access, verb: Verb, spec: Spec) -> None:

@@ -91,12 +91,12 @@ TRIAL = (
     _("port %(n)s answers"),
     _("port %(n)s: no answer within %(s)s s"),
     _("port %(n)s: %(why)s"),
-    _("host key known, signed in"),
+    _("the host shows the key that was confirmed: %(keys)s"),
+    _("signed in"),
     _("ssh failed"),
     _("the host does not accept our key"),
-    _("we do not know the host's key yet; it shows %(keys)s"),
-    _("the host's key has changed: it was %(before)s, it shows %(keys)s"),
-    _("CA, client certificate and key are in place"),
+    _("hosts are known by the authority %(name)s"),
+    _("the authority's certificate is not understood: %(why)s"),
     _("missing or not readable: %(names)s"),
     _("connected"),
     _("libvirt %(version)s"),
@@ -114,17 +114,20 @@ TRIAL = (
     _("See that the host is up and that no firewall drops what we send."),
     _("See that ssh is installed here and that sshd answers there."),
     _("Try by hand: %(command)s"),
+    _("Compare with what the host says of itself (there: %(command)s), then confirm it on its page."),
     _(
-        "Compare with the host's own (there: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then: "
-        "%(command)s >> %(path)s"
+        "Only if you know why: compare with what the host says of itself (there: %(command)s), then confirm it on its "
+        "page."
     ),
-    _("Only if you know why: %(command)s"),
+    _("Edit the address and enter user and password as libvirt there has them: saslpasswd2 -a libvirt %(user)s"),
     _(
         "Put the CA's certificate, and a client certificate of it with its key, as %(names)s into %(path)s. "
         "How to make them: %(guide)s"
     ),
     _("See that both certificates are of one CA and name their hosts: %(guide)s"),
     _("Update libvirt there: %(version)s is the oldest that we know."),
+    # After the others, which it would take for commands.
+    _("There: %(command)s"),
 )
 """What trying a connection finds, and the remedies."""
 
@@ -161,7 +164,12 @@ ERRORS = (
     _("%(host)s port %(n)s: no answer within %(s)s s."),
     _("%(host)s port %(n)s: %(why)s"),
     _("ssh-keygen made no key: %(why)s"),
-    _("ssh refuses the host: its key is not the one that we know."),
+    _("ssh refuses the host: its key is not the one that was confirmed."),
+    _("The host's certificate is not signed by the authority that is trusted, or names another host."),
+    _("Nobody has confirmed the host's key yet."),
+    _("Nobody has confirmed the host's key yet; it shows %(keys)s."),
+    _("The host's key has changed: it was %(before)s, it shows %(keys)s."),
+    _("That is no key of a host."),
     _("The machine has no VNC display."),
     _("The machine is not running."),
     _("There is no saved memory any more."),
@@ -171,10 +179,12 @@ ERRORS = (
     _("XML with a DOCTYPE is refused."),
     _("Not a %(tag)s: the XML begins with <%(other)s>."),
     _("Not understood as XML: %(why)s"),
-    _("A local connection has no host name, port or user: leave them empty."),
+    _("A local connection has no host name, port, user or password: leave them empty."),
     _("The host name must be a DNS name or an IP address, such as vm1.example.org or 192.0.2.7."),
     _("The port must be between 1 and 65535."),
-    _("Only SSH takes a user."),
+    _("SSH takes no password: it signs in with our key."),
+    _("A password needs the user that it belongs to."),
+    _("The password must be one line of at most 256 characters."),
     _("The user must be a plain account name: small letters, digits, '_' and '-'."),
     _("The name must be 1 to %(n)s printable characters without '/', and begin with a letter or digit."),
     _("Name either the host's bridge or the interfaces that guests go out by."),
@@ -351,6 +361,7 @@ FIELDS = (
     _("is an architecture, such as x86_64"),
     _("is the name of a Unix user, such as debian"),
     _("The value is not Base64."),
+    _("Over TCP anybody on the way can read and change everything: say that this is meant, or choose SSH or TLS."),
     _("the range of numbers runs backwards"),
     _("at most %(n)s at once"),
     _("a card is on a network or on a bridge: name one of them"),

@@ -116,5 +116,8 @@ NAMES = (
     _("tree"),
     _("kernel_url"),
     _("initrd_url"),
+    _("unencrypted"),
+    _("fingerprints"),
+    _("replaces"),
 )
 """The parameters and results of operations, down to the parts of a network's addresses and of a machine's wish."""

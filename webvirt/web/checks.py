@@ -8,6 +8,7 @@ LABELS = {
     "address": _("Address"),
     "name": _("Host name"),
     "port": _("Port"),
+    "identity": _("Identity"),
     "ssh": _("SSH"),
     "tls": _("TLS"),
     "socket": _("Local socket"),

@@ -12,7 +12,7 @@ from django.template.backends.utils import csrf_input
 from django.utils import translation
 from markupsafe import Markup
 
-from webvirt.models import HostState, Operation, User
+from webvirt.models import NOT_REACHED, Operation, User
 from webvirt.services.access import Access
 from webvirt.web.guards import access_for
 from webvirt.web.pieces import piece
@@ -38,7 +38,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     access = access_for(request)
     under_way = under_way_for(request, access)
     hosts = hosts_for(request, access)
-    down = sum(host.state in (HostState.DOWN, HostState.REFUSED) for host in hosts)
+    down = sum(host.state in NOT_REACHED for host in hosts)
     return context | {
         "access": access,
         "under_way": under_way,

@@ -8,6 +8,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET, require_http_methods
 
+from webvirt.hypervisor.addresses import line_for
+from webvirt.hypervisor.types import Transport
 from webvirt.models import Domain, Host, Operation
 from webvirt.services import hosts as host_services
 from webvirt.services import operations
@@ -22,6 +24,7 @@ from webvirt.web.checks import check_label
 from webvirt.web.context import under_way_for
 from webvirt.web.forms import FORMS
 from webvirt.web.guards import administrators, signed_in, wants_json
+from webvirt.web.hostkeys import shown_keys
 from webvirt.web.lists import query_of, slice_of
 from webvirt.web.offers import offers
 from webvirt.web.overview import HostCard, host_cards
@@ -49,7 +52,7 @@ def header(request: HttpRequest, access: Access, host: Host, tab: str) -> dict[s
         "host": host,
         "tab": tab,
         "busy": busy,
-        "offers": offers(access, host, busy),
+        "offers": [offer for offer in offers(access, host, busy) if offer.name != "trust" or host.offered],
         "transports": labels(),
     }
 
@@ -64,6 +67,9 @@ def overview(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     trial = [check | {"label": check_label(check["key"])} for check in host.trial]
     checks = [check | {"label": check_label(check["key"])} for check in host.checks]
     context = header(request, access, host, "overview") | {"card": card, "trial": trial, "checks_list": checks}
+    if access.is_administrator:
+        lines = [line_for(key) for key in host_services.our_keys()] if host.transport == Transport.SSH else []
+        context |= {"known": shown_keys(host.keys), "offered": shown_keys(host.offered), "lines": lines}
     return render(request, "hosts/overview.html", context)
 
 

@@ -13,7 +13,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from webvirt.models import ACTIVE, Domain, Host, HostState, Operation, OperationState, Pool, PoolStatus, Status
+from webvirt.models import ACTIVE, NOT_REACHED, Domain, Host, Operation, OperationState, Pool, PoolStatus, Status
 from webvirt.services.access import Access
 from webvirt.services.disclosure import error_for
 from webvirt.web.domains import STATES
@@ -129,7 +129,7 @@ def attention(access: Access, cards: list[HostCard]) -> dict[str, list[Any]]:
     failed = access.operations().filter(state=OperationState.FAILED, created_at__gte=timezone.now() - ATTENTION)
     failures = latest_failures(list(failed[:100]))
     return {
-        "hosts": [card.host for card in cards if card.host.state in (HostState.DOWN, HostState.REFUSED)],
+        "hosts": [card.host for card in cards if card.host.state in NOT_REACHED],
         "domains": list(access.domains().filter(STATES["trouble"]).order_by("name")[:SHOWN]),
         "silent": list(access.domains().filter(not_responding_since__isnull=False).order_by("name")[:SHOWN]),
         "pools": nearly_full(access),

@@ -16,8 +16,8 @@ def choices() -> list[tuple[str, str, str]]:
     """(value, label, what it means) of each way to reach a host."""
     texts = {
         Transport.LOCAL: _("libvirt on this very machine."),
-        Transport.SSH: _("The usual way: with a key, as a user who may use libvirt."),
-        Transport.TLS: _("libvirt's own port with certificates on both sides."),
+        Transport.SSH: _("The usual way: with our key, as a user who may use libvirt."),
+        Transport.TLS: _("libvirt's own port with certificates on both sides, and a password where it asks for one."),
         Transport.TCP: _("Anybody on the network can listen in. Only inside a network you trust."),
         Transport.TEST: _("Machines that exist only in memory, to look around."),
     }

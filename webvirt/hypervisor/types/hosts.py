@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from webvirt.hypervisor.types.domain_specs import MachineSupport
@@ -32,13 +32,17 @@ class Verdict(StrEnum):
 class HostAddress:
     """Where a host is. `hypervisor.connection.uri_of` validates the parts by full match and makes the URI.
 
-    `hostname`, `port` and `user` are empty, None and empty for LOCAL and TEST.
+    `hostname`, `port` and `user` are empty, None and empty for LOCAL and TEST. SSH signs in as `user` with our key, TLS
+    and TCP ask a `user` for a `password`, where they ask at all.
     """
 
     transport: Transport
     hostname: str = ""
     port: int | None = None
     user: str = ""
+    keys: tuple[str, ...] = ()
+    """The public keys by which SSH knows the host, as a person confirmed them: `ssh-ed25519 AAAA...`."""
+    password: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,8 @@ class Child:
     pid: int
     pulse: int
     """The reading end of the pipe on which it says that its host answers."""
-    address: object
+    way: object
+    """How it reaches the host: when that is another, the child is too."""
     started_at: float = field(default_factory=time.monotonic)
     heard_at: float | None = None
 
@@ -120,7 +121,7 @@ class Watch:
                 self.pauses.setdefault(pk, Pause()).again()
         wanted = {host.pk: host for host in Host.objects.kept() if self.is_ours(host)}
         for pk, child in list(self.children.items()):
-            if pk not in wanted or wanted[pk].address != child.address:
+            if pk not in wanted or way_of(wanted[pk]) != child.way:
                 self.drop(pk)
         for pk, host in wanted.items():
             if pk not in self.children and self.pauses.setdefault(pk, Pause()).until <= now:
@@ -153,7 +154,7 @@ class Watch:
             os.close(reading)
             watch_in_child(host, writing, [child.pulse for child in self.children.values()])
         os.close(writing)
-        self.children[host.pk] = Child(pid, reading, host.address)
+        self.children[host.pk] = Child(pid, reading, way_of(host))
 
     def listen(self, seconds: float) -> None:
         """Take the children's pulses for up to `seconds`."""
@@ -185,6 +186,11 @@ class Watch:
         os.kill(child.pid, signal.SIGKILL)
         os.waitpid(child.pid, 0)
         os.close(child.pulse)
+
+
+def way_of(host: Host) -> object:
+    """What changes when a host is to be reached otherwise; nothing is opened for it."""
+    return host.address, host.password_at
 
 
 def watch_in_child(host: Host, pipe: int, others: list[int]) -> None:

@@ -67,7 +67,9 @@ def verbs_on(noun: str) -> list[Verb]:
 def why_not(verb: Verb, target: Subject) -> Promise | str:
     """Why this verb makes no sense now, for a person to read; empty when it does."""
     if isinstance(target, Host):
-        return _("the host does not answer") if verb.needs_host and not target.is_up else ""
+        if verb.needs_host and not target.is_up:
+            return _("the host does not answer")
+        return verb.forbids(target) if verb.forbids else ""
     if target.missing_since and Status.MISSING not in (verb.states or ()):
         return _("it is missing on its host")
     if verb.needs_host and target.is_stale:

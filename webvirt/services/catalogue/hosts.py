@@ -5,27 +5,36 @@ from __future__ import annotations
 import shlex
 from typing import Annotated, Any, Self
 
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 
 from webvirt.hypervisor.addresses import check_address
 from webvirt.hypervisor.errors import InvalidSpec
 from webvirt.hypervisor.types import HostAddress, Transport
-from webvirt.models import Role
+from webvirt.models import Host, Role
 from webvirt.services.catalogue.specs import Spec, domain_name
-from webvirt.services.catalogue.verb import Verb, nothing_on_the_host, shown_uri
+from webvirt.services.catalogue.verb import Rows, Verb, nothing_on_the_host, shown_uri
 from webvirt.services.subjects import Subject
+
+MOST_KEYS = 16
+Fingerprint = Annotated[str, StringConstraints(pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")]
 
 
 class HostSpec(Spec):
-    """How to reach a host, in typed parts; `hypervisor.connection.uri_of` checks them against each other."""
+    """How to reach a host, in typed parts; `hypervisor.connection.uri_of` checks them against each other.
+
+    The password is for TLS and TCP; left empty, a host keeps the one that it has. TCP carries all of it for anybody to
+    read, so `unencrypted` says that this is meant.
+    """
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(domain_name)]
     transport: Transport
     hostname: Annotated[str, StringConstraints(max_length=253)] = ""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     user: Annotated[str, StringConstraints(max_length=32)] = ""
+    password: SecretStr = SecretStr("")
+    unencrypted: bool = False
 
     @model_validator(mode="after")
     def reachable(self) -> Self:
@@ -33,11 +42,42 @@ class HostSpec(Spec):
             check_address(self.address)
         except InvalidSpec as error:
             raise ValueError(str(error)) from None
+        if self.transport == Transport.TCP and not self.unencrypted:
+            raise ValueError(NOT_MEANT)
         return self
 
     @property
     def address(self) -> HostAddress:
-        return HostAddress(self.transport, self.hostname, self.port, self.user)
+        password = self.password.get_secret_value()
+        return HostAddress(self.transport, self.hostname, self.port, self.user, password=password)
+
+    def leads_elsewhere(self, host: Host) -> bool:
+        """Whether it is another place, or another account there, than the host's row has."""
+        here = (host.transport, host.hostname, host.port, host.user)
+        return here != (self.transport, self.hostname, self.port, self.user)
+
+
+NOT_MEANT = "Over TCP anybody on the way can read and change everything: say that this is meant, or choose SSH or TLS."
+
+
+class TrustSpec(Spec):
+    """The fingerprints of the keys that a host was seen to show, as a person compared them; `replaces` those before."""
+
+    fingerprints: Annotated[list[Fingerprint], Field(min_length=1, max_length=MOST_KEYS)]
+    replaces: Annotated[list[Fingerprint], Field(max_length=MOST_KEYS)] = []
+
+
+def nothing_to_trust(host: Any) -> str:
+    return "" if host.offered else gettext("it shows no key that is still to be confirmed")
+
+
+def misfits(rows: Rows, target: Any, spec: Any) -> dict[str, str]:
+    """A password is for one account on one host: it goes to no other, whoever changes the address."""
+    if not (spec.user and target.sealed_password and spec.leads_elsewhere(target)):
+        return {}
+    if spec.transport == Transport.SSH or spec.password.get_secret_value():
+        return {}
+    return {"password": gettext("Enter the password again: the one that is kept is for the address as it was.")}
 
 
 def virsh_connect(target: Subject, spec: Any) -> str:
@@ -69,7 +109,18 @@ VERBS = (
         Role.ADMINISTRATOR,
         virsh_connect,
         spec=HostSpec,
+        misfits=misfits,
         icon="edit",
+        needs_host=False,
+    ),
+    Verb(
+        "host.trust",
+        _("Confirm its key"),
+        Role.ADMINISTRATOR,
+        nothing_on_the_host,
+        spec=TrustSpec,
+        forbids=nothing_to_trust,
+        icon="shield-check",
         needs_host=False,
     ),
     Verb(

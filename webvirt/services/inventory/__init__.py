@@ -27,6 +27,7 @@ from webvirt.services.inventory.hosts import (
     remember_host,
     remember_host_usage,
     remember_interfaces,
+    remember_offered,
     remember_trial,
 )
 from webvirt.services.inventory.networks import reconcile_networks, remember_leases, remember_network
@@ -82,6 +83,7 @@ __all__ = [
     "remember_interfaces",
     "remember_leases",
     "remember_network",
+    "remember_offered",
     "remember_pool",
     "remember_screen",
     "remember_source",

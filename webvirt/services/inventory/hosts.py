@@ -49,6 +49,13 @@ def remember_trial(host_pk: int, trial: Sequence[Check]) -> None:
         bus.announce([f"host:{host_pk}"])
 
 
+def remember_offered(host_pk: int, keys: Sequence[str]) -> None:
+    """Keep the keys that a host shows and that nobody has confirmed; none where all is as it was confirmed."""
+    with transaction.atomic():
+        if Host.objects.filter(pk=host_pk).exclude(offered=list(keys)).update(offered=list(keys)):
+            bus.announce([f"host:{host_pk}", "hosts"])
+
+
 def remember_host_usage(host_pk: int, cpu_percent: float | None, memory_used_kib: int) -> None:
     with transaction.atomic():
         now = timezone.now()

@@ -14,12 +14,14 @@ from django.utils.translation import gettext_noop
 from redis.exceptions import RedisError
 
 from webvirt.hypervisor.connection import Connection, connect
-from webvirt.hypervisor.errors import HypervisorError
+from webvirt.hypervisor.errors import HypervisorError, IdentityChanged
 from webvirt.hypervisor.types import HostAddress
-from webvirt.models import Domain, Filter, Host, Network, Operation, Pool, Secret, Volume
-from webvirt.services import hidden, operations
+from webvirt.models import Domain, Filter, Host, HostState, Network, Operation, Pool, Secret, Volume
+from webvirt.services import operations
 from webvirt.services.catalogue import BY_KIND, Spec
+from webvirt.services.runners.taking import take
 from webvirt.services.subjects import Subject, found
+from webvirt.services.unsealing import way_to
 
 Result = dict[str, Any] | None
 REPORT_SECONDS = 0.5
@@ -45,6 +47,13 @@ def connection_to(address: HostAddress) -> Connection:
                 return kept
         _open[key] = connect(address)
         return _open[key]
+
+
+def connection_with(host: Host) -> Connection:
+    """The handle to a host. Raises IdentityChanged where an older one may stand, and nothing is to go over it."""
+    if host.state == HostState.CHANGED:
+        raise IdentityChanged(gettext_noop("The host shows another key than the one that was confirmed."))
+    return connection_to(way_to(host))
 
 
 class Still(Exception):
@@ -89,7 +98,7 @@ class Context:
         """The parameters, with the hidden ones in their places: those can be taken once."""
         kind = BY_KIND[self.operation.kind].spec
         try:
-            taken = hidden.take(self.operation, kind)
+            taken = take(self.operation, kind)
         except RedisError:
             taken = None
         if taken is None:
@@ -113,7 +122,7 @@ class Context:
 
     def connection_with(self, host: Host) -> Connection:
         """The handle to another host, for what goes from one to the other."""
-        return connection_to(host.address)
+        return connection_with(host)
 
     @property
     def sink(self) -> Sink:

@@ -33,6 +33,7 @@ from webvirt.models import Domain, Host, Network, NetworkStatus, Pool, PoolStatu
 from webvirt.services import inventory, osinfo
 from webvirt.services.catalogue.building import path_in
 from webvirt.services.subjects import found
+from webvirt.services.unsealing import way_to
 from webvirt.services.watcher.usage import in_time
 
 log = logging.getLogger(__name__)
@@ -115,7 +116,7 @@ class Stock:
     @property
     def connection(self) -> Connection:
         if self._connection is None:
-            self._connection = connect(self.host.address)
+            self._connection = connect(way_to(self.host))
         return self._connection
 
     def resync(self) -> None:

@@ -22,6 +22,7 @@ from webvirt.hypervisor.errors import HypervisorError, NotFound
 from webvirt.hypervisor.types import DomainUsage, HostUsage
 from webvirt.models import Host
 from webvirt.services import inventory
+from webvirt.services.unsealing import way_to
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class UsageReader:
     @property
     def connection(self) -> Connection:
         if self._connection is None:
-            self._connection = connect(self.host.address)
+            self._connection = connect(way_to(self.host))
         return self._connection
 
     def measure(self) -> None:

@@ -18,6 +18,7 @@ from webvirt.hypervisor.connection import Connection, connect
 from webvirt.hypervisor.errors import HypervisorError
 from webvirt.models import Domain, Host
 from webvirt.services import inventory
+from webvirt.services.unsealing import way_to
 from webvirt.services.watcher.usage import in_time
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class Vignettes:
     @property
     def connection(self) -> Connection:
         if self._connection is None:
-            self._connection = connect(self.host.address)
+            self._connection = connect(way_to(self.host))
         return self._connection
 
     def screens(self) -> None:

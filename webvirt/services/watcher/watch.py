@@ -16,10 +16,19 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from webvirt.hypervisor.connection import Connection, connect
-from webvirt.hypervisor.errors import HostRefused, HostUnreachable, HypervisorError
-from webvirt.hypervisor.types import DomainEvent, DomainState, DomainSummary, ObjectEvent, Touch
+from webvirt.hypervisor.errors import (
+    CredentialsUnavailable,
+    HostRefused,
+    HostUnreachable,
+    HypervisorError,
+    IdentityChanged,
+    IdentityUnknown,
+)
+from webvirt.hypervisor.identity import shows_known_key, verify
+from webvirt.hypervisor.types import DomainEvent, DomainState, DomainSummary, ObjectEvent, Touch, Transport
 from webvirt.models import Definition, Domain, Host, HostState
 from webvirt.services import inventory
+from webvirt.services.unsealing import way_to
 from webvirt.services.watcher.reader import Listing, Reader
 from webvirt.services.watcher.stock import Stock
 from webvirt.services.watcher.usage import UsageReader
@@ -28,6 +37,8 @@ from webvirt.services.watcher.vignettes import Vignettes
 log = logging.getLogger(__name__)
 
 PULSE_SECONDS = 2.0
+VERIFY_SECONDS = 6.0
+"""How often the host is asked for its key: one that changed shows in new connections alone, and ours is old."""
 REREAD_PER_RESYNC = 10
 """Definitions read again with each list, the oldest first, for the changes that send no event."""
 HOLD_STOPPED_SECONDS = 0.2
@@ -38,6 +49,14 @@ FEW = 5
 """Up to so many domains are looked at one by one; beyond, the whole list is cheaper."""
 IDLE_SECONDS = 60.0
 
+STATES: tuple[tuple[type[HypervisorError], HostState], ...] = (
+    (IdentityChanged, HostState.CHANGED),
+    (IdentityUnknown, HostState.UNCONFIRMED),
+    (CredentialsUnavailable, HostState.LOCKED),
+    (HostRefused, HostState.REFUSED),
+    (HypervisorError, HostState.DOWN),
+)
+"""What a host is when we fail at it, the first that fits."""
 INACTIVE = (DomainState.SHUTOFF, DomainState.CRASHED)
 
 
@@ -47,7 +66,9 @@ class HostWatch:
 
     host: Host
     pulse: Callable[[], None]
-    events: queue.SimpleQueue[DomainEvent | ObjectEvent | Listing | str] = field(default_factory=queue.SimpleQueue)
+    events: queue.SimpleQueue[DomainEvent | ObjectEvent | Listing | IdentityUnknown | str] = field(
+        default_factory=queue.SimpleQueue
+    )
     due: dict[str, float] = field(default_factory=dict)
     """When (monotonic) to look at a domain that something happened to."""
     touched: dict[str, float] = field(default_factory=dict)
@@ -66,14 +87,20 @@ class HostWatch:
     def run(self) -> None:
         """Watch until the host fails; the failure is written to its row and raised."""
         try:
-            with connect(self.host.address) as connection:
+            verify(self.host.address)
+            with connect(way_to(self.host)) as connection:
                 self._watch(connection)
-        except HostRefused as error:
-            inventory.host_is(self.host.pk, HostState.REFUSED, str(error))
-            raise
         except HypervisorError as error:
-            inventory.host_is(self.host.pk, HostState.DOWN, str(error))
+            if isinstance(error, IdentityUnknown) and error.offered:
+                inventory.remember_offered(self.host.pk, error.offered)
+            inventory.host_is(self.host.pk, self._state_after(error), str(error))
             raise
+
+    def _state_after(self, error: HypervisorError) -> HostState:
+        if isinstance(error, IdentityChanged) and not (self.host.keys or self.host.uuid):
+            # By a certificate that was never good.
+            return HostState.REFUSED
+        return next(state for kind, state in STATES if isinstance(error, kind))
 
     def _watch(self, connection: Connection) -> None:
         # Listen first, then read: what happens in between waits in the queue, so there is no gap.
@@ -81,9 +108,10 @@ class HostWatch:
         threading.Thread(target=self._keep_pulse, args=[connection], name="pulse", daemon=True).start()
         self.take_in(Listing(time.monotonic(), connection.domains.list()), watched=False)
         inventory.host_is(self.host.pk, HostState.UP)
+        inventory.remember_offered(self.host.pk, ())
         inventory.remember_host(self.host.pk, connection.host.info(), connection.host.capability_checks())
         helpers = (UsageReader(self.host, self.active), Vignettes(self.host, self.active), self.stock)
-        for run in (*(helper.run for helper in helpers), partial(self.reader.run, connection)):
+        for run in (*(helper.run for helper in helpers), partial(self.reader.run, connection), self._keep_verifying):
             threading.Thread(target=self._lend, args=[run], daemon=True).start()
         while True:
             self.wait(self._next_due())
@@ -107,6 +135,17 @@ class HostWatch:
             self.pulse()
             time.sleep(PULSE_SECONDS)
 
+    def _keep_verifying(self) -> None:
+        while self.host.transport == Transport.SSH:
+            time.sleep(VERIFY_SECONDS)
+            if shows_known_key(self.host.address):
+                continue
+            try:
+                verify(self.host.address)
+            except IdentityUnknown as error:
+                self.events.put(error)
+                return
+
     # --- events
 
     def _next_due(self) -> float:
@@ -121,7 +160,9 @@ class HostWatch:
         except queue.Empty:
             return
 
-    def note(self, event: DomainEvent | ObjectEvent | Listing | str) -> None:
+    def note(self, event: DomainEvent | ObjectEvent | Listing | IdentityUnknown | str) -> None:
+        if isinstance(event, IdentityUnknown):
+            raise event
         if isinstance(event, str):
             raise HostUnreachable(event)
         if isinstance(event, ObjectEvent):

@@ -1,37 +1,66 @@
-"""The form of a host's address, to add one and to change it."""
+"""The forms of a host: its address, to add one and to change it, and the key that it is known by.
+
+A password that was typed is never shown again, not even in a form that was refused.
+"""
 
 from __future__ import annotations
 
 from django.http import QueryDict
 
+from webvirt.hypervisor.addresses import line_for
+from webvirt.hypervisor.types import Transport
 from webvirt.models import Host
 from webvirt.services.access import Access
+from webvirt.services.hosts import our_keys
 from webvirt.services.subjects import Subject
 from webvirt.web.forms.form import Form, Values, filled, text
+from webvirt.web.hostkeys import shown_keys
 from webvirt.web.transports import choices
 
 
 def start(host: Host | None) -> Values:
     if host is None:
-        return {"name": "", "transport": "ssh", "hostname": "", "port": "", "user": ""}
+        return {"name": "", "transport": "ssh", "hostname": "", "port": "", "user": "", "unencrypted": ""}
     return {
         "name": host.name,
         "transport": host.transport,
         "hostname": host.hostname,
         "port": host.port or "",
         "user": host.user,
+        "unencrypted": "on" if host.transport == Transport.TCP else "",
     }
 
 
 def parameters(given: QueryDict) -> Values:
-    return {"name": text(given, "name"), "transport": text(given, "transport")} | filled(
-        given, "hostname", "port", "user"
-    )
+    found = {"name": text(given, "name"), "transport": text(given, "transport")}
+    # The password as it is: a space may be part of it.
+    password = {"password": given["password"]} if given.get("password") else {}
+    return found | filled(given, "hostname", "port", "user", "unencrypted") | password
 
 
 def ways(access: Access, target: Subject | None) -> Values:
-    return {"choices": choices()}
+    return {"choices": choices(), "lines": [line_for(key) for key in our_keys()]}
+
+
+def start_trust(host: Host) -> Values:
+    return {
+        "fingerprints": [key.fingerprint for key in shown_keys(host.offered)],
+        "replaces": [key.fingerprint for key in shown_keys(host.keys)],
+    }
+
+
+def trusted(given: QueryDict) -> Values:
+    return {"fingerprints": given.getlist("fingerprints"), "replaces": given.getlist("replaces")}
+
+
+def keys_of(access: Access, target: Subject | None) -> Values:
+    assert isinstance(target, Host)
+    return {"offered": shown_keys(target.offered), "known": shown_keys(target.keys)}
 
 
 FORM = Form("hosts/form.html", start, parameters, ways)
-FORMS = {"host.add": FORM, "host.edit": FORM}
+FORMS = {
+    "host.add": FORM,
+    "host.edit": FORM,
+    "host.trust": Form("hosts/trust.html", start_trust, trusted, keys_of),
+}
