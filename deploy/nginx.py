@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """Writes nginx's configuration from the template for this installation, and becomes nginx.
 
-nginx.py [--check]: with it, only asks nginx whether the configuration is right.
+`python -m deploy.nginx [--check]`: with it, only asks nginx whether the configuration is right.
 """
 
 from __future__ import annotations
@@ -12,7 +11,8 @@ import stat
 import sys
 from pathlib import Path
 from string import Template
-from urllib.parse import urlsplit
+
+from webvirt import publicurl
 
 DEPLOY = Path(__file__).resolve().parent
 
@@ -31,18 +31,35 @@ def render(environment: dict[str, str], *, root: bool, journal: bool) -> str:
     home = environment["WEBVIRT_HOME"]
     bind = environment.get("WEBVIRT_BIND") or "127.0.0.1"
     port = environment.get("WEBVIRT_PORT") or "8000"
+    public = public_url(environment)
     proxies = (environment.get("WEBVIRT_TRUSTED_PROXIES") or "").split()
     return Conf((DEPLOY / "nginx.conf").read_text()).substitute(
         home=home,
         run=f"{home}/run",
         deploy=DEPLOY,
         listen=f"[{bind}]:{port}" if ":" in bind else f"{bind}:{port}",
-        scheme=urlsplit(environment.get("WEBVIRT_PUBLIC_URL", "")).scheme or "http",
+        scheme=public.scheme,
+        path=public.path,
+        under_path="\n        ".join(under(public.path)),
+        transport="max-age=31536000" if public.is_https and not public.path else "",
         # The home may lie where only root can look.
         user="user root;" if root else "",
         access_log="syslog:server=unix:/dev/log,nohostname,tag=webvirt" if journal else "/dev/stdout",
         trusted_proxies="\n    ".join(trust(proxies)),
     )
+
+
+def public_url(environment: dict[str, str]) -> publicurl.PublicUrl:
+    """What people type; where that is not set, none of its parts but the scheme is asked for."""
+    try:
+        return publicurl.read(environment.get("WEBVIRT_PUBLIC_URL") or "http://localhost")
+    except ValueError as error:
+        raise ValueError(f"WEBVIRT_PUBLIC_URL {error}") from None
+
+
+def under(path: str) -> list[str]:
+    """The directives that take the path off under which people find us; whoever stands in front may have done so."""
+    return [f"rewrite ^{path}$ {path}/ permanent;", f"rewrite ^{path}(/.*)$ $1;"] if path else []
 
 
 def trust(proxies: list[str]) -> list[str]:

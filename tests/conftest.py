@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 
 import pytest
 from django.db import connection
 
+from tests import noshell
 from tests.home import HOME
 from tests.people import Cast, make_cast
 from tests.stack import stack
@@ -29,6 +30,12 @@ def django_db_modify_db_settings() -> None:
 def keys() -> None:
     """What `deploy/run` makes, to keep secrets with."""
     Keys().make()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_shell() -> Iterator[None]:
+    yield
+    assert noshell.started == []
 
 
 @pytest.fixture

@@ -201,10 +201,10 @@ print(create_token(user, "tests", 1))
 
 
 @contextmanager
-def running_stack(settings: dict[str, str] | None = None) -> Iterator[Stack]:
+def running_stack(settings: dict[str, str] | None = None, port: int | None = None) -> Iterator[Stack]:
     """A prepared and started stack in a new home, which is ended and removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="wv-", ignore_cleanup_errors=True) as home:
-        stack = Stack(Path(home), settings=settings)
+        stack = Stack(Path(home), port, settings)
         stack.prepare()
         try:
             stack.start()

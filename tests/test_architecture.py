@@ -18,6 +18,7 @@ FLOORS = {
     "hypervisor": 0,
     "models": 1,
     "bus": 1,
+    "publicurl": 1,
     "migrations": 1,
     "services": 2,
     "web": 3,
@@ -31,6 +32,7 @@ FLOORS = {
     "asgi": 4,
     "celery": 4,
     "lanes": 4,
+    "logs": 4,
     "apps": 4,
 }
 """Each part of the package stands on a floor; a new part has to be given one."""

@@ -15,6 +15,8 @@ from urllib.parse import unquote, urlsplit
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
+from webvirt import publicurl
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -36,6 +38,15 @@ def networks(name: str) -> tuple[IPv4Network | IPv6Network, ...]:
         return tuple(ip_network(word) for word in setting(name, "").split())
     except ValueError as error:
         raise ImproperlyConfigured(f"{name} must be addresses or networks: {error}.") from None
+
+
+def public_url(bind: str, port: int) -> publicurl.PublicUrl:
+    """What people type; where that is not set, the address that we listen on."""
+    own = f"http://[{bind}]:{port}" if ":" in bind else f"http://{bind}:{port}"
+    try:
+        return publicurl.read(setting("WEBVIRT_PUBLIC_URL", own))
+    except ValueError as error:
+        raise ImproperlyConfigured(f"WEBVIRT_PUBLIC_URL {error}") from None
 
 
 def secret_key(home: Path) -> str:
@@ -85,26 +96,22 @@ def database(url: str, home: Path) -> dict[str, Any]:
 WEBVIRT_HOME = Path(setting("WEBVIRT_HOME", str(BASE_DIR / "var"))).absolute()
 WEBVIRT_BIND = setting("WEBVIRT_BIND", "127.0.0.1")
 WEBVIRT_PORT = whole_number("WEBVIRT_PORT", 8000)
-WEBVIRT_PUBLIC_URL = setting("WEBVIRT_PUBLIC_URL", f"http://{WEBVIRT_BIND}:{WEBVIRT_PORT}").rstrip("/")
+PUBLIC_URL = public_url(WEBVIRT_BIND, WEBVIRT_PORT)
+WEBVIRT_PUBLIC_URL = str(PUBLIC_URL)
 WEBVIRT_REDIS = setting("WEBVIRT_REDIS", f"unix://{WEBVIRT_HOME}/run/redis.sock")
 WEBVIRT_OPERATION_SECONDS = whole_number("WEBVIRT_OPERATION_SECONDS", 24 * 3600)
 WEBVIRT_FETCH_FROM = networks("WEBVIRT_FETCH_FROM")
 WEBVIRT_BIN_DAYS = whole_number("WEBVIRT_BIN_DAYS", 14)
 WEBVIRT_CONSOLES_PER_USER = whole_number("WEBVIRT_CONSOLES_PER_USER", 10)
 
-_public = urlsplit(WEBVIRT_PUBLIC_URL)
-if _public.scheme not in ("http", "https") or not _public.hostname:
-    raise ImproperlyConfigured("WEBVIRT_PUBLIC_URL must look like https://vms.example.org.")
-
 SECRET_KEY = secret_key(WEBVIRT_HOME)
 DEBUG = False
-ALLOWED_HOSTS = sorted({_public.hostname, "localhost", "127.0.0.1"})
-CSRF_TRUSTED_ORIGINS = [WEBVIRT_PUBLIC_URL]
-SOCKET_ORIGINS = [
-    WEBVIRT_PUBLIC_URL,
-    *(f"http://{name}:{WEBVIRT_PORT}" for name in ("localhost", "127.0.0.1")),
-]
-_https = _public.scheme == "https"
+ALLOWED_HOSTS = sorted({PUBLIC_URL.host, "localhost", "127.0.0.1"})
+SOCKET_ORIGINS = list(
+    dict.fromkeys([PUBLIC_URL.origin, *(f"http://{name}:{WEBVIRT_PORT}" for name in ("localhost", "127.0.0.1"))])
+)
+"""The public one first. Pages of these, and of no other, may send forms and open sockets."""
+CSRF_TRUSTED_ORIGINS = SOCKET_ORIGINS
 
 INSTALLED_APPS = [
     "django.contrib.auth",
@@ -118,6 +125,7 @@ INSTALLED_APPS = [
     "webvirt",
 ]
 MIDDLEWARE = [
+    "webvirt.web.middleware.UnderPath",
     "django.middleware.security.SecurityMiddleware",
     "webvirt.web.middleware.SecurityHeaders",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -168,16 +176,20 @@ LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "overview"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 
+SESSION_COOKIE_NAME = f"{PUBLIC_URL.jar}-session"
 SESSION_COOKIE_AGE = 8 * 3600
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
-SESSION_COOKIE_SECURE = _https
+SESSION_COOKIE_SECURE = PUBLIC_URL.is_https
 CSRF_FAILURE_VIEW = "webvirt.web.errors.csrf_failure"
+CSRF_COOKIE_NAME = f"{PUBLIC_URL.jar}-csrf"
+CSRF_COOKIE_HTTPONLY = True
 CSRF_COOKIE_SAMESITE = "Strict"
-CSRF_COOKIE_SECURE = _https
+CSRF_COOKIE_SECURE = PUBLIC_URL.is_https
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
-SECURE_HSTS_SECONDS = 31_536_000 if _https else 0
+# It binds the whole host, so it is ours to say only where the host is ours.
+SECURE_HSTS_SECONDS = 31_536_000 if PUBLIC_URL.is_https and not PUBLIC_URL.path else 0
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
@@ -225,7 +237,8 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"without_links": {"()": "webvirt.logs.WithoutLinks"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["without_links"]}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {"daphne": {"level": "WARNING"}, "django.channels.server": {"level": "WARNING"}},
 }

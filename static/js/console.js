@@ -4,6 +4,7 @@ import RFB from "../novnc/core/rfb.js";
 import keysyms from "../novnc/core/input/keysymdef.js";
 import KeyTable from "../novnc/core/input/keysym.js";
 import { layouts, strokes } from "./console_layouts.js";
+import { ours, ourSocket } from "./site.js";
 
 const gettext = (text) => (window.gettext ? window.gettext(text) : text);
 const interpolate = (text, values) => text.replace(/%\((\w+)\)s/g, (_, name) => values[name]);
@@ -119,10 +120,6 @@ class ConsolePanel {
 
   // --- the two sockets
 
-  address(path) {
-    return `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${path}`;
-  }
-
   /** Ask for a console; what follows comes over the lease's socket. */
   open() {
     clearTimeout(this.timer);
@@ -130,7 +127,7 @@ class ConsolePanel {
     if (!this.root.dataset.origins.split(" ").includes(location.origin)) {
       const known = this.root.dataset.origins.split(" ")[0];
       this.show("ended", gettext("Consoles are not allowed from this address"), {
-        remedy: interpolate(gettext("Open this site at %(address)s, or set WEBVIRT_PUBLIC_URL to %(here)s."), { address: known, here: location.origin }),
+        remedy: interpolate(gettext("Open this site at %(address)s, or set WEBVIRT_PUBLIC_URL to %(here)s."), { address: known + ours("/"), here: location.origin + ours("/") }),
       });
       return;
     }
@@ -144,7 +141,7 @@ class ConsolePanel {
 
   /** The lease: open for as long as the console is. When it breaks while the picture goes on, it is taken up again. */
   hold(query) {
-    const lease = new WebSocket(this.address(`/ws/console/${this.domain}/${query}`));
+    const lease = new WebSocket(ourSocket(`/ws/console/${this.domain}/${query}`));
     this.lease = lease;
     lease.addEventListener("message", (event) => {
       if (lease !== this.lease) return;
@@ -167,7 +164,7 @@ class ConsolePanel {
 
   connect({ session, ticket }) {
     this.session = session;
-    const bytes = new WebSocket(this.address("/ws/console/bytes/"), ["binary", `ticket.${ticket}`]);
+    const bytes = new WebSocket(ourSocket("/ws/console/bytes/"), ["binary", `ticket.${ticket}`]);
     this.bytes = bytes;
     bytes.addEventListener("close", (event) => {
       if (bytes !== this.bytes) return;
@@ -474,7 +471,7 @@ class ConsolePanel {
       screenshot: () => this.screenshot(),
       type: () => this.openTyping(),
       "view-only": () => this.setMode(this.mode === "view" ? "control" : "view"),
-      window: () => window.open(`/vms/${this.domain}/console/window/`, `console-${this.domain}`, "width=1060,height=860"),
+      window: () => window.open(ours(`/vms/${this.domain}/console/window/`), `console-${this.domain}`, "width=1060,height=860"),
     };
     acts[what]();
   }

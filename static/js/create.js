@@ -1,5 +1,7 @@
 // The forms of new machines: rows of disks and cards, flavours, the system that an image tells, and how many it is.
 
+import { ours } from "./site.js";
+
 const RANGE = /\{(\d{1,4})\.\.(\d{1,4})\}/;
 
 function changed(element) {
@@ -66,7 +68,7 @@ function place(form) {
   hosts.addEventListener("change", () => {
     const kept = new URLSearchParams();
     for (const name of ["name", "os", "begins", "vcpus", "memory", "memory_unit"]) kept.set(name, new FormData(form).get(name) ?? "");
-    location.assign(`/hosts/${hosts.value}/create-domain/?${kept}`);
+    location.assign(ours(`/hosts/${hosts.value}/create-domain/?${kept}`));
   });
 }
 

@@ -1,6 +1,7 @@
 // Keys: places by `g` and a letter, rows by `j` and `k`, and the list of them all by `?`.
 
 import { openPalette } from "./palette.js";
+import { ours } from "./site.js";
 
 const PREFIX_MS = 1200;
 let prefixAt = -Infinity;
@@ -23,7 +24,7 @@ function move(step) {
 function go(letter) {
   const link = document.querySelector(`[data-keys="g ${letter}"]`);
   if (link) location.href = link.href;
-  else if (letter === "m") location.href = "/me/";
+  else if (letter === "m") location.href = ours("/me/");
 }
 
 const ACTIONS = {

@@ -2,12 +2,14 @@
 // announced, the page's own address is fetched again and the region is morphed. The page is the one source.
 
 import { Idiomorph } from "./idiomorph.js";
+import { ours, ourSocket } from "./site.js";
 import { localize } from "./time.js";
 
 const EVERY = 500; // ms between two fetches for one region, unless it says otherwise
 const USE_EVERY = 5000; // figures of use change all the time: they need not be shown more often
 const AWAY_EVERY = 10000; // while the socket is away
 const DEGRADED_EVERY = 5000; // while the server's announcements are away
+const PATIENCE = 3; // so often a socket may fail to open before we ask why
 const BAR_AFTER = 2500; // a short loss is not worth a word
 
 const extra = new Map(); // names that scripts watch: name -> callbacks
@@ -15,6 +17,7 @@ const due = new Map(); // region id -> when it is to be fetched
 const fetched = new Map(); // region id -> when it was
 let socket = null;
 let tries = 0;
+let opened = false; // whether a socket ever was
 let watched = null;
 let timer = 0;
 let poll = 0;
@@ -61,10 +64,10 @@ function tell() {
 }
 
 function connect() {
-  const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-  socket = new WebSocket(`${scheme}//${location.host}/ws/events/`);
+  socket = new WebSocket(ourSocket("/ws/events/"));
   socket.addEventListener("open", () => {
     const again = tries > 0;
+    opened = true;
     tries = 0;
     watched = null;
     say("");
@@ -77,9 +80,30 @@ function connect() {
     if (event.code === 4401) return location.reload();
     tries += 1;
     say(gettext("Connection lost, trying again. What you see may be old."));
+    if (!opened && tries === PATIENCE) ask();
     setPoll(AWAY_EVERY);
     setTimeout(connect, Math.min(1000 * 1.6 ** Math.min(tries, 6), 12000) * (0.7 + 0.6 * Math.random()));
   });
+}
+
+/** Why no socket was ever opened: where the same request arrives as one for a page, something on its way is no help. */
+async function ask() {
+  const answer = await fetch(ours("/ws/events/"), { headers: { Accept: "application/json" } }).catch(() => null);
+  if (answer?.status === 404) explain("no-sockets");
+}
+
+/** Shows one of the explanations that the page has at hand. */
+function explain(name) {
+  const words = document.getElementById(name);
+  for (const here of words.querySelectorAll("[data-here]")) here.textContent = location.origin + ours("/").replace(/\/$/, "");
+  words.hidden = false;
+}
+
+/** Browsers say which page opens a socket, and only those of our own origins may. */
+function begin() {
+  if (document.getElementById("elsewhere").dataset.origins.split(" ").includes(location.origin)) return connect();
+  explain("elsewhere");
+  setPoll(AWAY_EVERY);
 }
 
 function heard(message) {
@@ -191,4 +215,4 @@ function say(words) {
 }
 
 document.addEventListener("visibilitychange", schedule);
-connect();
+begin();

@@ -1,6 +1,7 @@
 // The palette: every object and every verb, by a few letters.
 
 import { get, icon, make } from "./dom.js";
+import { ours } from "./site.js";
 import { perform } from "./verbs.js";
 
 const WAIT_MS = 90;
@@ -22,7 +23,7 @@ export function openPalette() {
 async function load() {
   const mine = ++asked;
   const on = document.body.dataset.on ?? "";
-  const found = await get(`/palette/?${new URLSearchParams({ q: input.value, on })}`);
+  const found = await get(ours(`/palette/?${new URLSearchParams({ q: input.value, on })}`));
   if (mine !== asked || !found) return;
   entries = found.entries;
   chosen = Math.max(0, entries.findIndex((entry) => !entry.reason));

@@ -2,6 +2,7 @@
 
 import { bar, get, icon, make, post } from "./dom.js";
 import { watch } from "./live.js";
+import { ours } from "./site.js";
 
 const KEPT = "webvirt.following";
 const QUIET_MS = 3000;
@@ -134,7 +135,7 @@ async function look() {
   if (!ids.length) return;
   looking = true;
   again = false;
-  const found = await get(`/operations/?ids=${ids.join(",")}`);
+  const found = await get(ours(`/operations/?ids=${ids.join(",")}`));
   for (const note of [...notes]) if (found && note.ids.length && note.open.length) note.take(found.operations);
   looking = false;
   if (again) setTimeout(look, 150);

@@ -1,6 +1,7 @@
 // Sends files into a pool piece by piece, and goes on where it was after whatever came in between.
 
 import { bar, csrfToken, icon, make, post } from "./dom.js";
+import { ours } from "./site.js";
 import { complain, follow } from "./toasts.js";
 
 const PIECE = 8 * 1024 * 1024;
@@ -95,7 +96,7 @@ class Transfer {
   async ask() {
     await sleep(SOON_MS);
     try {
-      const answer = await fetch(`/api/v1/uploads/${this.upload.id}`, { headers: { Accept: "application/json" } });
+      const answer = await fetch(ours(`/api/v1/uploads/${this.upload.id}`), { headers: { Accept: "application/json" } });
       return { status: answer.status, data: await answer.json() };
     } catch {
       return { status: 0, data: {} };
@@ -122,7 +123,7 @@ class Transfer {
     try {
       const { buffer, sum } = await this.piece(at);
       this.prepare(at + buffer.byteLength);
-      const address = `/api/v1/uploads/${this.upload.id}?offset=${at}&sha256=${sum}`;
+      const address = ours(`/api/v1/uploads/${this.upload.id}?offset=${at}&sha256=${sum}`);
       const headers = { "X-CSRFToken": csrfToken(), Accept: "application/json" };
       const answer = await fetch(address, { method: "PUT", body: buffer, headers });
       return { status: answer.status, data: await answer.json() };
@@ -168,7 +169,7 @@ class Transfer {
   stopper() {
     const stop = async () => {
       this.ended = true;
-      await post(`/operations/${this.upload.id}/cancel/`, {});
+      await post(ours(`/operations/${this.upload.id}/cancel/`), {});
       this.element.remove();
     };
     return make("button", { type: "button", className: "btn btn-sm", onclick: stop }, icon("x"), gettext("Cancel"));
@@ -178,7 +179,7 @@ class Transfer {
   async end() {
     this.ended = true;
     this.element.remove();
-    const answer = await fetch(`/operations/${this.upload.id}/`, { headers: { Accept: "application/json" } });
+    const answer = await fetch(ours(`/operations/${this.upload.id}/`), { headers: { Accept: "application/json" } });
     if (answer.ok) follow(await answer.json());
   }
 }
@@ -188,7 +189,7 @@ const transfers = [];
 /** Without a name of its own the volume gets one that is made of the file's. */
 async function begin(file, name = "", sha256 = "") {
   const fields = { title: file.name.slice(0, 255), name, size: file.size, sha256 };
-  const answer = await post(`/pools/${box.dataset.uploads}/upload-volume/`, fields);
+  const answer = await post(ours(`/pools/${box.dataset.uploads}/upload-volume/`), fields);
   if (answer.status !== 202) return complain(answer.data.error ?? gettext("It was not accepted."));
   const upload = { id: answer.data.id, name: name || file.name, size: file.size, received: 0, carried: 0, state: "queued" };
   transfers.push(new Transfer(upload, file));
@@ -196,7 +197,7 @@ async function begin(file, name = "", sha256 = "") {
 
 /** Those that a closed laptop or another tab left behind. */
 async function findInterrupted() {
-  const answer = await fetch(`/api/v1/uploads?pool=${box.dataset.uploads}`, { headers: { Accept: "application/json" } });
+  const answer = await fetch(ours(`/api/v1/uploads?pool=${box.dataset.uploads}`), { headers: { Accept: "application/json" } });
   if (!answer.ok) return;
   for (const upload of await answer.json()) if (upload.received < upload.size) transfers.push(new Transfer(upload, null));
 }

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.test import Client
 from django.utils import timezone
 
@@ -71,7 +72,7 @@ def test_a_session_reads_and_needs_the_csrf_token_to_write(cast: Cast) -> None:
     assert caller.post(path).status_code == 403
     assert not Operation.objects.exists()
     caller.client.get("/login/")
-    caller.client.cookies["csrftoken"] = "a" * 32
+    caller.client.cookies[settings.CSRF_COOKIE_NAME] = "a" * 32
     assert caller.post(path, X_CSRFToken="a" * 32).status_code == 202
 
 
@@ -428,7 +429,7 @@ def test_the_list_of_operations(api: Callers, cast: Cast) -> None:
 def test_tokens_are_made_by_people_shown_once_and_revoked(cast: Cast) -> None:
     browser = Caller(None)
     browser.client.force_login(cast.viewer)
-    browser.client.cookies["csrftoken"] = "a" * 32
+    browser.client.cookies[settings.CSRF_COOKIE_NAME] = "a" * 32
     made = browser.post("/me/tokens", {"name": "backup", "days": 7}, X_CSRFToken="a" * 32)
     assert made.status_code == 201
     token = document(made)

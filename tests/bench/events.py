@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 import libvirt
+from django.conf import settings
 from django.db.models import Min
 from playwright.sync_api import Page, sync_playwright
 
@@ -56,7 +57,7 @@ def open_page(house: House, path: str) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         context = browser.new_context()
-        context.add_cookies([{"name": "sessionid", "value": cookie, "url": house.stack.url}])
+        context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": house.stack.url}])
         page = context.new_page()
         with page.expect_websocket() as socket:
             page.goto(house.stack.url + path)
@@ -288,7 +289,7 @@ def csrf(visitor: Visitor) -> str:
     visitor.connection.request("GET", LIST, headers=visitor.headers | {"Accept-Encoding": "identity"})
     response = visitor.connection.getresponse()
     body = response.read().decode()
-    cookie = re.search(r"csrftoken=[^;]+", response.headers.get("Set-Cookie", ""))
+    cookie = re.search(rf"{settings.CSRF_COOKIE_NAME}=[^;]+", response.headers.get("Set-Cookie", ""))
     if cookie:
         visitor.headers["Cookie"] = f"{visitor.headers['Cookie'].partition(';')[0]}; {cookie[0]}"
     token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', body)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import libvirt
+from django.conf import settings
 from django.db import connection
 from django.db.models import F
 from django.test import Client
@@ -150,7 +151,7 @@ LUA = """local n = 0
 local cookies = {%s}
 request = function()
   n = n + 1
-  return wrk.format("GET", "%s", {Cookie = "sessionid=" .. cookies[n %% #cookies + 1], ["Accept-Encoding"] = "gzip"})
+  return wrk.format("GET", "%s", {Cookie = "%s=" .. cookies[n %% #cookies + 1], ["Accept-Encoding"] = "gzip"})
 end
 """
 
@@ -160,7 +161,7 @@ def twenty_at_once(house: House) -> list[Line]:
     wrk = shutil.which("wrk")
     assert wrk, "the load comes from wrk: apt install wrk"
     with house.seeded(2, 100), tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(LUA % (",".join(f'"{house.cookie()}"' for _ in range(20)), LIST))
+        script.write(LUA % (",".join(f'"{house.cookie()}"' for _ in range(20)), LIST, settings.SESSION_COOKIE_NAME))
         script.flush()
         load(wrk, house, script.name, 3)
         rates, shares = [], []

@@ -89,9 +89,9 @@ def start_proxy(*lone: object) -> Process:
 def start_front(port: int) -> Process:
     """nginx with the configuration of an installation, on this port of loopback."""
     environment = {"WEBVIRT_HOME": str(HOME), "WEBVIRT_PORT": str(port), "WEBVIRT_PUBLIC_URL": ORIGIN}
-    words = [sys.executable, str(PROJECT / "deploy" / "nginx.py")]
+    words = [sys.executable, "-m", "deploy.nginx"]
     log = (HOME / "front.log").open("ab")
-    process = Process(subprocess.Popen(words, env=os.environ | environment, stdout=log, stderr=log))
+    process = Process(subprocess.Popen(words, cwd=PROJECT, env=os.environ | environment, stdout=log, stderr=log))
 
     def listens() -> bool:
         with socket.socket() as end:

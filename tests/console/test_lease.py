@@ -37,7 +37,7 @@ async def page(
     """A page's socket through all that stands before the consumer: origin, session, routes."""
     headers = [(b"origin", origin.encode())] if origin else []
     if login:
-        headers.append((b"cookie", f"sessionid={login}".encode()))
+        headers.append((b"cookie", f"{settings.SESSION_COOKIE_NAME}={login}".encode()))
     socket = WebsocketCommunicator(application, f"/ws/console/{domain}/{query}", headers)
     socket.scope["client"] = ("192.0.2.9", 0)
     try:

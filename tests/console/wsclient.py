@@ -10,7 +10,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from webvirt import publicurl
+
 ORIGIN = "http://127.0.0.1:8120"
+COOKIE = f"{publicurl.read(ORIGIN).jar}-session"
 VERSION = b"RFB 003.008\n"
 
 
@@ -52,7 +55,7 @@ class Visitor:
             "Sec-WebSocket-Version: 13",
             *(f"Origin: {origin}" for origin in self.origins),
             *([f"Sec-WebSocket-Protocol: {protocols}"] if protocols else []),
-            *([f"Cookie: theme=dark; sessionid={self.session_key}"] if self.session_key else []),
+            *([f"Cookie: theme=dark; {COOKIE}={self.session_key}"] if self.session_key else []),
             *(f"{name}: {value}" for name, value in self.headers),
         ]
         return "\r\n".join([*lines, "", ""]).encode()

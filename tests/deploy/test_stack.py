@@ -94,6 +94,101 @@ def test_a_body_too_large_never_reaches_the_web_process(own: Stack) -> None:
         assert client.recv(100).startswith(b"HTTP/1.1 413")
 
 
+def test_a_body_without_an_end_is_cut_off(own: Stack) -> None:
+    """Eleven MiB are sent of what would never end; none of it is kept, and none reaches a web process."""
+    piece = b"%x\r\n%b\r\n" % (2**16, bytes(2**16))
+    with socket.create_connection(("127.0.0.1", own.port), timeout=10) as client:
+        client.sendall(b"POST /login/ HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+        with suppress(ConnectionError):
+            for _ in range(11 * 16):
+                client.sendall(piece)
+        with suppress(ConnectionError):
+            assert client.recv(100).startswith(b"HTTP/1.1 413")
+    wait_for(lambda: not list((own.home / "run/nginx/body").rglob("[0-9]*")), "nothing of it is left")
+
+
+def test_slow_clients_hold_up_nobody(own: Stack) -> None:
+    """Five hundred that began a request and say no more, and as many that say nothing at all."""
+    waiting = [socket.create_connection(("127.0.0.1", own.port), timeout=10) for _ in range(1000)]
+    try:
+        for client in waiting[::2]:
+            client.sendall(b"GET /login/ HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
+        assert [get(own, "/healthz").status for _ in range(10)] == [200] * 10
+    finally:
+        for client in waiting:
+            client.close()
+
+
+FRONTS_HEADERS = {
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/login/", {}, 200),
+        ("/healthz", {}, 200),
+        ("/nothing/", {}, 404),
+        ("/static/logo.svg", {}, 200),
+        ("/static/nothing.js", {}, 404),
+        ("/bytes/1", {}, 404),
+        ("/away.html", {}, 404),
+        ("/login/", {"Host": "evil.example"}, 400),
+        ("/login/", {"Content-Length": "1000000000000"}, 413),
+        ("/login/", {"X-Large": "x" * 40_000}, 400),
+        ("/ws/console/bytes/", {"Upgrade": "websocket", "Connection": "Upgrade"}, 403),
+    ],
+)
+def test_every_answer_of_the_front_carries_the_policies(
+    own: Stack, path: str, headers: dict[str, str], status: int
+) -> None:
+    """Whoever gives it: a web process, the disk, nginx itself; and each once."""
+    answer = get(own, path, **headers)
+    assert answer.status == status
+    for name, value in FRONTS_HEADERS.items():
+        (said,) = answer.headers.get_all(name, [])
+        assert value in said
+    assert "nginx/" not in str(answer.headers)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["//evil.example/%2F..", "///evil.example/%2F..", "/%5Cevil.example", "/static//evil.example", "/vms%2F%2Fevil"],
+)
+def test_no_path_leads_to_another_host(own: Stack, path: str) -> None:
+    where = get(own, path).headers.get("Location", "/")
+    assert where.startswith("/")
+    assert not where.startswith(("//", "/\\"))
+
+
+def test_a_one_time_link_is_not_in_the_log(own: Stack) -> None:
+    before = own.log.read_text().count("/setup/...")
+    assert get(own, "/setup/a-secret-of-one-use/").status == 404
+    wait_for(lambda: own.log.read_text().count("/setup/...") > before, "the request is in the log")
+    assert "a-secret-of-one-use" not in own.log.read_text()
+
+
+def test_nobody_says_themselves_where_they_come_from(own: Stack) -> None:
+    token = own.administrator_token()
+    claims = {"X-Forwarded-For": "203.0.113.9", "X-Real-IP": "203.0.113.9", "Forwarded": "for=203.0.113.9"}
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json", **claims}
+    connection = http.client.HTTPConnection("127.0.0.1", own.port, timeout=10)
+    body = '{"name": "nowhere", "transport": "tcp", "hostname": "127.0.0.1", "port": 1}'
+    connection.request("POST", "/api/v1/hosts", body, headers)
+    assert connection.getresponse().status == 202
+    connection.close()
+    told = "from webvirt.models import Operation; print(*Operation.objects.values_list('address', flat=True))"
+    assert set(own.manage("shell", "--no-imports", "--command", told).split()) == {"127.0.0.1"}
+
+
+def test_redis_is_for_this_user_alone(own: Stack) -> None:
+    assert (own.home / "run/redis.sock").stat().st_mode & 0o077 == 0
+
+
 def test_a_static_file_with_a_hash_is_kept_for_ever(own: Stack) -> None:
     files = [path.relative_to(own.home) for path in (own.home / "static").rglob("*.js")]
     hashed = next(path for path in files if len(path.suffixes) > 1 and len(path.suffixes[-2]) == 13)

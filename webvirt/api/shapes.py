@@ -260,9 +260,10 @@ class NamedOut(Schema):
 def host_fields(access: Access, host: Host) -> dict[str, Any]:
     whole = access.is_administrator
     address = AddressOut(transport=host.transport, hostname=host.hostname, port=host.port, user=host.user)
-    plain = ("name", "uuid", "state", "state_since", "seen_at", "info", "cpu_percent", "memory_used_kib", "usage_at")
+    plain = ("name", "uuid", "state", "state_since", "seen_at", "cpu_percent", "memory_used_kib", "usage_at")
     return {name: getattr(host, name) for name in plain} | {
         "id": host.pk,
+        "info": {name: value for name, value in host.info.items() if whole or name != "hostname"},
         "state_reason": host.state_reason if whole else masked(host.state_reason, host),
         "address": address if whole else None,
     }

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.utils.translation import gettext as _
 from ninja import NinjaAPI
@@ -73,6 +74,7 @@ api = Api(
     version=__version__,
     description=DESCRIPTION,
     urls_namespace="api",
+    servers=[{"url": settings.PUBLIC_URL.path}] if settings.PUBLIC_URL.path else [],
     auth=[Bearer(), Session()],
     openapi_url="",
     docs_url="",

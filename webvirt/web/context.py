@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.contrib.messages import get_messages
 from django.http import HttpRequest
 from django.template.backends.utils import csrf_input
@@ -45,6 +46,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         "under_way_percent": mean_percent(under_way),
         "side": side(language, section_of(request.path), down, access.is_administrator),
         "furniture": furniture(language),
+        "mismatch": mismatch(language, access.is_administrator),
         # Each time it is put into a page it is masked afresh; once a page is enough.
         "csrf_input": csrf_input(request),
     }
@@ -72,6 +74,17 @@ def side(language: str, section: str, hosts_down: int, is_administrator: bool) -
 def furniture(language: str) -> Markup:
     """The dialogs that every page has at hand."""
     return piece("furniture.html", {})
+
+
+@lru_cache(maxsize=16)
+def mismatch(language: str, is_administrator: bool) -> Markup:
+    """What pages say where the address in the browser does not fit the settings; hidden until a script finds so."""
+    context = {
+        "origins": settings.SOCKET_ORIGINS,
+        "public": settings.WEBVIRT_PUBLIC_URL,
+        "is_administrator": is_administrator,
+    }
+    return piece("mismatch.html", context)
 
 
 def under_way_for(request: HttpRequest, access: Access) -> list[Operation]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+from urllib.parse import urlsplit
 
+from django.conf import settings
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template import loader
@@ -22,6 +25,16 @@ def answer(request: HttpRequest, status: int, title: str, text: str) -> HttpResp
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if isinstance(exception, DisallowedHost):
+        # Which name came here stays in the log: it may be one of the inside.
+        log.warning(
+            "WEBVIRT_PUBLIC_URL is %s, and a request is for another host: %s", settings.WEBVIRT_PUBLIC_URL, exception
+        )
+        text = _(
+            "webvirt does not know itself by this address. If you administer it: set WEBVIRT_PUBLIC_URL to what the "
+            "address line of your browser shows, and let a proxy in front of it hand on the header Host."
+        )
+        return answer(request, 400, _("Not at this address"), text)
     return answer(request, 400, _("That request makes no sense"), _("The browser sent something we do not understand."))
 
 
@@ -38,8 +51,26 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     log.warning("CSRF: %s: %s", request.path, reason)
+    if here := origin_of_ours(request):
+        text = _(
+            "webvirt takes forms only from the address it is set to. If you administer it, and %(here)s is the address "
+            "that people are to type: set WEBVIRT_PUBLIC_URL to it and start webvirt anew."
+        )
+        return answer(request, 403, _("Not from this address"), text % {"here": here + settings.PUBLIC_URL.path})
     text = _("This form was too old or came from somewhere else. Go back, reload the page and try again.")
     return answer(request, 403, _("Please try again"), text)
+
+
+def origin_of_ours(request: HttpRequest) -> str:
+    """The address in the browser, where it is that of a page of ours and does not fit the settings; else nothing.
+
+    Another site's page says another address than the browser asked, so it is never told as if it were ours.
+    """
+    origin = request.headers.get("Origin", "")
+    if origin in settings.SOCKET_ORIGINS or urlsplit(origin).scheme not in ("http", "https"):
+        return ""
+    is_same = request.headers.get("Sec-Fetch-Site") == "same-origin" or urlsplit(origin).netloc == request.get_host()
+    return origin if is_same else ""
 
 
 def failure(request: HttpRequest) -> HttpResponse:

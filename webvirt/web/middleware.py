@@ -2,17 +2,60 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from django.conf import settings
 from django.contrib.auth.middleware import get_user
-from django.http import HttpRequest, HttpResponseBase
+from django.core.exceptions import MiddlewareNotUsed
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils import translation
 
 from webvirt.models import User
 
 Handler = Callable[[HttpRequest], HttpResponseBase]
 LANGUAGES = frozenset(code for code, name in settings.LANGUAGES)
+
+
+ADDRESSES_IN_HTML = re.compile(rb'(?<=\s)((?:href|src|action|formaction|data-(?:document|gone|icons))=")/(?!/)')
+"""No text can look like one: what is put into a page has its quotes escaped."""
+ADDRESSES_IN_JSON = re.compile(rb'("(?:url|target_url|file)": ")/(?!/)')
+"""The same: in a string, a quote has a backslash before it."""
+
+
+class UnderPath:
+    """Puts the path of WEBVIRT_PUBLIC_URL, where it has one, before every address that leaves the house.
+
+    Inside, addresses begin at "/": the front takes the path off, and this puts it back into pages, into what scripts
+    are told, redirects and cookies. The API names no addresses but its own, and says once where they begin.
+    """
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+        self.path: str = settings.PUBLIC_URL.path
+        if not self.path:
+            raise MiddlewareNotUsed
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        if (where := response.get("Location", "")).startswith("/") and not where.startswith("//"):
+            response.headers["Location"] = self.path + where
+        for cookie in response.cookies.values():
+            cookie["path"] = self.path + cookie["path"]
+        if isinstance(response, HttpResponse) and (addresses := addresses_of(request, response)):
+            response.content = addresses.sub(rb"\1%b/" % self.path.encode(), response.content)
+            if response.has_header("Content-Length"):
+                response.headers["Content-Length"] = str(len(response.content))
+        return response
+
+
+def addresses_of(request: HttpRequest, response: HttpResponse) -> re.Pattern[bytes] | None:
+    """What finds the addresses in an answer of this kind; None where there are none."""
+    kind = response.get("Content-Type", "").partition(";")[0]
+    if kind == "text/html":
+        return ADDRESSES_IN_HTML
+    is_ours = kind == "application/json" and not request.path.startswith("/api/")
+    return ADDRESSES_IN_JSON if is_ours else None
 
 
 def content_security_policy() -> str:
