@@ -17,7 +17,7 @@ function adapt(form) {
 
 /** What is wrong with what was typed so far; a field that is still empty is not wrong yet. */
 function wrong(form, fields) {
-  const typed = Object.entries(fields).find(([name]) => form.querySelector(`[name="${CSS.escape(name)}"]`)?.value);
+  const typed = Object.entries(fields).find(([name]) => !name || form.querySelector(`[name="${CSS.escape(name)}"]`)?.value);
   return typed ? typed[1] : gettext("Shown when the form is filled in.");
 }
 

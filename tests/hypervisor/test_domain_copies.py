@@ -12,9 +12,10 @@ from lxml import etree
 from tests.hypervisor.domain_specs import SPECS
 from tests.hypervisor.test_domain_xml import at, canonical
 from webvirt.hypervisor.errors import InvalidSpec, WrongState
-from webvirt.hypervisor.types import Bus, DiskCopy, DiskSpec, DomainCopy, DomainSpec, Source
-from webvirt.hypervisor.xml.domain_copies import copy_of, preview_of_copy
+from webvirt.hypervisor.types import Bus, CardSpec, DiskCopy, DiskSpec, DomainCopy, DomainSpec, Source
+from webvirt.hypervisor.xml.domain_copies import copy_of, moved_copy, preview_of_copy, wants_secure_boot
 from webvirt.hypervisor.xml.domains import build_domain
+from webvirt.hypervisor.xml.moving import placed
 from webvirt.hypervisor.xml.parse import parse_domain
 
 FOLDER = Path(__file__).with_name("xml") / "copies"
@@ -62,6 +63,56 @@ def test_a_person_reads_it_without_what_is_only_chosen_then() -> None:
     assert "<uuid>" not in preview
     assert "<mac " not in preview
     assert "desk-08.qcow2" in preview
+
+
+def elsewhere(*cards: CardSpec | None, **more: Any) -> str:
+    disks = tuple(replace(disk, keep=False) for disk in COPY.disks)
+    return placed(*moved_copy(FULL, replace(COPY, disks=disks, **more), cards))
+
+
+HERE, THERE = (
+    CardSpec(network="dmz", mac="52:54:00:bb:00:01", filter="no-mail"),
+    CardSpec(bridge="br7", mac="52:54:00:bb:00:02"),
+)
+
+
+def test_on_another_host_nothing_is_of_the_old_one() -> None:
+    text = elsewhere(HERE, THERE, None)
+    info = parse_domain(text)
+    assert (info.name, info.uuid, info.title) == ("desk-08", UUID, "The <new> one")
+    assert {disk.target: disk.source for disk in info.disks if disk.source} == {
+        "sda": "/srv/images/desk-08.qcow2",
+        "vda": "/dev/vg/desk",
+        "sdb": SEED.path,
+    }
+    cards = [(card.type, card.source, card.mac, card.filter) for card in info.interfaces]
+    assert cards == [("network", "dmz", HERE.mac, "no-mail"), ("bridge", "br7", THERE.mac, "")]
+    for word in ("desk-07", "3f0c5bb2", "/srv/isos", "<emulator", "<nvram", "OVMF"):
+        assert word not in text, word
+
+
+def test_a_card_may_be_left_out_there() -> None:
+    assert [card.source for card in parse_domain(elsewhere(None, THERE, None)).interfaces] == ["br7"]
+    with pytest.raises(WrongState, match="network cards were changed meanwhile"):
+        elsewhere(HERE)
+
+
+def test_what_only_the_old_host_has_is_named() -> None:
+    disks = tuple(replace(disk, keep=False) for disk in COPY.disks)
+    tagged = FULL.replace("<interface type='network'>", "<interface type='network'><vlan><tag id='7'/></vlan>", 1)
+    left_out = moved_copy(tagged, replace(COPY, disks=disks), (HERE, THERE, None))[1].left_out
+    assert {"interface/vlan", "qemu:commandline"} <= set(left_out)
+    with pytest.raises(InvalidSpec, match="stays on its host"):
+        moved_copy(FULL, COPY, (HERE, THERE, None))
+
+
+def test_secure_boot_is_noticed() -> None:
+    plain = "<domain><os><loader type='pflash'>/x</loader></os></domain>"
+    assert not wants_secure_boot(plain)
+    assert wants_secure_boot(plain.replace("<loader ", "<loader secure='yes' "))
+    feature = "<firmware><feature enabled='yes' name='secure-boot'/></firmware>"
+    assert wants_secure_boot(plain.replace("<os>", f"<os>{feature}"))
+    assert not wants_secure_boot(plain.replace("<os>", f"<os>{feature.replace('yes', 'no')}"))
 
 
 CHANGED = {

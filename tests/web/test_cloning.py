@@ -294,8 +294,6 @@ def test_a_machine_becomes_the_next_version_of_a_template(cast: Cast, domain: Do
     page: Any = html.fromstring(client.get(f"/vms/{domain.pk}/to_template/").content.decode())
     assert page.xpath("//select[@name='succeeds']/option/text()") == ["a template of its own", "version 2 of db-1"]
     chosen = {"succeeds": str(cast.other.pk)}
-    plan = client.post(f"/vms/{domain.pk}/to_template/", chosen | {"plan": "1"}, headers=JSON).json()
-    assert dict(plan["steps"])["It becomes"] == "version 2 of db-1"
     assert client.post(f"/vms/{domain.pk}/to_template/", chosen).status_code == 302
     assert Operation.objects.get().parameters == {"succeeds": cast.other.pk}
 

@@ -92,6 +92,9 @@ class DomainOut(Schema):
     autostart: bool
     is_template: bool
     """Machines are made from it, and it is never started."""
+    template_line: str
+    template_version: int
+    """Of a template that has versions, what these are called together and which of them it is; else empty and 0."""
     vcpus: int
     memory_kib: int
     cpu_percent: float | None

@@ -46,6 +46,7 @@ MACHINES = (
     _("Each place in the order of boot is one device's."),
     _("This is no definition of a machine."),
     _("The machine's disks were changed meanwhile: look at them and try again."),
+    _("The machine's network cards were changed meanwhile: look at them and try again."),
     _("It has memory that is kept in a file, and two machines would write to it: take it out first."),
     _("The copying ended before it was whole."),
     _("The copies do not catch up with the machine while it is paused."),

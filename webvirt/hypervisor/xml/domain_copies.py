@@ -71,7 +71,10 @@ def moved_copy(xml: str, copy: DomainCopy, cards: Sequence[CardSpec | None]) -> 
     if any(disk.keep for disk in copy.disks):
         raise InvalidSpec("A disk that stays on its host is none of a machine on another.")
     domain = root_of(copy_of(xml, copy), "domain")
-    for card, place in zip(domain.findall("devices/interface"), cards, strict=True):
+    there = domain.findall("devices/interface")
+    if len(there) != len(cards):
+        raise WrongState("The machine's network cards were changed meanwhile: look at them and try again.")
+    for card, place in zip(there, cards, strict=True):
         if place is None:
             leave_out(card)
     text = as_text(domain)

@@ -23,7 +23,7 @@ from webvirt.services.catalogue.cloning import RUNS, ClonePlan, clone_plan_of, h
 from webvirt.services.catalogue.creation import NOBODY
 from webvirt.services.catalogue.elsewhere import cards_on, lacking
 from webvirt.services.catalogue.moving import places_of
-from webvirt.services.catalogue.wishes import CardWish, CloneDomainSpec, ToTemplateSpec, Way
+from webvirt.services.catalogue.wishes import CardWish, CloneDomainSpec, Way
 from webvirt.services.placement import may_make_on, places_for
 from webvirt.services.subjects import Subject
 from webvirt.services.uses import used_by
@@ -290,16 +290,8 @@ def template_choices(access: Access, target: Subject | None) -> Values:
     return {"lines": [(one, templates.next_name(one)) for one in may_edit]}
 
 
-def template_foreseen(domain: Domain, spec: ToTemplateSpec) -> Values:
-    before = Domain.objects.filter(pk=spec.succeeds).first() if spec.succeeds is not None else None
-    becomes = templates.next_name(before) if before else _("a template of its own")
-    return {"steps": [[_("On"), domain.host.name], [_("It becomes"), becomes]]}
-
-
 FORMS = {
-    "domain.to_template": Form(
-        "domains/to_template.html", start_template, template_parameters, template_choices, template_foreseen
-    ),
+    "domain.to_template": Form("domains/to_template.html", start_template, template_parameters, template_choices),
     "domain.clone": Form(
         "domains/clone.html", start, parameters, choices, foreseen, for_each_name, named, ("name", "title", "host")
     ),
