@@ -150,7 +150,7 @@ def line(*versions: Domain) -> list[tuple[str, int]]:
 
 def test_a_template_gets_a_next_version(alpha: FakeHost, template: Domain) -> None:
     assert line(template) == [("", 0)]
-    assert templates.next_name(template) == "version 2 of new-1"
+    assert templates.next_of(template) == ("new-1", 2)
     second = version_of(alpha, "gold-b", template)
     # It does not matter which of them one names.
     third = version_of(alpha, "gold-c", template)

@@ -56,7 +56,7 @@ def domain(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> Domain:
 def rows(page: str) -> dict[str, dict[str, str]]:
     """Of each disk what can become of it, what is proposed, and why."""
     found: dict[str, dict[str, str]] = {}
-    parts: Any = html.fromstring(page).xpath("//div[@class='row-of'][input[@name='target']]")
+    parts: Any = html.fromstring(page).xpath("//div[@class='row-of chosen'][input[@name='target']]")
     for row in parts:
         (target,) = row.xpath("input/@value")
         found[target] = {

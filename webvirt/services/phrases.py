@@ -320,6 +320,9 @@ FORBIDDEN = (
     _("a transient machine is gone when it is off"),
     _("%(names)s has one of its disks too"),
     _("it is no template"),
+    _("This is no template."),
+    _("That template is on another host: its versions are together on one."),
+    _("There are versions of another template of this name: rename this one first."),
 )
 """Why something must be left alone, or as it is: the reasons of `uses` and `templates`."""
 

@@ -59,12 +59,11 @@ def versions_of(known: DomainQuerySet, template: Domain) -> QuerySet[Domain]:
     return line.filter(missing_since=None).order_by("-template_version")
 
 
-def next_name(template: Domain) -> str:
-    """What its next version is called."""
-    last = Domain.objects.filter(host=template.host_id, template_line=template.template_line or None)
-    version = last.aggregate(last=Max("template_version"))["last"] or 1
-    values = {"n": version + 1, "name": template.template_line or template.name}
-    return _("version %(n)s of %(name)s") % values
+def next_of(template: Domain) -> tuple[str, int]:
+    """What its next version would be: the name of the line, and the number."""
+    line = Domain.objects.filter(host=template.host_id, template_line=template.template_line or None)
+    last = line.aggregate(last=Max("template_version"))["last"] or 1
+    return template.template_line or template.name, last + 1
 
 
 def newest(found: DomainQuerySet) -> DomainQuerySet:

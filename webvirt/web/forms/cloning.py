@@ -287,7 +287,13 @@ def template_choices(access: Access, target: Subject | None) -> Values:
     assert isinstance(target, Domain)
     here = templates.newest(access.domains().filter(host=target.host, is_template=True)).order_by("name")
     may_edit = [one for one in here if access.may(BY_KIND["domain.edit"], one)]
-    return {"lines": [(one, templates.next_name(one)) for one in may_edit]}
+    return {"lines": [(one, next_words(one)) for one in may_edit]}
+
+
+def next_words(template: Domain) -> str:
+    """What its next version is called."""
+    line, version = templates.next_of(template)
+    return _("version %(n)s of %(name)s") % {"n": version, "name": line}
 
 
 FORMS = {
