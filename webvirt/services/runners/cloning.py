@@ -14,7 +14,7 @@ from webvirt.hypervisor.xml.domain_copies import moved_copy
 from webvirt.models import Domain
 from webvirt.services import inventory, operations, templates
 from webvirt.services.catalogue import BY_KIND
-from webvirt.services.catalogue.building import NewVolume
+from webvirt.services.catalogue.building import FILES, NewVolume
 from webvirt.services.catalogue.cloning import RUNS, ClonePlan, at_their_paths, clone_plan_of, files_for_clone
 from webvirt.services.catalogue.wishes import CloneDomainSpec, ToTemplateSpec
 from webvirt.services.runners.arrivals import demand_format, fill_new, refuse_for_room
@@ -96,7 +96,8 @@ def copy_one(context: Context, plan: ClonePlan, new: NewVolume) -> str:
     info = here.inspect(pool.uuid, new.origin.name)
     with closing(here.extents(pool.uuid, new.origin.name)) as extents:
         fill_new(there, new.pool, new.name, length_of_file(info), extents, phase)
-    demand_format(there, new.pool, new.name, new.format)
+    if new.pool.type in FILES:
+        demand_format(there, new.pool, new.name, new.format)
     return there.connection.storage.volume(new.pool.uuid, new.name).path
 
 
