@@ -10,6 +10,7 @@ from datetime import timedelta
 from django.utils import timezone
 from PIL import Image, ImageDraw
 
+from tests.seed_rights import add_rights
 from tests.seed_things import add_things
 from webvirt.hypervisor.addresses import shown
 from webvirt.hypervisor.types import (
@@ -318,6 +319,7 @@ def add_odd(hosts: list[Host], rows: list[Domain], dice: random.Random) -> None:
     Screen.objects.create(domain=pending, png=picture(), taken_at=now)
     add_operations(rows, dice)
     add_things(hosts, rows, dice)
+    add_rights(rows)
 
 
 def picture() -> bytes:

@@ -17,7 +17,7 @@ from typing import Any
 import lxml.html
 import pytest
 from django.conf import settings
-from django.contrib.auth.models import AnonymousUser
+from django.contrib.auth.models import AnonymousUser, Group
 from django.core import signing
 from django.test import Client
 from django.utils import timezone, translation
@@ -38,6 +38,7 @@ from webvirt.models import (
     CloudImage,
     ConsoleMode,
     ConsoleSession,
+    CustomRole,
     Definition,
     DeviceList,
     Domain,
@@ -53,6 +54,7 @@ from webvirt.models import (
     Origin,
     Pool,
     PoolStatus,
+    Project,
     Role,
     Secret,
     Status,
@@ -579,6 +581,9 @@ def data() -> list[str]:
         [tag for domain in Domain.objects.all() for tag in domain.tags],
         list(Definition.objects.values_list("inactive", "live", "addresses")),
         list(User.objects.values_list("username", "first_name")),
+        list(Group.objects.values_list("name")),
+        list(Project.objects.values_list("name", "description")),
+        list(CustomRole.objects.values_list("name", "description", "kinds")),
         list(Operation.objects.values_list("actor", "target", "worker", "token_name", "virsh", "parameters")),
         list(ApiToken.objects.values_list("name", "digest")),
         [system.name for system in systems()],
@@ -916,6 +921,39 @@ CREATIONS: tuple[dict[str, str], ...] = (
 """What is typed of a new machine, each time with something wrong."""
 
 
+WRONG_PLACES = (
+    {"scope": "domain", "name": "nowhere"},
+    {"scope": "domain", "name": ""},
+    {"scope": "nowhere", "name": "nowhere"},
+)
+"""On what a role is given, wrongly."""
+
+
+def full_project(place: Cast) -> int:
+    """One with the machine in it."""
+    project = Project.objects.create(name="nowhere")
+    Domain.objects.filter(pk=place.domain.pk).update(project=project)
+    return project.pk
+
+
+def rights() -> Iterator[str]:
+    yield from (f"/people/{page}/" for page in ("groups", "groups/add", "roles", "roles/add", "who"))
+    yield from (
+        "/people/groups/?q=nothing",
+        "/people/who/?q=nothing",
+        "/people/who/?q=s",
+        "/projects/",
+        "/projects/add/",
+    )
+    yield from (f"/people/groups/{pk}/" for pk in Group.objects.values_list("pk", flat=True))
+    yield from (f"/people/roles/{pk}/" for pk in CustomRole.objects.values_list("pk", flat=True))
+    for pk in Project.objects.values_list("pk", flat=True):
+        yield from (f"/projects/{pk}/", f"/projects/{pk}/edit/", f"/people/who/?on=project:{pk}")
+    for pk in Domain.objects.exclude(project=None).values_list("pk", flat=True)[:1]:
+        yield from (f"/people/who/?on=domain:{pk}", f"/vms/{pk}/set_project/")
+    yield from (f"/people/who/?person={pk}" for pk in User.objects.values_list("pk", flat=True))
+
+
 def enter(user: User) -> Client:
     client = Client()
     client.force_login(user, backend="allauth.account.auth_backends.AuthenticationBackend")
@@ -955,6 +993,7 @@ def addresses(place: Cast) -> list[str]:
         "/people/add/",
         f"/people/{place.owner.pk}/",
         f"/people/{place.stranger.pk}/",
+        *rights(),
         "/me/",
         "/me/password/",
         "/logout/",
@@ -1045,7 +1084,15 @@ def test_no_answer_to_a_form_shows_english(place: Cast, monkeypatch: pytest.Monk
         client.post("/networks/bulk/", {"verb": "start", "ids": [place.network.pk]}),
         client.post("/people/add/", {"name": "ad a", "password": "short"}),
         client.post(f"/people/{place.viewer.pk}/grants/", {"role": "king"}),
-        client.post(f"/people/{place.viewer.pk}/grants/", {"role": "viewer", "machine": "nowhere"}, follow=True),
+        *(client.post(f"/people/{place.viewer.pk}/grants/", {"role": "viewer"} | on) for on in WRONG_PLACES),
+        client.post("/people/groups/add/", {"name": ""}),
+        client.post("/people/groups/add/", {"name": "nowhere"}, follow=True),
+        client.post("/people/roles/add/", {"name": "", "kinds": ["nowhere"]}),
+        client.post("/people/roles/add/", {"name": "nowhere", "kinds": ["domain.start"]}, follow=True),
+        client.post("/people/who/give/", {"on": f"host:{place.host.pk}", "kind": "group", "who": "king", "role": "1"}),
+        client.post("/projects/add/", {"name": ""}),
+        client.post(f"/projects/{full_project(place)}/close/", follow=True),
+        client.post(f"{machine}set_project/", {"project": "0"}),
         client.post(f"/people/{place.administrator.pk}/active/", follow=True),
         client.post("/me/tokens/", {"name": "", "days": "0"}),
         client.post("/me/tokens/", {"name": "night", "days": "30"}),

@@ -94,7 +94,8 @@ def test_me(api: Callers, cast: Cast) -> None:
     found = document(api.operator.get("/me"))
     assert found["username"] == "operator"
     assert not found["is_administrator"]
-    assert found["grants"] == [{"role": "operator", "host": None, "domain": cast.domain.pk}]
+    (grant,) = found["grants"]
+    assert (grant["role"], grant["on"], grant["person"]) == ("operator", f"domain:{cast.domain.pk}", cast.operator.pk)
     assert found["token"]["name"] == "test"
 
 

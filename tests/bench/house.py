@@ -73,14 +73,14 @@ class House:
         Grant.objects.create(user=user, role=Role.ADMINISTRATOR)
         return user
 
-    def cookie(self) -> str:
-        """A new session of the administrator."""
+    def cookie(self, user: User | None = None) -> str:
+        """A new session of the administrator, or of somebody else."""
         client = Client()
-        client.force_login(self.administrator)
+        client.force_login(user or self.administrator)
         return client.cookies[settings.SESSION_COOKIE_NAME].value
 
-    def visitor(self) -> Visitor:
-        return Visitor(self.stack.port, self.cookie())
+    def visitor(self, user: User | None = None) -> Visitor:
+        return Visitor(self.stack.port, self.cookie(user))
 
     @contextmanager
     def seeded(self, hosts: int, domains: int) -> Iterator[list[Host]]:

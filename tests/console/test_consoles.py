@@ -25,7 +25,7 @@ from webvirt.consoleproxy.keeper import Charge, Keeper
 from webvirt.hypervisor.types import Transport
 from webvirt.models import ConsoleMode, EndReason, Grant, Host, Status
 from webvirt.models import Process as Beating
-from webvirt.services import consoles
+from webvirt.services import consoles, grants, groups, projects
 from webvirt.services.consoles import Admission, Close
 
 SCANCODES = {
@@ -209,6 +209,19 @@ def test_a_console_ends_within_two_seconds_of_its_cause(
     closed = client.closed(2)
     assert (closed.code, closed.reason) == (Close.WITHDRAWN, reason)
     page.ends(reason)
+
+
+def test_a_console_held_by_a_group_on_a_project_ends_with_it(proxy: Process, people: Cast, blank_guest: Guest) -> None:
+    project, team = projects.add("shop"), groups.add("night shift")
+    type(people.domain).objects.filter(pk=people.domain.pk).update(project=project)
+    grants.give(team, "operator", project)
+    groups.put_in(team, people.operator)
+    Grant.objects.filter(user=people.operator).delete()
+    page, client = connected(people, "operator")
+    groups.take_out(team, people.operator)
+    closed = client.closed(2)
+    assert (closed.code, closed.reason) == (Close.WITHDRAWN, EndReason.RIGHT)
+    page.ends(EndReason.RIGHT)
 
 
 def test_what_is_typed_after_the_end_never_arrives(

@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 from channels.db import database_sync_to_async
 from channels.testing import WebsocketCommunicator
+from django.contrib.auth.models import Group
 from django.contrib.sessions.models import Session
 
 from tests.realtime.conftest import ORIGIN, Pages, RedisServer, session_cookie
-from webvirt.models import Grant, Role, User
+from webvirt.models import Domain, Grant, Project, Role, User
 from webvirt.realtime import hub as hub_module
 from webvirt.realtime.events import MOST_NAMES, EventsConsumer
 from webvirt.realtime.origin import ExactOrigin
-from webvirt.services import operations
+from webvirt.services import groups, operations
 from webvirt.services.catalogue import BY_KIND
 
 
@@ -243,6 +244,28 @@ async def test_rights_that_change_are_heard_at_once(pages: Pages) -> None:
     assert await page.silent()
     pages.server.announce(foreign)
     assert await page.next() == {"changed": [foreign]}
+
+
+async def test_what_a_group_holds_on_a_project_is_heard_until_one_leaves_it(pages: Pages) -> None:
+    cast = pages.cast
+    own, project = f"domain:{cast.domain.pk}", await database_sync_to_async(Project.objects.create)(name="shop")
+
+    def join() -> Group:
+        Domain.objects.filter(pk=cast.domain.pk).update(project=project)
+        team = Group.objects.create(name="team")
+        Grant.objects.create(group=team, role=Role.VIEWER, project=project)
+        cast.stranger.groups.add(team)
+        return team
+
+    team = await database_sync_to_async(join)()
+    page = await pages.of("stranger", own, f"project:{project.pk}")
+    pages.server.announce(own, f"project:{project.pk}")
+    assert await page.next() == {"changed": [own, f"project:{project.pk}"]}
+    await database_sync_to_async(groups.take_out)(team, cast.stranger)
+    pages.server.announce(f"user:{cast.stranger.pk}")
+    assert await page.next() == {"resync": True}
+    pages.server.announce(own, f"project:{project.pk}")
+    assert await page.silent()
 
 
 async def test_another_persons_news_is_not_ours(pages: Pages) -> None:

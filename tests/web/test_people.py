@@ -12,7 +12,7 @@ from django.test import Client
 from tests.people import PASSWORD, Cast
 from tests.web.conftest import Enter
 from webvirt.models import ApiToken, Grant, Role, User
-from webvirt.services import people
+from webvirt.services import grants, people
 from webvirt.services.operations import NotNow
 
 NEW = "eleven green apples"
@@ -32,7 +32,7 @@ def test_a_new_person_signs_in_and_sees_what_they_were_given(cast: Cast, enter: 
     client = Client()
     assert client.post("/login/", {"login": "grace", "password": NEW}).status_code == 302
     assert client.get(f"/vms/{cast.domain.pk}/").status_code == 404
-    administrator.post(f"/people/{grace.pk}/grants/", {"role": "viewer", "machine": cast.domain.name, "host": ""})
+    administrator.post(f"/people/{grace.pk}/grants/", {"role": "viewer", "scope": "domain", "name": cast.domain.name})
     assert client.get(f"/vms/{cast.domain.pk}/").status_code == 200
     administrator.post(f"/people/{grace.pk}/grants/{grace.grants.get().pk}/withdraw/")
     assert client.get(f"/vms/{cast.domain.pk}/").status_code == 404
@@ -56,9 +56,13 @@ def test_bad_input_keeps_what_was_typed_and_makes_nobody(cast: Cast, enter: Ente
     "form",
     [
         {"role": "king"},
-        {"role": "viewer", "host": "999"},
-        {"role": "viewer", "machine": "no such machine"},
-        {"role": "administrator", "machine": "web-1"},
+        {"role": "999"},
+        {"role": "viewer", "scope": "planet", "name": "alpha"},
+        {"role": "viewer", "scope": "host", "name": "beta"},
+        {"role": "viewer", "scope": "domain", "name": ""},
+        {"role": "viewer", "scope": "domain", "name": "no such machine"},
+        {"role": "viewer", "scope": "domain", "name": "beta/web-1"},
+        {"role": "administrator", "scope": "domain", "name": "web-1"},
     ],
 )
 def test_wrong_grants(cast: Cast, enter: Enter, form: dict[str, str]) -> None:
@@ -100,7 +104,7 @@ def test_the_last_administrator_stays(cast: Cast, enter: Enter) -> None:
     cast.administrator.refresh_from_db()
     assert cast.administrator.is_active
     assert cast.administrator.grants.get().role == Role.ADMINISTRATOR
-    people.give(cast.owner, "administrator")
+    grants.give(cast.owner, "administrator")
     people.set_active(cast.administrator, active=False)
     with pytest.raises(NotNow):
         people.set_active(cast.owner, active=False)

@@ -66,6 +66,28 @@ class Session(APIKeyCookie):
         return Caller(user) if isinstance(user, User) else None
 
 
+class AdministratorsBearer(Bearer):
+    """The same, of administrators alone, so that nobody else is even told what is wrong with their request."""
+
+    def authenticate(self, request: HttpRequest, token: str) -> Caller | None:
+        return administrators_only(super().authenticate(request, token))
+
+
+class AdministratorsSession(Session):
+    def authenticate(self, request: HttpRequest, key: str | None) -> Caller | None:
+        return administrators_only(super().authenticate(request, key))
+
+
+def administrators_only(caller: Caller | None) -> Caller | None:
+    """Raises Denied for anybody else who is signed in."""
+    if caller is not None and not caller.access.is_administrator:
+        raise Denied(_("Administrators alone may do this."))
+    return caller
+
+
+ADMINISTRATORS = [AdministratorsBearer(), AdministratorsSession()]
+
+
 def caller_of(request: HttpRequest) -> Caller:
     caller: Any = request.auth  # type: ignore[attr-defined]
     assert isinstance(caller, Caller)

@@ -11,6 +11,8 @@ from webvirt.api.lists import Page, one, ordered, page_of
 from webvirt.api.shapes import DomainDetail, Domains, Sessions, domain_detail, domain_out, session_out
 from webvirt.models import ConsoleSession, Definition, Role, Screen, Status
 from webvirt.models.domains import search_condition
+from webvirt.services.catalogue import BY_KIND
+from webvirt.services.operations import demand
 
 router = Router(tags=["domains"])
 
@@ -27,11 +29,13 @@ ORDERS = {
 
 class Filters(Schema):
     """`q` is a search line as on the pages; `state` may be `on`, `off` or `templates`, or `binned` for those in the
-    recycle bin; `host` is an id or a name."""
+    recycle bin; `host` is an id or a name,
+    `project` an id."""
 
     q: str = ""
     state: str = ""
     host: str = ""
+    project: int | None = None
     sort: str = "name"
 
 
@@ -46,6 +50,8 @@ def domains(request: HttpRequest, page: Query[Page], filters: Query[Filters]) ->
         found = found.filter(host=int(filters.host))
     elif filters.host:
         found = found.filter(search_condition(f"host:{filters.host}"))
+    if filters.project is not None:
+        found = found.filter(project=filters.project)
     total, rows = page_of(ordered(found, filters.sort, ORDERS), page)
     return Domains(total=total, items=[domain_out(domain) for domain in rows])
 
@@ -70,7 +76,10 @@ def xml(request: HttpRequest, pk: int, live: bool = False) -> HttpResponse:
 @router.get("/{int:pk}/screen.png", summary="Its screen")
 def screen(request: HttpRequest, pk: int) -> HttpResponse:
     """The last picture of its screen; `Last-Modified` says when it was taken. `screenshot` takes a new one."""
-    found = Screen.objects.filter(domain=one(access_for(request).domains(with_bin=True), pk)).first()
+    access = access_for(request)
+    domain = one(access.domains(with_bin=True), pk)
+    demand(access, BY_KIND["domain.screenshot"], domain)
+    found = Screen.objects.filter(domain=domain).first()
     if found is None:
         raise Http404
     response = HttpResponse(bytes(found.png), content_type="image/png")

@@ -23,6 +23,8 @@ class NetworkOut(Schema):
     uuid: str
     name: str
     host: HostName
+    project: int | None
+    """The id of the project that it is in."""
     stale: bool
     """The host does not answer: this is how it last was."""
     status: str
@@ -56,12 +58,17 @@ class Networks(Schema):
     items: list[NetworkOut]
 
 
-SAME = tuple(NetworkOut.model_fields.keys() - {"id", "host", "stale"})
+SAME = tuple(NetworkOut.model_fields.keys() - {"id", "host", "project", "stale"})
 
 
 def fields(network: Network) -> dict[str, Any]:
     same = {name: getattr(network, name) for name in SAME}
-    return same | {"id": network.pk, "host": host_name(network.host), "stale": network.is_stale}
+    return same | {
+        "id": network.pk,
+        "host": host_name(network.host),
+        "project": network.project_id,
+        "stale": network.is_stale,
+    }
 
 
 @router.get("", response=Networks, summary="List networks")

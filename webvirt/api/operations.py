@@ -11,6 +11,7 @@ from webvirt.api.lists import Page, one, page_of
 from webvirt.api.shapes import OperationOut, Operations, operation_out
 from webvirt.models import OperationState
 from webvirt.services import operations
+from webvirt.services.subjects import join_subjects
 
 router = Router(tags=["operations"])
 
@@ -38,6 +39,8 @@ def operation_list(request: HttpRequest, page: Query[Page], filters: Query[Filte
         if value := getattr(filters, name):
             found = found.filter(**{name: value})
     total, rows = page_of(found, page)
+    if not access.everywhere:
+        join_subjects(rows)
     return Operations(total=total, items=[operation_out(access, operation) for operation in rows])
 
 

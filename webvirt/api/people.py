@@ -11,6 +11,7 @@ from webvirt.api.shapes import Me, NewToken, TokenOut, grant_out, token_out
 from webvirt.models import ApiToken
 from webvirt.services import tokens
 from webvirt.services.operations import Denied
+from webvirt.services.rights import grants_for
 
 router = Router(tags=["me"])
 
@@ -22,7 +23,7 @@ class TokenSpec(Schema, extra="forbid"):
 
 @router.get("", response=Me, summary="You")
 def me(request: HttpRequest) -> Me:
-    """Who you are, your roles, and the token you came with."""
+    """Who you are, your roles (those of your groups too), and the token you came with."""
     caller = caller_of(request)
     user = caller.user
     return Me(
@@ -31,7 +32,7 @@ def me(request: HttpRequest) -> Me:
         language=user.language,
         theme=user.theme,
         is_administrator=caller.access.is_administrator,
-        grants=[grant_out(grant) for grant in user.grants.order_by("pk")],
+        grants=[grant_out(grant) for grant in grants_for(user)],
         token=token_out(caller.token) if caller.token else None,
     )
 

@@ -86,6 +86,8 @@ class DomainOut(Schema):
     missing_since: datetime | None
     not_responding_since: datetime | None
     host: HostName
+    project: int | None
+    """The id of the project that it is in."""
     stale: bool
     """The host does not answer: this is how it last was."""
     persistent: bool
@@ -180,9 +182,14 @@ class NewToken(TokenOut):
 
 
 class GrantOut(Schema):
+    id: int
     role: str
-    host: int | None
-    domain: int | None
+    """Empty where it is a custom role."""
+    custom_role: int | None
+    on: str
+    """What it is on, by noun and id (`project:3`); empty: everything."""
+    person: int | None
+    group: int | None
 
 
 class Me(Schema):
@@ -300,13 +307,14 @@ def verbs_now(access: Access, target: Subject) -> list[VerbNow]:
     return [VerbNow(verb=verb.name, why_not=str(why_not(verb, target))) for verb in allowed]
 
 
-SAME_IN_DOMAIN = tuple(DomainOut.model_fields.keys() - {"id", "host", "stale"})
+SAME_IN_DOMAIN = tuple(DomainOut.model_fields.keys() - {"id", "host", "project", "stale"})
 
 
 def domain_fields(domain: Domain) -> dict[str, Any]:
     return {name: getattr(domain, name) for name in SAME_IN_DOMAIN} | {
         "id": domain.pk,
         "host": host_name(domain.host),
+        "project": domain.project_id,
         "stale": domain.is_stale,
     }
 
@@ -363,7 +371,14 @@ def token_out(token: ApiToken) -> TokenOut:
 
 
 def grant_out(grant: Grant) -> GrantOut:
-    return GrantOut(role=grant.role, host=grant.host_id, domain=grant.domain_id)
+    return GrantOut(
+        id=grant.pk,
+        role=grant.role,
+        custom_role=grant.custom_role_id,
+        on=grant.scope,
+        person=grant.user_id,
+        group=grant.group_id,
+    )
 
 
 def verb_out(verb: Verb) -> VerbOut:

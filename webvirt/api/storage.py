@@ -14,7 +14,7 @@ from webvirt.api.lists import Page, one, ordered, page_of
 from webvirt.api.shapes import HostName, VerbNow, host_name, verbs_now
 from webvirt.models import Pool, Volume
 from webvirt.services import images as library
-from webvirt.services import uses
+from webvirt.services.disclosure import chain_for, uses_for
 
 pools = Router(tags=["pools"])
 volumes = Router(tags=["volumes"])
@@ -71,6 +71,8 @@ class VolumeOut(Schema):
     """What people called its file, where a volume cannot be called so; else empty."""
     pool: int
     host: HostName
+    project: int | None
+    """The id of the project that it is in."""
     path: str
     kind: str
     format: str
@@ -118,7 +120,7 @@ class Volumes(Schema):
 
 
 SAME_IN_POOL = tuple(PoolOut.model_fields.keys() - {"id", "host", "stale"})
-SAME_IN_VOLUME = tuple(VolumeOut.model_fields.keys() - {"id", "host", "pool", "whole"})
+SAME_IN_VOLUME = tuple(VolumeOut.model_fields.keys() - {"id", "host", "pool", "project", "whole"})
 
 
 def pool_fields(pool: Pool) -> dict[str, Any]:
@@ -128,7 +130,13 @@ def pool_fields(pool: Pool) -> dict[str, Any]:
 
 def volume_fields(volume: Volume) -> dict[str, Any]:
     same = {name: getattr(volume, name) for name in SAME_IN_VOLUME}
-    return same | {"id": volume.pk, "host": host_name(volume.host), "pool": volume.pool_id, "whole": volume.is_whole}
+    return same | {
+        "id": volume.pk,
+        "host": host_name(volume.host),
+        "pool": volume.pool_id,
+        "project": volume.project_id,
+        "whole": volume.is_whole,
+    }
 
 
 @pools.get("", response=Pools, summary="List pools")
@@ -167,9 +175,10 @@ def volume(request: HttpRequest, pk: int) -> VolumeDetail:
     access = access_for(request)
     found = one(access.volumes(), pk)
     users = [
-        UseOut(noun=use.noun, id=use.pk, name=use.name, slot=use.slot, active=use.active) for use in uses.uses_of(found)
+        UseOut(noun=use.noun, id=use.pk, name=use.name, slot=use.slot, active=use.active)
+        for use in uses_for(access, found)[0]
     ]
-    chain = [base if isinstance(base, str) else base.path for base in uses.chain_of(found)]
+    chain = [base if isinstance(base, str) else base.path for base in chain_for(access, found)]
     return VolumeDetail(**volume_fields(found), uses=users, chain=chain, verbs=verbs_now(access, found))
 
 

@@ -23,6 +23,8 @@ from webvirt.api import (
     networks,
     operations,
     people,
+    projects,
+    rights,
     secrets,
     storage,
     uploads,
@@ -94,4 +96,10 @@ api.add_router("/secrets", secrets.router)
 api.add_router("/uploads", uploads.router)
 api.add_router("/operations", operations.router)
 api.add_router("/me", people.router)
+api.add_router("/projects", projects.router)
+api.add_router("/people", rights.people)
+api.add_router("/groups", rights.group_router)
+api.add_router("/roles", rights.role_router)
+api.add_router("/grants", rights.grant_router)
+api.add_router("/who", rights.who_router)
 api.add_router("", docs.make_router(api))

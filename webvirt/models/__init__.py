@@ -16,8 +16,9 @@ from webvirt.models.operations import (
     OperationState,
     Origin,
 )
-from webvirt.models.people import ApiToken, Grant, Role, Theme, User
+from webvirt.models.people import ApiToken, Theme, User
 from webvirt.models.processes import Process
+from webvirt.models.rights import SCOPES, CustomRole, Grant, Project, ProjectQuerySet, Role
 from webvirt.models.secrets import Secret
 from webvirt.models.seen import Seen, SeenQuerySet
 from webvirt.models.storage import DiskUse, Pool, PoolStatus, Volume
@@ -28,6 +29,7 @@ __all__ = [
     "ACTIVE_STATES",
     "ENDED_BADLY",
     "NOT_REACHED",
+    "SCOPES",
     "TRANSPORT_LABELS",
     "ApiToken",
     "AppendOnly",
@@ -35,6 +37,7 @@ __all__ = [
     "CloudImage",
     "ConsoleMode",
     "ConsoleSession",
+    "CustomRole",
     "Definition",
     "DeviceList",
     "DeviceUse",
@@ -57,6 +60,8 @@ __all__ = [
     "Pool",
     "PoolStatus",
     "Process",
+    "Project",
+    "ProjectQuerySet",
     "Role",
     "Screen",
     "Secret",

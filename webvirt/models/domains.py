@@ -83,11 +83,15 @@ def search_condition(word: str) -> models.Q:
 class Domain(models.Model):
     """A virtual machine. Its identity is (host, uuid); absence is `missing_since`, never deletion.
 
-    Every column but the first two is written by `services.inventory` alone.
+    Every column but the first three is written by `services.inventory` alone.
     """
 
     host = models.ForeignKey("webvirt.Host", on_delete=models.PROTECT, related_name="domains")
     uuid = models.CharField(max_length=36)
+    project = models.ForeignKey(
+        "webvirt.Project", on_delete=models.PROTECT, null=True, blank=True, related_name="domains"
+    )
+    """The team that it belongs to; None: the host's own."""
     name = models.CharField(max_length=255)
     title = models.CharField(max_length=255, blank=True, default="")
     description = models.TextField(blank=True, default="")

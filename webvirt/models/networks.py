@@ -20,6 +20,10 @@ class Network(Seen):
     """A virtual network. Its identity is (host, uuid)."""
 
     uuid = models.CharField(max_length=36)
+    project = models.ForeignKey(
+        "webvirt.Project", on_delete=models.PROTECT, null=True, blank=True, related_name="networks"
+    )
+    """The team that it belongs to; None: the host's own."""
     status = models.CharField(max_length=16, choices=NetworkStatus, default=NetworkStatus.INACTIVE)
     persistent = models.BooleanField(default=True)
     autostart = models.BooleanField(default=False)

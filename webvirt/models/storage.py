@@ -58,6 +58,10 @@ class Volume(models.Model):
     """A volume. Its identity is (pool, name). Sizes are bytes."""
 
     pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="volumes")
+    project = models.ForeignKey(
+        "webvirt.Project", on_delete=models.PROTECT, null=True, blank=True, related_name="volumes"
+    )
+    """The team that it belongs to; None: the host's own."""
     name = models.CharField(max_length=255)
     title = models.CharField(max_length=255, blank=True, default="")
     """What people called its file, where a volume cannot be called so."""

@@ -5,15 +5,18 @@ Something a person may not know of is not found, exactly as if it were not there
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any, Literal, TypeVar
+from functools import partial, reduce
+from operator import or_
+from typing import Any, TypeVar
 
-from django.contrib.auth.models import AnonymousUser
-from django.db.models import Q, QuerySet
+from django.contrib.auth.models import AnonymousUser, Group
+from django.db.models import CharField, Q, QuerySet, Value
+from django.db.models.functions import Cast, Concat
 
 from webvirt.models import (
+    SCOPES,
     Domain,
     DomainQuerySet,
     Filter,
@@ -24,78 +27,164 @@ from webvirt.models import (
     Operation,
     OperationQuerySet,
     Pool,
+    Project,
+    ProjectQuerySet,
     Role,
     Secret,
-    Seen,
     SeenQuerySet,
     User,
     Volume,
 )
 from webvirt.services.catalogue import Verb
-from webvirt.services.subjects import NOUNS, Subject, host_of
+from webvirt.services.subjects import NOUNS, Subject, host_of, subject_of
 
-S = TypeVar("S", bound=Seen)
+Rows = TypeVar("Rows", bound=QuerySet[Any])
+FEW = 200
+"""So many ids go into a condition as a list, which databases plan well."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What somebody holds in one place: the highest role that any grant gives, and the verbs of their custom roles.
+
+    Who holds anything, if no verb at all, may know of what is there.
+    """
+
+    role: Role | None = None
+    kinds: frozenset[str] = frozenset()
+
+    def __or__(self, other: Held) -> Held:
+        return Held(highest((self.role, other.role)), self.kinds | other.kinds)
+
+    def allows(self, verb: Verb) -> bool:
+        return reaches(self.role, verb.role) or verb.kind in self.kinds
+
+
+NOTHING = Held()
+"""Beside `None`, who may not even know of it: what bars and lists of verbs are asked with."""
+ALL = Held(Role.ADMINISTRATOR)
 
 
 @dataclass(frozen=True)
 class Access:
-    """One person's rights, read once (one query) and asked as often as needed."""
+    """One person's rights, read once (one query) and asked as often as needed.
+
+    `on` has, of each of SCOPES, what is held on which of them by id.
+    """
 
     user: User
-    everywhere: Role | None = None
-    on_hosts: dict[int, Role] = field(default_factory=dict)
-    on_domains: dict[int, Role] = field(default_factory=dict)
+    everywhere: Held | None = None
+    on: Mapping[str, dict[int, Held]] = field(default_factory=lambda: {scope: {} for scope in SCOPES})
 
     @property
     def is_administrator(self) -> bool:
-        return self.everywhere == Role.ADMINISTRATOR
+        return self.everywhere is not None and self.everywhere.role == Role.ADMINISTRATOR
 
-    def role_on(self, target: Subject) -> Role | None:
-        """The highest role that any grant gives here, or None: may not even know of it."""
-        here = self.role_on_host_of(target)
-        return highest((here, self.on_domains.get(target.pk))) if isinstance(target, Domain) else here
+    @property
+    def knows_projects(self) -> bool:
+        """Whether there may be any that this person may know of."""
+        return self.everywhere is not None or bool(self.on["project"])
 
-    def role_on_host_of(self, target: Subject) -> Role | None:
-        return highest((self.everywhere, self.on_hosts.get(host_of(target).pk)))
+    def anywhere(self, *scopes: str) -> Held:
+        """All that is held on everything and on any of these, taken together."""
+        parts = [self.everywhere, *(held for scope in scopes for held in self.on[scope].values())]
+        # A role held on each of thousands of machines is one object.
+        return union({id(part): part for part in parts}.values()) or NOTHING
 
-    def may(self, verb: Verb, target: Subject) -> bool:
-        if verb.host_role and not reaches(self.role_on_host_of(target), verb.host_role):
-            return False
-        return reaches(self.role_on(target), verb.role)
+    def held_on(self, target: Subject | Project) -> Held | None:
+        """All that reaches an object, taken together; None: may not even know of it."""
+        return self.held_at(places_of(target))
+
+    def held_at(self, places: Iterable[tuple[str, int | None]]) -> Held | None:
+        """The same by the places where a grant reaches it, each a scope and an id."""
+        found = [self.everywhere, *(self.on[scope].get(pk) for scope, pk in places if pk is not None)]
+        return union(found)
+
+    def held_on_host(self, pk: int) -> Held | None:
+        """What is held on a host, and so on all that is on it."""
+        return self.held_at((("host", pk),))
+
+    def knows(self, target: Subject | Project) -> bool:
+        return self.held_on(target) is not None
+
+    def knows_host(self, pk: int) -> bool:
+        return self.everywhere is not None or pk in self.on["host"]
+
+    def object_of(self, operation: Operation) -> Subject:
+        """What an operation is done to, for asking what is held on it.
+
+        Where nothing is held on anything narrower, its host stands for what is on it, which is not looked up then.
+        """
+        narrower = operation.domain or self.on["project"] or self.on["pool"] or self.on["network"]
+        return subject_of(operation) if narrower else operation.host
+
+    def role_on(self, target: Subject | Project) -> Role | None:
+        """The highest role that any grant gives here; None also for who holds nothing but custom roles."""
+        held = self.held_on(target)
+        return held.role if held else None
+
+    def may(self, verb: Verb, target: Subject | Project) -> bool:
+        if verb.host_role and not isinstance(target, Project):
+            there = self.held_on_host(host_of(target).pk)
+            if there is None or not (reaches(there.role, verb.host_role) or verb.kind in there.kinds):
+                return False
+        held = self.held_on(target)
+        return held is not None and held.allows(verb)
+
+    # --- lookups
 
     def domains(self, *, with_bin: bool = False) -> DomainQuerySet:
         """The machines this person may know of, hosts joined; those in the recycle bin only if asked for."""
         found = Domain.objects.kept() | Domain.objects.binned() if with_bin else Domain.objects.kept()
-        found = found.select_related("host")
-        if self.everywhere:
-            return found
-        return found.filter(Q(host__in=list(self.on_hosts)) | Q(pk__in=self._granted("domain")))
+        return self._known(found.select_related("host"), domain="pk", project="project", host="host")
 
     def hosts(self) -> HostQuerySet:
-        found = Host.objects.kept()
-        return found if self.everywhere else found.filter(pk__in=self._granted("host"))
+        return self._known(Host.objects.kept(), host="pk")
 
     def pools(self) -> SeenQuerySet[Pool]:
-        """The pools of the hosts that this person may know of, hosts joined; so networks, filters and secrets."""
-        return self._of_hosts(Pool.objects.kept().select_related("host"))
+        """The pools this person may know of, hosts joined; so networks, filters and secrets."""
+        return self._known(Pool.objects.kept().select_related("host"), pool="pk", host="host")
 
     def networks(self) -> SeenQuerySet[Network]:
-        return self._of_hosts(Network.objects.kept().select_related("host"))
+        found = Network.objects.kept().select_related("host")
+        return self._known(found, network="pk", project="project", host="host")
 
     def filters(self) -> SeenQuerySet[Filter]:
-        return self._of_hosts(Filter.objects.kept().select_related("host"))
+        return self._known(Filter.objects.kept().select_related("host"), host="host")
 
     def secrets(self) -> SeenQuerySet[Secret]:
-        return self._of_hosts(Secret.objects.kept().select_related("host"))
+        return self._known(Secret.objects.kept().select_related("host"), host="host")
 
     def volumes(self) -> QuerySet[Volume]:
-        """The volumes in these pools, pools and hosts joined."""
+        """The volumes this person may know of, pools and hosts joined."""
         found = Volume.objects.filter(missing_since=None, pool__missing_since=None, pool__host__removed_at=None)
-        found = found.select_related("pool__host")
-        return found if self.everywhere else found.filter(pool__host__in=self._granted("host"))
+        return self._known(found.select_related("pool__host"), pool="pool", project="project", host="pool__host")
+
+    def projects(self) -> ProjectQuerySet:
+        return self._known(Project.objects.open(), project="pk")
+
+    def operations(self) -> OperationQuerySet:
+        """Those on what this person may know of, and the own ones."""
+        found = Operation.objects.select_related("host", "domain", "user")
+        if self.everywhere:
+            return found
+        mine = Q(user=self.user)
+        for column in ("host", "domain"):
+            if self.on[column]:
+                mine |= Q(**{f"{column}__in": self._ids(column)})
+        if projects := self._ids("project"):
+            mine |= Q(domain__in=Domain.objects.filter(project__in=projects).values("pk"))
+            mine |= Q(subject__in=named("network", Network.objects.filter(project__in=projects)))
+            mine |= Q(subject__in=named("volume", Volume.objects.filter(project__in=projects)))
+        if pools := self._ids("pool"):
+            mine |= Q(subject__in=[f"pool:{pk}" for pk in self.on["pool"]])
+            mine |= Q(subject__in=named("volume", Volume.objects.filter(pool__in=pools)))
+        if self.on["network"]:
+            mine |= Q(subject__in=[f"network:{pk}" for pk in self.on["network"]])
+        return found.filter(mine)
 
     def rows(self, noun: str) -> QuerySet[Any]:
-        """What this person may know of, by the noun of a verb's object."""
+        """What this person may know of, by the noun of a verb's object or a project."""
         lookups: dict[str, Callable[[], QuerySet[Any]]] = {
             "domain": partial(self.domains, with_bin=True),
             "host": self.hosts,
@@ -104,32 +193,49 @@ class Access:
             "network": self.networks,
             "filter": self.filters,
             "secret": self.secrets,
+            "project": self.projects,
         }
         return lookups[noun]()
 
-    def one(self, noun: str, pk: int) -> Subject | None:
+    def one(self, noun: str, pk: int) -> Any:
         """The object of this id, or None where there is none, or none to know of."""
-        found: Subject | None = self.rows(noun).filter(pk=pk).first() if noun in NOUNS else None
-        return found
+        return self.rows(noun).filter(pk=pk).first() if noun in NOUNS or noun == "project" else None
 
-    def _of_hosts(self, found: SeenQuerySet[S]) -> SeenQuerySet[S]:
-        return found if self.everywhere else found.filter(host__in=self._granted("host"))
-
-    def operations(self) -> OperationQuerySet:
-        """Those on what this person may know of, and the own ones."""
-        found = Operation.objects.select_related("host", "domain", "user")
+    def _known(self, found: Rows, **columns: str) -> Rows:
+        """Those of the rows that a grant reaches, by the column that says in which project, on which host and so on."""
         if self.everywhere:
             return found
-        return found.filter(
-            Q(user=self.user) | Q(host__in=self._granted("host")) | Q(domain__in=self._granted("domain"))
-        )
+        reached = [Q(**{f"{column}__in": self._ids(scope)}) for scope, column in columns.items() if self.on[scope]]
+        return found.filter(reduce(or_, reached)) if reached else found.none()
 
-    def _granted(self, scope: Literal["host", "domain"]) -> QuerySet[Grant, Any]:
-        # A subquery, not a list: somebody may have a grant on each of thousands of machines.
-        mine = Grant.objects.filter(user=self.user)
-        if scope == "host":
-            return mine.filter(host__isnull=False).values("host_id")
-        return mine.filter(domain__isnull=False).values("domain_id")
+    def _ids(self, scope: str) -> QuerySet[Grant, Any] | list[int]:
+        """The ids that grants are on: a list, or a subquery where somebody has one on each of thousands of machines."""
+        if len(self.on[scope]) <= FEW:
+            return list(self.on[scope])
+        mine = Q(user=self.user) | Q(group__in=Group.objects.filter(user=self.user).values("pk"))
+        found: QuerySet[Grant, Any] = Grant.objects.filter(mine, **{f"{scope}__isnull": False}).values(f"{scope}_id")
+        return found
+
+
+def places_of(target: Subject | Project) -> tuple[tuple[str, int | None], ...]:
+    """Where a grant reaches an object besides everywhere: each a scope and an id, the nearest first."""
+    match target:
+        case Domain():
+            return ("domain", target.pk), ("project", target.project_id), ("host", target.host_id)
+        case Pool():
+            return ("pool", target.pk), ("host", target.host_id)
+        case Volume():
+            return ("pool", target.pool_id), ("project", target.project_id), ("host", target.pool.host_id)
+        case Network():
+            return ("network", target.pk), ("project", target.project_id), ("host", target.host_id)
+        case Project():
+            return (("project", target.pk),)
+    return (("host", host_of(target).pk),)
+
+
+def named(noun: str, rows: QuerySet[Any]) -> QuerySet[Any, Any]:
+    """The names of rows as operations have them (`volume:12`), as a subquery."""
+    return rows.order_by().values_list(Concat(Value(f"{noun}:"), Cast("pk", CharField())))
 
 
 def reaches(role: Role | None, needed: Role) -> bool:
@@ -140,6 +246,12 @@ def highest(roles: Iterable[Role | None]) -> Role | None:
     return max((role for role in roles if role), key=lambda role: role.rank, default=None)
 
 
+def union(parts: Iterable[Held | None]) -> Held | None:
+    """All of it together; None where there is nothing."""
+    there = [part for part in parts if part is not None]
+    return reduce(or_, there) if there else None
+
+
 def access_of(user: User | AnonymousUser) -> Access:
     """The rights of a person; someone not signed in or deactivated has none."""
     if not isinstance(user, User) or not user.is_active:
@@ -147,17 +259,23 @@ def access_of(user: User | AnonymousUser) -> Access:
     return accesses_of([user])[user.pk]
 
 
+COLUMNS = ("role", "custom_role_id", "custom_role__kinds", *(f"{scope}_id" for scope in SCOPES))
+
+
 def accesses_of(users: Iterable[User]) -> dict[int, Access]:
     """The rights of several persons by their id, in one query; someone deactivated has none."""
     found = {user.pk: Access(user) for user in users}
     active = [pk for pk, access in found.items() if access.user.is_active]
-    grants = Grant.objects.filter(user__in=active).values_list("user", "role", "host", "domain")
-    for pk, role, host, domain in grants:
+    own = Grant.objects.filter(user__in=active).values_list("user_id", *COLUMNS)
+    of_groups = Grant.objects.filter(group__user__in=active).values_list("group__user", *COLUMNS)
+    known: dict[tuple[str, int | None], Held] = {}
+    for pk, role, custom, kinds, *scopes in own.union(of_groups, all=True):
+        held = known.setdefault((role, custom), Held(Role(role) if role else None, frozenset(kinds or ())))
         access = found[pk]
-        if domain:
-            access.on_domains[domain] = Role(role)
-        elif host:
-            access.on_hosts[host] = Role(role)
-        else:
-            found[pk] = replace(access, everywhere=Role(role))
+        scope, place = next(((scope, pk) for scope, pk in zip(SCOPES, scopes, strict=True) if pk), ("", 0))
+        if not scope:
+            found[pk] = replace(access, everywhere=union((access.everywhere, held)))
+            continue
+        there = access.on[scope].get(place)
+        access.on[scope][place] = there | held if there else held
     return found

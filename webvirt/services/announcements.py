@@ -16,9 +16,12 @@ from webvirt.services.access import Access, accesses_of
 from webvirt.services.consoles import is_login_of
 from webvirt.services.subjects import NOUNS
 
-LISTS = frozenset({"domains", "hosts", "operations", "pools", "networks", "filters", "secrets", "images", "flavours"})
+LISTS = frozenset(
+    ("domains", "hosts", "operations", "pools", "networks", "filters", "secrets", "images", "flavours", "projects")
+)
 """Names of lists say nothing of any one object, so everybody who is signed in may hear them."""
-NAME = re.compile(r"(domain|screen|host|use|operation|pool|volume|network|filter|secret):([1-9][0-9]{0,17})")
+LOOKED_UP = frozenset({*NOUNS, "project"})
+NAME = re.compile(r"(domain|screen|host|use|operation|pool|volume|network|filter|secret|project):([1-9][0-9]{0,17})")
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ def audible(access: Access, names: Iterable[str]) -> frozenset[str]:
     for name in wanted:
         if found := NAME.fullmatch(name):
             asked["domain" if found[1] == "screen" else found[1]].add(int(found[2]))
-    may = {noun: pks(access.rows(noun).filter(pk__in=ids)) for noun, ids in asked.items() if noun in NOUNS}
+    may = {noun: pks(access.rows(noun).filter(pk__in=ids)) for noun, ids in asked.items() if noun in LOOKED_UP}
     may["operation"] = pks(access.operations().filter(pk__in=asked["operation"])) if asked["operation"] else set()
     may["screen"] = may.get("domain", set())
     may["use"] = hosts_of_figures(access, asked["use"])

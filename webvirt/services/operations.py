@@ -27,13 +27,13 @@ from redis.exceptions import RedisError
 
 from webvirt import bus
 from webvirt.celery import app
-from webvirt.models import Domain, Operation, OperationState, Origin, Role, User
+from webvirt.models import Domain, Operation, OperationState, Origin, User
 from webvirt.services import hidden
-from webvirt.services.access import Access, access_of
+from webvirt.services.access import ALL, Access, access_of
 from webvirt.services.catalogue import BY_KIND, Queue, Spec, Verb, why_not
 from webvirt.services.phrases import said
 from webvirt.services.seals import NoKey
-from webvirt.services.subjects import Subject, host_of, name_of
+from webvirt.services.subjects import Subject, host_of, name_of, subject_of
 
 log = logging.getLogger(__name__)
 
@@ -109,13 +109,13 @@ def submit(actor: Actor, verb: Verb, target: Subject, parameters: dict[str, Any]
     Raises Denied, NotNow, Invalid or Busy. The operation is sent to a worker once the transaction is in. A request
     key that was used before gives the operation of then, whatever became of it.
     """
-    if actor.user is not None and not access_of(actor.user).may(verb, target):
-        raise Denied(_("Your role here does not allow “%(verb)s”.") % {"verb": verb.label})
+    if actor.user is not None:
+        demand(access_of(actor.user), verb, target)
     if verb.session:
         raise Invalid({"": _("“%(verb)s” is not an operation.") % {"verb": verb.label}})
     spec = parse_parameters(verb, parameters or {})
     if actor.user is not None:
-        demand_reach(access_of(actor.user), verb, spec)
+        demand_reach(access_of(actor.user), verb, target, spec)
     if before := asked_before(actor, verb, spec, target):
         return before
     if reason := why_not(verb, target):
@@ -150,6 +150,12 @@ def submit(actor: Actor, verb: Verb, target: Subject, parameters: dict[str, Any]
     return operation
 
 
+def demand(access: Access, verb: Verb, target: Subject) -> None:
+    """Raise Denied unless this person may do this to it."""
+    if not access.may(verb, target):
+        raise Denied(_("Your role here does not allow “%(verb)s”.") % {"verb": verb.label})
+
+
 def insert(operation: Operation, verb: Verb, target: Subject, spec: Spec) -> None:
     """Write the row down, which is the lock. Raises Busy or NotNow, and IntegrityError where the lock is held."""
     try:
@@ -164,14 +170,14 @@ def insert(operation: Operation, verb: Verb, target: Subject, spec: Spec) -> Non
         raise NotNow(said(str(error))) from None
 
 
-def demand_reach(access: Access, verb: Verb, spec: Spec) -> None:
-    """Raise Invalid or Denied unless this person may touch what the parameters name besides."""
-    for reach in verb.reaches(spec) if verb.reaches else ():
+def demand_reach(access: Access, verb: Verb, target: Subject, spec: Spec) -> None:
+    """Raise Invalid or Denied unless this person may touch what the parameters name besides, or the object is in."""
+    for reach in verb.reaches(target, spec) if verb.reaches else ():
         other = access.one(reach.noun, reach.pk)
-        if other is None:
+        if other is None and reach.parameter:
             raise Invalid({reach.parameter: _("There is nothing of this number.")})
         needed = BY_KIND[reach.kind]
-        if not access.may(needed, other):
+        if other is None or not access.may(needed, other):
             raise Denied(_("Your role there does not allow “%(verb)s”.") % {"verb": needed.label})
         if reason := why_not(needed, other):
             raise NotNow(refusal(needed, reason))
@@ -223,7 +229,7 @@ def misfits(user: User | None, verb: Verb, target: Subject, spec: Spec) -> dict[
     """A sentence for each parameter that does not go with the object, or names what this person may not know of."""
     if verb.misfits is None:
         return {}
-    access = access_of(user) if user else Access(User(), everywhere=Role.ADMINISTRATOR)
+    access = access_of(user) if user else Access(User(), everywhere=ALL)
     return verb.misfits(access.rows, target, spec)
 
 
@@ -290,13 +296,13 @@ def still_allowed(operation: Operation) -> bool:
     """Rights may have been withdrawn while it was queued."""
     if operation.user is None:
         return True
-    access, verb = access_of(operation.user), BY_KIND[operation.kind]
+    access, verb, target = access_of(operation.user), BY_KIND[operation.kind], subject_of(operation)
     if verb.reaches:
         try:
-            demand_reach(access, verb, parse_parameters(verb, operation.parameters))
+            demand_reach(access, verb, target, parse_parameters(verb, operation.parameters))
         except Refused:
             return False
-    return access.may(verb, operation.domain or operation.host)
+    return access.may(verb, target)
 
 
 def beat(operation: Operation) -> None:
@@ -339,7 +345,7 @@ def may_answer_for(access: Access, operation: Operation) -> bool:
     own = operation.user is not None and operation.user == access.user
     # A verb that this version no longer has nobody may ask for.
     verb = BY_KIND.get(operation.kind)
-    return own or (verb is not None and access.may(verb, operation.domain or operation.host))
+    return own or (verb is not None and access.may(verb, access.object_of(operation)))
 
 
 def cancel(operation: Operation) -> bool:

@@ -1,4 +1,4 @@
-"""Accounts and their grants, as administrators manage them. Nobody is deleted; the last administrator stays one."""
+"""Accounts, as administrators manage them. Nobody is deleted; the last administrator stays one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from webvirt import bus
-from webvirt.models import Domain, Grant, Host, Role, User
+from webvirt.models import Grant, Role, User
+from webvirt.services.grants import administrators_exist, keeping_an_administrator
 from webvirt.services.operations import Invalid, NotNow
 from webvirt.services.phrases import said
 from webvirt.services.seeds.logins import check_ssh_key
@@ -16,10 +17,6 @@ from webvirt.services.seeds.logins import check_ssh_key
 MOST_KEYS = 50
 SETUP_SALT = "webvirt.setup"
 """Binds the signature of the first administrator's link to that use."""
-
-
-def administrators_exist() -> bool:
-    return Grant.objects.filter(role=Role.ADMINISTRATOR, user__is_active=True).exists()
 
 
 def create(name: str, password: str) -> User:
@@ -67,45 +64,9 @@ def reset_password(user: User, password: str) -> None:
 
 def set_active(user: User, active: bool) -> None:
     """Let a person in or keep them out. Raises NotNow for the last administrator."""
-    with transaction.atomic():
-        if not active:
-            refuse_last_administrator(user)
+    with keeping_an_administrator():
         User.objects.filter(pk=user.pk).update(is_active=active)
         bus.announce([f"user:{user.pk}"])
-
-
-def give(user: User, role: str, *, host: Host | None = None, domain: Domain | None = None) -> Grant:
-    """Give a role somewhere; an earlier one in the same place is replaced. Raises Invalid or NotNow."""
-    if role not in Role.values:
-        raise Invalid({"role": _("Choose a role.")})
-    with transaction.atomic():
-        earlier = Grant.objects.filter(user=user, host=host, domain=domain).first()
-        grant = earlier or Grant(user=user, host=host, domain=domain)
-        if earlier and earlier.role == Role.ADMINISTRATOR and role != Role.ADMINISTRATOR:
-            refuse_last_administrator(user)
-        grant.role = role
-        try:
-            grant.full_clean()
-        except ValidationError as error:
-            raise Invalid({"role": " ".join(error.messages)}) from None
-        grant.save()
-        bus.announce([f"user:{user.pk}"])
-    return grant
-
-
-def withdraw(grant: Grant) -> None:
-    """Take a role away. Raises NotNow for the last administrator."""
-    with transaction.atomic():
-        if grant.role == Role.ADMINISTRATOR:
-            refuse_last_administrator(grant.user)
-        grant.delete()
-        bus.announce([f"user:{grant.user_id}"])
-
-
-def refuse_last_administrator(user: User) -> None:
-    others = Grant.objects.filter(role=Role.ADMINISTRATOR, user__is_active=True).exclude(user=user)
-    if Grant.objects.filter(role=Role.ADMINISTRATOR, user=user).exists() and not others.exists():
-        raise NotNow(_("This is the last administrator: make somebody else one first."))
 
 
 def keep_ssh_keys(user: User, text: str) -> None:

@@ -69,6 +69,7 @@ NAMES = (
     _("duid"),
     _("seen"),
     _("pool"),
+    _("project"),
     _("volume"),
     _("network"),
     _("waiting"),

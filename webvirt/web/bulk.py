@@ -13,8 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 from markupsafe import Markup
 
-from webvirt.models import Role
-from webvirt.services.access import Access, highest
+from webvirt.services.access import NOTHING, Access, Held, union
 from webvirt.services.bulk import MOST, Outcome, submit_to_each
 from webvirt.services.catalogue import VERBS_FOR_MANY
 from webvirt.services.subjects import NOUNS, Subject, address_of, name_of
@@ -29,17 +28,23 @@ LISTS = {"domain": _("Virtual machines"), "pool": _("Storage"), "volume": _("Sto
 
 
 @lru_cache(maxsize=128)
-def bulkbar(language: str, noun: str, role: Role | None) -> Markup:
+def bulkbar(language: str, noun: str, held: Held) -> Markup:
     """The bar of verbs for ticked rows; empty for who may use none of them."""
-    verbs = [verb for verb in VERBS_FOR_MANY[noun].values() if role and role.rank >= verb.role.rank]
+    verbs = [verb for verb in VERBS_FOR_MANY[noun].values() if held.allows(verb)]
     return piece("bulkbar.html", {"verbs": verbs}) if verbs else Markup()
 
 
-def ticking(noun: str, roles: Iterable[tuple[int, Role | None]]) -> dict[str, Any]:
-    """What a list needs for its ticks, from this person's role on each of its rows by id: those that have one."""
-    least = min(verb.role.rank for verb in VERBS_FOR_MANY[noun].values())
-    allowed = {pk: role for pk, role in roles if role and role.rank >= least}
-    return {"ticks": set(allowed), "bulkbar": bulkbar(get_language() or "en", noun, highest(allowed.values()))}
+@lru_cache(maxsize=128)
+def may_some(noun: str, held: Held | None) -> bool:
+    """Whether what somebody holds on a row allows any of the verbs for many, so that it can be ticked."""
+    return held is not None and any(held.allows(verb) for verb in VERBS_FOR_MANY[noun].values())
+
+
+def ticking(noun: str, rows: Iterable[tuple[int, Held | None]]) -> dict[str, Any]:
+    """What a list needs for its ticks, from what this person holds on each of its rows by id: those that have one."""
+    allowed = {pk: held for pk, held in rows if may_some(noun, held)}
+    together = union({id(held): held for held in allowed.values()}.values()) or NOTHING
+    return {"ticks": set(allowed), "bulkbar": bulkbar(get_language() or "en", noun, together)}
 
 
 @require_POST

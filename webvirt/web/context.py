@@ -44,7 +44,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         "access": access,
         "under_way": under_way,
         "under_way_percent": mean_percent(under_way),
-        "side": side(language, section_of(request.path), down, access.is_administrator),
+        "side": side(language, section_of(request.path), down, access.is_administrator, access.knows_projects),
         "furniture": furniture(language),
         "mismatch": mismatch(language, access.is_administrator),
         # Each time it is put into a page it is masked afresh; once a page is enough.
@@ -64,9 +64,14 @@ def section_of(path: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def side(language: str, section: str, hosts_down: int, is_administrator: bool) -> Markup:
+def side(language: str, section: str, hosts_down: int, is_administrator: bool, knows_projects: bool) -> Markup:
     """The navigation: the same for many requests, so it is rendered once."""
-    context = {"section": section, "hosts_down": hosts_down, "is_administrator": is_administrator}
+    context = {
+        "section": section,
+        "hosts_down": hosts_down,
+        "is_administrator": is_administrator,
+        "knows_projects": knows_projects,
+    }
     return piece("side.html", context)
 
 
@@ -134,6 +139,15 @@ def hosts_for(request: HttpRequest, access: Access) -> list[HostRow]:
     if found is None:
         found = [HostRow._make(row) for row in access.hosts().order_by("name").values_list(*HOST_COLUMNS)]
         request._hosts = found  # type: ignore[attr-defined]
+    return found
+
+
+def projects_for(request: HttpRequest, access: Access) -> tuple[tuple[int, str], ...]:
+    """The projects that this person may know of, each its id and name, by name; read once for a request."""
+    found: tuple[tuple[int, str], ...] | None = getattr(request, "_projects", None)
+    if found is None:
+        found = tuple(access.projects().values_list("pk", "name"))
+        request._projects = found  # type: ignore[attr-defined]
     return found
 
 

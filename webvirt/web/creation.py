@@ -31,8 +31,7 @@ def create(request: HttpRequest, access: Access) -> HttpResponse:
 
 def may_create_anywhere(access: Access) -> bool:
     """Whether there is a place where this person may make machines, as far as their roles tell."""
-    roles = (access.everywhere, *access.on_hosts.values())
-    return any(role and role.rank >= BY_KIND["domain.create"].role.rank for role in roles)
+    return access.anywhere("host").allows(BY_KIND["domain.create"])
 
 
 def link_to_fetch(image: CloudImage) -> str:

@@ -26,27 +26,27 @@ from webvirt.models import (
     Host,
     HostState,
     Operation,
-    Role,
     Screen,
     Status,
 )
 from webvirt.models.domains import TEMPLATES
 from webvirt.services import operations, templates
-from webvirt.services.access import Access, highest
+from webvirt.services.access import Access, Held
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.operations import SHARED
 from webvirt.services.subjects import name_of
-from webvirt.web.bulk import bulkbar
-from webvirt.web.context import HOST_COLUMNS, HostRow, hosts_for, under_way_for
+from webvirt.web.bulk import bulkbar, may_some
+from webvirt.web.context import HOST_COLUMNS, HostRow, hosts_for, projects_for, under_way_for
 from webvirt.web.creation import may_create_anywhere
 from webvirt.web.guards import signed_in
 from webvirt.web.hardware import addresses_of, compare, facts_of
 from webvirt.web.lists import Query, Slice, query_of, slice_of
 from webvirt.web.offers import KEYS, LIKELY, as_json, changes_state, offers, verb_words
 from webvirt.web.pieces import piece
+from webvirt.web.projects import project_of
 from webvirt.web.verbs import perform
 
-KEYS_OF_LIST = ("q", "state", "host", "tag")
+KEYS_OF_LIST = ("q", "state", "host", "project", "tag")
 ORDERS: dict[str, tuple[Any, ...]] = {
     "name": ("name", "pk"),
     "-name": ("-name", "-pk"),
@@ -86,6 +86,7 @@ class Row(NamedTuple):
     memory_used_kib: int | None
     not_responding_since: datetime | None
     host_id: int
+    project_id: int | None
     is_template: bool
     os: str
     template_line: str
@@ -128,6 +129,7 @@ COLUMNS = (
     "memory_used_kib",
     "not_responding_since",
     "host_id",
+    "project_id",
     "is_template",
     "os",
     "template_line",
@@ -152,15 +154,16 @@ def list_context(
     rows = rows_of(found, query, part)
     hosts = hosts_for(request, access)
     choosable = tuple((host.pk, host.name) for host in hosts) if with_host else ()
+    projects = projects_for(request, access)
     language = get_language() or "en"
-    bar = bulkbar(language, "domain", highest_anywhere(access))
+    bar = bulkbar(language, "domain", access.anywhere("project", "host", "domain"))
     lines = lines_of(request, access, rows, with_host=with_host)
     if query.get("state") == TEMPLATES:
         lines = with_older(access, rows, lines)
     return {
         "query": query,
         "part": part,
-        "filters": filters(language, query, choosable),
+        "filters": filters(language, query, choosable, projects),
         "head": table_head(language, query, with_host, bool(bar)),
         "lines": Markup().join(lines),
         "knows_hosts": bool(hosts),
@@ -170,9 +173,11 @@ def list_context(
 
 
 @lru_cache(maxsize=256)
-def filters(language: str, query: Query, hosts: tuple[tuple[int, str], ...]) -> Markup:
+def filters(
+    language: str, query: Query, hosts: tuple[tuple[int, str], ...], projects: tuple[tuple[int, str], ...]
+) -> Markup:
     """The search line and the choices beside it: the same for everybody who looks at this list."""
-    context = {"query": query, "hosts": hosts, "state_choices": state_choices()}
+    context = {"query": query, "hosts": hosts, "projects": projects, "state_choices": state_choices()}
     return piece("domains/filters.html", context)
 
 
@@ -203,6 +208,8 @@ def filtered(found: DomainQuerySet, query: Query) -> DomainQuerySet:
         found = templates.newest(found)
     if host := query.get("host"):
         found = found.filter(host_id=int(host)) if host.isdecimal() and len(host) < 18 else found.none()
+    if project := query.get("project"):
+        found = found.filter(project_id=int(project)) if project.isdecimal() and len(project) < 18 else found.none()
     if tag := query.get("tag"):
         found = found.filter(tag_line__contains=f" {tag} ")
     return found
@@ -217,14 +224,16 @@ def rows_of(found: DomainQuerySet, query: Query, part: Slice) -> list[Row]:
 def lines_of(request: HttpRequest, access: Access, rows: Sequence[Row], *, with_host: bool) -> list[Markup]:
     """The rows as HTML. Most of them are as they were when somebody else looked a moment ago."""
     busy = {one.domain_id: one for one in under_way_for(request, access) if one.domain_id and changes_state(one)}
-    allowed = may_likely(access, rows)
     minute, language = int(time.time() // 60), get_language() or "en"
-    hosts = hosts_of(request, access, rows)
+    hosts, projects = hosts_of(request, access, rows), dict(projects_for(request, access))
     lines = []
     for row in rows:
         work = busy.get(row.pk)
         state = (verb_words(work), work.percent) if work else None
-        lines.append(line_of(row, hosts[row.host_id], minute, language, row.pk in allowed, with_host, state))
+        held = held_on_row(access, row)
+        may = May(may_likely(row.likely, held), may_some("domain", held))
+        project = projects.get(row.project_id or 0, "")
+        lines.append(line_of(row, hosts[row.host_id], project, minute, language, may, with_host, state))
     return lines
 
 
@@ -250,13 +259,21 @@ def hosts_of(request: HttpRequest, access: Access, rows: Sequence[Row]) -> dict[
     return known
 
 
+class May(NamedTuple):
+    """Whether somebody may use the verb offered beside a machine, and any of those for many."""
+
+    likely: bool
+    tick: bool
+
+
 @lru_cache(maxsize=1024)
 def line_of(
     row: Row,
     host: HostRow,
+    project: str,
     minute: int,
     language: str,
-    may: bool,
+    may: May,
     with_host: bool,
     work: tuple[str, int | None] | None,
 ) -> Markup:
@@ -265,10 +282,12 @@ def line_of(
     context = {
         "row": row,
         "host": host,
+        "project": project,
         "stale": host.state != HostState.UP,
         # Where we did not see it start: it has run at least since then.
         "known_since": max(row.first_seen_at, host.state_since),
-        "may": may,
+        "may": may.likely,
+        "ticks": may.tick,
         "with_host": with_host,
         "verb": verb,
         "percent": percent,
@@ -276,20 +295,14 @@ def line_of(
     return piece("domains/row.html", context)
 
 
-def role_on_row(access: Access, row: Row) -> Role | None:
-    return highest((access.everywhere, access.on_hosts.get(row.host_id), access.on_domains.get(row.pk)))
+def held_on_row(access: Access, row: Row) -> Held | None:
+    return access.held_at((("domain", row.pk), ("project", row.project_id), ("host", row.host_id)))
 
 
-def highest_anywhere(access: Access) -> Role | None:
-    return highest((access.everywhere, *access.on_hosts.values(), *access.on_domains.values()))
-
-
-def may_likely(access: Access, rows: Sequence[Row]) -> set[int]:
-    """The machines on which this person may use the verb offered beside them, and so tick them for one of many."""
-    least = Role.OPERATOR.rank
-    if access.everywhere and access.everywhere.rank >= least:
-        return {row.pk for row in rows}
-    return {row.pk for row in rows if (role := role_on_row(access, row)) and role.rank >= least}
+@lru_cache(maxsize=256)
+def may_likely(kind: str, held: Held | None) -> bool:
+    """Whether the verb offered beside a machine is for who holds this on it."""
+    return bool(kind) and held is not None and held.allows(BY_KIND[kind])
 
 
 def live_names(rows: Sequence[Row]) -> str:
@@ -321,7 +334,8 @@ def header(request: HttpRequest, access: Access, domain: Domain, tab: str) -> di
         "may_console": access.may(BY_KIND["domain.view"], domain),
         "may_control": access.may(BY_KIND["domain.console"], domain),
         "combinations": KEYS,
-        "knows_host": access.role_on(domain.host) is not None,
+        "project": project_of(access, domain),
+        "knows_host": access.knows_host(domain.host_id),
         "known_since": max(domain.first_seen_at, domain.host.state_since),
     }
 

@@ -77,7 +77,7 @@ def overview(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
 @signed_in
 def machines(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     host = find(access, pk)
-    query = query_of(request.GET, ("q", "state", "tag"))
+    query = query_of(request.GET, ("q", "state", "project", "tag"))
     found = domains.filtered(access.domains().select_related(None).filter(host=host), query)
     context = domains.list_context(request, access, query, found, with_host=False) | header(
         request, access, host, "machines"

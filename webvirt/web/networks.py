@@ -51,7 +51,7 @@ def lines_of(found: QuerySet[Network]) -> list[NetworkLine]:
 def list_context(access: Access, found: QuerySet[Network]) -> dict[str, Any]:
     """What a table of networks shows, here and on a host's page."""
     lines = lines_of(found)
-    return {"lines": lines} | ticking("network", [(line.network.pk, access.role_on(line.network)) for line in lines])
+    return {"lines": lines} | ticking("network", [(line.network.pk, access.held_on(line.network)) for line in lines])
 
 
 @require_GET
@@ -81,14 +81,15 @@ def network(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     found = find(access, pk)
     cards = uses.cards_on(found)
     known = {row.pk for row in access.domains().filter(host=found.host_id).only("pk", "host")}
+    shown = [card for card in cards if card.domain_id in known]
     context = header(request, access, found, "overview", "/networks/") | {
         "network": found,
         "kind": forward(found.forward),
         "info": found.live or found.info,
         "waits": found.live is not None and found.live != found.info,
-        "cards": [card for card in cards if card.domain_id in known],
-        "hidden": len([card for card in cards if card.domain_id not in known]),
-        "leases": leases_of(found, cards),
+        "cards": shown,
+        "hidden": len(cards) - len(shown),
+        "leases": leases_of(found, shown),
         "kept": kept_addresses(found),
     }
     return render(request, "networks/overview.html", context)

@@ -117,7 +117,7 @@ def may_repeat(access: Access, operation: Operation, verb: Verb | None) -> bool:
         return False
     if operation.parameters or not verb.on or verb.by_name or not knows_target(access, operation):
         return False
-    return access.may(verb, operation.domain or operation.host)
+    return access.may(verb, access.object_of(operation))
 
 
 def volume_made_by(access: Access, operation: Operation) -> Volume | None:

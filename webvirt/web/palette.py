@@ -10,7 +10,7 @@ from django.http import HttpRequest, JsonResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
-from webvirt.models import Status
+from webvirt.models import Project, Status
 from webvirt.services.access import Access
 from webvirt.services.catalogue import VERBS
 from webvirt.services.subjects import Subject, address_of, name_of
@@ -108,11 +108,12 @@ def host_entries(access: Access, text: str) -> list[Entry]:
 
 
 def thing_entries(access: Access, text: str) -> list[Entry]:
-    """Pools, volumes, networks, filters and secrets by name."""
+    """Projects, pools, volumes, networks, filters and secrets by name."""
     if not text:
         return []
     found: list[Entry] = []
     for section, rows, icon in (
+        (_("Projects"), access.projects(), "folder"),
         (_("Storage"), access.pools(), "database"),
         (_("Volumes"), access.volumes(), "disc"),
         (_("Networks"), access.networks(), "network"),
@@ -120,7 +121,10 @@ def thing_entries(access: Access, text: str) -> list[Entry]:
         (_("Secrets"), access.secrets(), "key"),
     ):
         for row in rows.filter(name__icontains=text).order_by("name")[:FOUND]:
-            hint, url = row.host.name, address_of(name_of(row))
+            if isinstance(row, Project):
+                hint, url = row.description, address_of(f"project:{row.pk}")
+            else:
+                hint, url = row.host.name, address_of(name_of(row))
             found.append({"section": section, "label": row.name, "hint": hint, "icon": icon, "url": url})
     return found
 
@@ -138,10 +142,18 @@ def page_entries(access: Access, text: str) -> list[Entry]:
         (_("Failed operations"), "/operations/?state=failed", "list-check", ""),
         (_("Profile"), "/me/", "user-circle", "g m"),
     ]
+    if access.knows_projects:
+        pages.append((_("Projects"), "/projects/", "folder", "g j"))
     if may_create_anywhere(access):
         pages.append((_("Create a machine"), "/vms/create/", "plus", ""))
     if access.is_administrator:
-        pages += [(_("Add a host"), "/hosts/add/", "plus", ""), (_("People"), "/people/", "users", "g p")]
+        pages += [
+            (_("Add a host"), "/hosts/add/", "plus", ""),
+            (_("People"), "/people/", "users", "g p"),
+            (_("Groups"), "/people/groups/", "users", ""),
+            (_("Custom roles"), "/people/roles/", "users", ""),
+            (_("Who may do what"), "/people/who/", "shield-check", ""),
+        ]
     return [
         {"section": _("Pages"), "label": label, "hint": keys, "icon": icon, "url": url}
         for label, url, icon, keys in pages

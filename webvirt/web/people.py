@@ -5,24 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
+from django.contrib.auth.models import Group
 from django.db.models import Count, Prefetch
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from webvirt.models import ApiToken, Domain, Grant, Host, Role, User
-from webvirt.services import people
+from webvirt.models import ApiToken, Grant, User
+from webvirt.services import grants, people
 from webvirt.services.access import Access
 from webvirt.services.operations import Invalid, NotNow
+from webvirt.services.rights import JOINED
+from webvirt.web.answers import way_back
 from webvirt.web.guards import administrators
+from webvirt.web.sharing import give_as_typed, give_context, grants_of
 
 
 @require_GET
 @administrators
 def index(request: HttpRequest, access: Access) -> HttpResponse:
-    grants = Prefetch("grants", Grant.objects.select_related("host", "domain").order_by("pk"))
-    users = User.objects.order_by("-is_active", "username").prefetch_related(grants)
+    given = Prefetch("grants", Grant.objects.select_related(*JOINED).order_by("pk"))
+    users = User.objects.order_by("-is_active", "username").prefetch_related(given)
     return render(request, "people/list.html", {"people": users.annotate(tokens=Count("api_tokens"))})
 
 
@@ -47,17 +51,15 @@ def detail(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
 
 
 def person_page(request: HttpRequest, user: User, errors: dict[str, str], status: int = 200) -> HttpResponse:
-    given = request.POST if request.method == "POST" else QueryDict()
     context: dict[str, Any] = {
         "person": user,
-        "grants": user.grants.select_related("host", "domain__host").order_by("pk"),
+        "grants": grants_of(user),
+        "groups": Group.objects.filter(user=user).prefetch_related(
+            Prefetch("grants", Grant.objects.select_related(*JOINED))
+        ),
         "tokens": ApiToken.objects.filter(user=user).order_by("-created_at"),
-        "roles": Role.choices,
-        "hosts": Host.objects.kept().order_by("name"),
-        "errors": errors,
-        "typed": {key: given.get(key, "") for key in ("role", "host", "machine")},
     }
-    return render(request, "people/detail.html", context, status=status)
+    return render(request, "people/detail.html", context | give_context(request, errors), status=status)
 
 
 @require_POST
@@ -88,8 +90,7 @@ def active(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
 def give(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     user = get_object_or_404(User, pk=pk)
     try:
-        host, domain = scope_of(request.POST)
-        people.give(user, request.POST.get("role", ""), host=host, domain=domain)
+        give_as_typed(user, request.POST)
     except Invalid as error:
         return person_page(request, user, error.fields, status=400)
     except NotNow as error:
@@ -97,29 +98,12 @@ def give(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     return redirect("person", pk)
 
 
-def scope_of(given: QueryDict) -> tuple[Host | None, Domain | None]:
-    """Where a role is given: on one machine by its name (and host), on one host, or everywhere."""
-    host_pk, machine = given.get("host", ""), given.get("machine", "").strip()
-    host = Host.objects.kept().filter(pk=int(host_pk)).first() if host_pk.isdecimal() and len(host_pk) < 18 else None
-    if host_pk and host is None:
-        raise Invalid({"host": _("There is no such host.")})
-    if not machine:
-        return host, None
-    found = Domain.objects.kept().filter(name=machine)
-    named = list((found.filter(host=host) if host else found)[:2])
-    if not named:
-        raise Invalid({"machine": _("There is no virtual machine of this name.")})
-    if len(named) > 1:
-        raise Invalid({"machine": _("There are several of this name: choose the host as well.")})
-    return None, named[0]
-
-
 @require_POST
 @administrators
 def withdraw(request: HttpRequest, access: Access, pk: int, grant_pk: int) -> HttpResponse:
     grant = get_object_or_404(Grant, pk=grant_pk, user=pk)
     try:
-        people.withdraw(grant)
+        grants.withdraw(grant)
     except NotNow as error:
         messages.error(request, str(error))
-    return redirect("person", pk)
+    return redirect(way_back(request, f"/people/{pk}/"))

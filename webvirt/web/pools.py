@@ -14,6 +14,7 @@ from webvirt.models import Operation, Pool, Volume
 from webvirt.services import uses
 from webvirt.services.access import Access
 from webvirt.services.catalogue import BY_KIND
+from webvirt.services.disclosure import chain_for, uses_for
 from webvirt.services.subjects import Subject, name_of
 from webvirt.web.bulk import ticking
 from webvirt.web.context import hosts_for, under_way_for
@@ -22,6 +23,7 @@ from webvirt.web.guards import signed_in
 from webvirt.web.kinds import NEARLY_FULL, pool_type
 from webvirt.web.lists import Query, query_of, slice_of
 from webvirt.web.offers import offers
+from webvirt.web.projects import project_of
 from webvirt.web.verbs import perform
 
 VOLUME_ORDERS = {
@@ -66,7 +68,7 @@ def lines_of(found: QuerySet[Pool]) -> list[PoolLine]:
 def list_context(access: Access, found: QuerySet[Pool]) -> dict[str, Any]:
     """What a table of pools shows, here and on a host's page."""
     lines = lines_of(found)
-    return {"lines": lines} | ticking("pool", [(line.pool.pk, access.role_on(line.pool)) for line in lines])
+    return {"lines": lines} | ticking("pool", [(line.pool.pk, access.held_on(line.pool)) for line in lines])
 
 
 @require_GET
@@ -94,7 +96,15 @@ def header(request: HttpRequest, access: Access, subject: Subject, tab: str, abo
     name = name_of(subject)
     busy = next((one for one in under_way_for(request, access) if one.subject == name and one.exclusive), None)
     found = offers(access, subject, busy)
-    return {"subject": subject, "name": name, "tab": tab, "above": above, "busy": busy, "offers": found}
+    return {
+        "subject": subject,
+        "name": name,
+        "tab": tab,
+        "above": above,
+        "busy": busy,
+        "offers": found,
+        "project": project_of(access, subject),
+    }
 
 
 def find_pool(access: Access, pk: int) -> Pool:
@@ -112,8 +122,8 @@ def pool(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
         volumes = volumes.filter(Q(name__icontains=text) | Q(title__icontains=text))
     part = slice_of(query, volumes.count())
     rows = list(volumes.order_by(*VOLUME_ORDERS.get(query.get("sort"), ("name", "pk")))[part.start :][: part.size])
-    role = access.role_on(found)
-    context = header(request, access, found, "volumes", "/pools/") | ticking("volume", [(row.pk, role) for row in rows])
+    context = header(request, access, found, "volumes", "/pools/")
+    context |= ticking("volume", [(row.pk, access.held_on(row)) for row in rows])
     context |= {
         "pool": found,
         "kind": pool_type(found.type),
@@ -171,13 +181,15 @@ def find_volume(access: Access, pk: int) -> Volume:
 def volume(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     found = find_volume(access, pk)
     users = uses.uses_of(found)
+    shown, hidden = uses_for(access, found)
     is_free = found.is_iso or all(use.noun == "volume" for use in users)
     context = header(request, access, found, "overview", f"/pools/{found.pool_id}/") | {
         "volume": found,
-        "uses": users,
+        "uses": shown,
+        "hidden": hidden,
         "begin": link_to_begin(access, found) if is_free else "",
-        "chain": uses.chain_of(found),
-        "secret": uses.secret_of(found),
+        "chain": chain_for(access, found),
+        "secret": uses.secret_of(found) if access.knows_host(found.pool.host_id) else None,
         "known": {row.pk for row in access.domains().filter(host=found.pool.host_id).only("pk", "host")},
     }
     return render(request, "volumes/overview.html", context | operations_page(request, found))

@@ -12,10 +12,11 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from webvirt.models import ApiToken, Grant, Theme, User
+from webvirt.models import ApiToken, Theme, User
 from webvirt.services import people, tokens
 from webvirt.services.access import Access
 from webvirt.services.operations import Invalid
+from webvirt.services.rights import grants_for
 from webvirt.web.guards import signed_in
 from webvirt.web.middleware import LANGUAGES
 
@@ -33,7 +34,7 @@ def profile(request: HttpRequest, access: Access, status: int = 200, **more: Any
         "languages": [(code, translation.get_language_info(code)["name_local"]) for code, name in settings.LANGUAGES],
         "themes": Theme.choices,
         "tokens": ApiToken.objects.filter(user=access.user).order_by("-created_at"),
-        "grants": Grant.objects.filter(user=access.user).select_related("host", "domain").order_by("pk"),
+        "grants": grants_for(access.user),
         "days": DAYS,
         "now": timezone.now(),
         "secret": None,

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from webvirt.services import people
+from webvirt.services.grants import administrators_exist
 from webvirt.services.operations import Invalid, NotNow
 
 VALID_SECONDS = 7 * 24 * 3600
@@ -22,7 +23,7 @@ def setup(request: HttpRequest, token: str) -> HttpResponse:
         signing.loads(token, salt=people.SETUP_SALT, max_age=VALID_SECONDS)
     except signing.BadSignature:
         raise Http404 from None
-    if people.administrators_exist():
+    if administrators_exist():
         return spent(request)
     typed = {"name": request.POST.get("name", "admin")}
     if request.method == "GET":

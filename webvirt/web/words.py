@@ -140,6 +140,14 @@ def volumes(number: int) -> str:
     return ngettext("%(n)s volume", "%(n)s volumes", number) % {"n": count(number)}
 
 
+def people(number: int) -> str:
+    return ngettext("%(n)s person", "%(n)s people", number) % {"n": count(number)}
+
+
+def verbs(number: int) -> str:
+    return ngettext("%(n)s verb", "%(n)s verbs", number) % {"n": count(number)}
+
+
 def images(number: int) -> str:
     return ngettext("%(n)s image", "%(n)s images", number) % {"n": count(number)}
 
@@ -177,5 +185,7 @@ FILTERS = {
     "images": images,
     "older_versions": older_versions,
     "clones": clones,
+    "people": people,
+    "verbs": verbs,
     "running": running,
 }

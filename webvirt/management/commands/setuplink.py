@@ -9,7 +9,8 @@ from django.core import signing
 from django.core.management.base import BaseCommand
 from django.urls import reverse
 
-from webvirt.services.people import SETUP_SALT, administrators_exist
+from webvirt.services.grants import administrators_exist
+from webvirt.services.people import SETUP_SALT
 
 
 class Command(BaseCommand):

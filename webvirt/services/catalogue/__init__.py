@@ -8,7 +8,7 @@ from __future__ import annotations
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from webvirt.models import Domain, Host, Network, Pool, Status
+from webvirt.models import Domain, Host, Network, Pool, Project, Status
 from webvirt.services.catalogue import (
     cloning,
     creation,
@@ -18,6 +18,7 @@ from webvirt.services.catalogue import (
     moving,
     networks,
     pools,
+    projects,
     secrets,
     volumes,
 )
@@ -50,6 +51,7 @@ VERBS = (
     *networks.VERBS,
     *filters.VERBS,
     *secrets.VERBS,
+    *projects.VERBS,
 )
 BY_KIND = {verb.kind: verb for verb in VERBS}
 VERBS_FOR_MANY = {
@@ -64,8 +66,10 @@ def verbs_on(noun: str) -> list[Verb]:
     return [verb for verb in VERBS if verb.on == noun]
 
 
-def why_not(verb: Verb, target: Subject) -> Promise | str:
+def why_not(verb: Verb, target: Subject | Project) -> Promise | str:
     """Why this verb makes no sense now, for a person to read; empty when it does."""
+    if isinstance(target, Project):
+        return ""
     if isinstance(target, Host):
         if verb.needs_host and not target.is_up:
             return _("the host does not answer")

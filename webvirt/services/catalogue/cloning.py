@@ -378,7 +378,7 @@ VERBS = (
         queue=Queue.SLOW,
         group=Group.CHANGE,
         icon="copy",
-        reaches=lambda spec: (Reach("host", "host", spec.host, "domain.create"),) if spec.host else (),
+        reaches=lambda domain, spec: (Reach("host", "host", spec.host, "domain.create"),) if spec.host else (),
         forbids=cannot_be_cloned,
         misfits=clone_misfits,
     ),
@@ -391,7 +391,9 @@ VERBS = (
         states=frozenset({S.SHUTOFF, S.CRASHED}),
         group=Group.CHANGE,
         icon="template",
-        reaches=lambda spec: (Reach("succeeds", "domain", spec.succeeds, "domain.edit"),) if spec.succeeds else (),
+        reaches=lambda domain, spec: (
+            (Reach("succeeds", "domain", spec.succeeds, "domain.edit"),) if spec.succeeds else ()
+        ),
         forbids=templates.cannot_become,
         misfits=template_misfits,
     ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from webvirt.hypervisor.types import PoolType
-from webvirt.models import CloudImage, Pool, PoolStatus, Volume
+from webvirt.models import CloudImage, Host, Pool, PoolStatus, Volume
 from webvirt.services import images, trees
 from webvirt.services.catalogue.verb import Reach
 from webvirt.services.catalogue.volumes import FetchSpec, safe_name, virsh_fetch
@@ -138,7 +138,7 @@ def fetches_of(wish: CreateDomainSpec) -> tuple[Fetch, ...]:
     return (image,) if image else installer_fetches(wish)
 
 
-def reaches_of(wish: CreateDomainSpec) -> tuple[Reach, ...]:
+def reaches_of(host: Host, wish: CreateDomainSpec) -> tuple[Reach, ...]:
     """Who has something fetched must be allowed to fetch it by itself."""
     parameter = "tree" if wish.begins == Begins.TREE else "cloud_image"
     return tuple(Reach(parameter, "pool", fetch.pool.pk, "volume.fetch") for fetch in fetches_of(wish)[:1])

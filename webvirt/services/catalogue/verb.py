@@ -44,7 +44,10 @@ Rows = Callable[[str], QuerySet[Any]]
 
 @dataclass(frozen=True)
 class Reach:
-    """Something else that a verb touches, named by a parameter: whoever asks must be allowed `kind` on it."""
+    """Something else that a verb touches: whoever asks must be allowed `kind` on it.
+
+    `parameter` names it; empty where it is what the object is in, which one need not know of.
+    """
 
     parameter: str
     noun: str
@@ -87,8 +90,8 @@ class Verb:
     """It has the machine run, or changes what is on its disks: never done to a template."""
     host_role: Role | None = None
     """What one has to be on the object's host besides, where it makes something new there."""
-    reaches: Callable[[Any], tuple[Reach, ...]] | None = None
-    """What else it touches, by its parameters."""
+    reaches: Callable[[Any, Any], tuple[Reach, ...]] | None = None
+    """What else it touches, by its object and its parameters."""
     forbids: Callable[[Any], str] | None = None
     """Tells what forbids it on an object beyond its state, in a part of a sentence; empty when nothing does."""
     misfits: Callable[[Rows, Any, Any], dict[str, str]] | None = None

@@ -361,7 +361,7 @@ ON_VOLUMES = (
         group=Group.CHANGE,
         icon="transfer",
         resumable=True,
-        reaches=lambda spec: (Reach("pool", "pool", spec.pool, "volume.create"),),
+        reaches=lambda _volume, spec: (Reach("pool", "pool", spec.pool, "volume.create"),),
         forbids=uses.volume_is_open,
     ),
     Verb(

@@ -31,6 +31,7 @@ from webvirt.services.inventory.hosts import (
     remember_trial,
 )
 from webvirt.services.inventory.networks import reconcile_networks, remember_leases, remember_network
+from webvirt.services.inventory.projects import put_in_project
 from webvirt.services.inventory.secrets import reconcile_secrets
 from webvirt.services.inventory.storage import (
     claim_volume,
@@ -66,6 +67,7 @@ __all__ = [
     "mark_template",
     "not_looked_into",
     "put_in_bin",
+    "put_in_project",
     "rates_between",
     "reconcile",
     "reconcile_filters",

@@ -33,7 +33,9 @@ def reconcile_listed(
     """
     now = timezone.now()
     with transaction.atomic():
-        known = {row.uuid: row for row in model._default_manager.filter(host=host)}  # type: ignore[attr-defined]
+        # Locked, so that a project which it is given meanwhile is not written over.
+        rows = model._default_manager.select_for_update().filter(host=host)
+        known = {row.uuid: row for row in rows}  # type: ignore[attr-defined]
         changed: list[R] = []
         for line in seen:
             row = known.pop(line.uuid, None) or model(host=host, uuid=line.uuid)

@@ -101,7 +101,7 @@ def expect_volume(pool: Pool, name: str, operation: Operation, title: str = "") 
     """Write down that a volume is being made, before its host has it; the host has been seen to have none so named."""
     with transaction.atomic():
         empty = {"missing_since": None, "read_at": None, "secret": "", "starts": None} | NO_SYSTEM | OTHER_BYTES
-        new = empty | {"making": operation, "title": title[:255]}
+        new = empty | {"making": operation, "title": title[:255], "project": None}
         row, _ = Volume.objects.update_or_create(pool=pool, name=name, defaults=new)
         bus.announce([f"pool:{pool.pk}", f"volume:{row.pk}"])
 

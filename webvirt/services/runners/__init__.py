@@ -34,6 +34,7 @@ from webvirt.services.runners import (
     hosts,
     moving,
     networks,
+    projects,
     secrets,
     storage,
     transfers,
@@ -58,6 +59,7 @@ RUNNERS: dict[str, Callable[[Context], Result]] = {
     **secrets.RUNNERS,
     **uploads.RUNNERS,
     **transfers.RUNNERS,
+    **projects.RUNNERS,
 }
 
 S = OperationState

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from webvirt.web.forms import cloning, creation, domains, filters, hosts, moving, networks, secrets, storage
+from webvirt.web.forms import cloning, creation, domains, filters, hosts, moving, networks, projects, secrets, storage
 from webvirt.web.forms.form import NO_FORM, Form
 
 __all__ = ["FORMS", "NO_FORM", "Form"]
@@ -17,4 +17,5 @@ FORMS: dict[str, Form] = {
     **networks.FORMS,
     **filters.FORMS,
     **secrets.FORMS,
+    **projects.FORMS,
 }

@@ -243,8 +243,8 @@ def trees_for(access: Access, host: Host) -> tuple[Tree, ...]:
 
 def may_fetch(access: Access, host: Host) -> bool:
     """Whether this person may have something fetched from the web into a pool of a host."""
-    role = access.role_on_host_of(host)
-    return role is not None and role.rank >= BY_KIND["volume.fetch"].role.rank
+    held = access.held_on_host(host.pk)
+    return held is not None and held.allows(BY_KIND["volume.fetch"])
 
 
 def disk_typed(flavour: Flavour) -> tuple[str, str]:

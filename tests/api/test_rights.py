@@ -1,0 +1,71 @@
+"""Groups, custom roles, grants, projects, and who may do what, over REST."""
+
+from __future__ import annotations
+
+from tests.api.conftest import Callers
+from tests.people import Cast
+from webvirt.models import Domain, Grant
+from webvirt.services.access import access_of
+
+
+def test_from_a_group_to_a_machine(api: Callers, cast: Cast) -> None:
+    """A team gets a role of two verbs on a project, and may do just these to what is in it."""
+    admin = api.administrator
+    role = admin.post("/roles", {"name": "Starter", "kinds": ["domain.start", "domain.view"]}).json()
+    team = admin.post("/groups", {"name": "night shift", "people": [cast.stranger.pk, cast.viewer.pk]}).json()
+    project = admin.post("/projects", {"name": "shop", "description": "What sells"}).json()
+    grant = {"group": team["id"], "custom_role": role["id"], "on": f"project:{project['id']}"}
+    given = admin.post("/grants", grant)
+    assert given.status_code == 201
+    assert admin.post(f"/domains/{cast.domain.pk}/set_project", {"project": project["id"]}).status_code == 202
+    Domain.objects.filter(pk=cast.domain.pk).update(project=project["id"])
+    cast.domain.operations.update(state="cancelled")
+    caller = api.stranger
+    found = caller.get("/domains").json()
+    assert [(one["name"], one["project"]) for one in found["items"]] == [("web-1", project["id"])]
+    assert [one["verb"] for one in caller.get(f"/domains/{cast.domain.pk}").json()["verbs"]] == ["start", "view"]
+    assert caller.post(f"/domains/{cast.domain.pk}/start").status_code == 202
+    assert caller.post(f"/domains/{cast.domain.pk}/destroy").status_code == 403
+    assert caller.get(f"/projects/{project['id']}").json()["machines"] == 1
+    assert caller.get("/me").json()["grants"] == [given.json()]
+    may = {one["username"]: one for one in admin.get(f"/who/on/domain:{cast.domain.pk}").json()["items"]}
+    assert may["stranger"]["verbs"] == ["domain.start", "domain.view"]
+    assert may["stranger"]["grants"] == [given.json()]
+    assert may["viewer"]["role"] == "viewer"
+    assert "domain.start" in may["viewer"]["verbs"]
+    assert admin.get(f"/who/of/{cast.stranger.pk}").json()["items"] == [given.json()]
+    assert admin.get(f"/grants?group={team['id']}").json()["total"] == 1
+    assert admin.call("PUT", f"/groups/{team['id']}", {"name": "night shift", "people": []}).json()["people"] == []
+    assert caller.get(f"/domains/{cast.domain.pk}").status_code == 404
+    assert admin.call("DELETE", f"/grants/{given.json()['id']}").status_code == 204
+    assert admin.call("DELETE", f"/projects/{project['id']}").status_code == 409
+    assert admin.call("DELETE", f"/roles/{role['id']}").status_code == 204
+    assert admin.call("DELETE", f"/groups/{team['id']}").status_code == 204
+
+
+def test_what_is_wrong_is_named(api: Callers, cast: Cast) -> None:
+    admin = api.administrator
+    for path, body, field in (
+        ("/groups", {"name": ""}, "name"),
+        ("/groups", {"name": "a", "people": [999]}, "people"),
+        ("/roles", {"name": "a", "kinds": ["domain.fly"]}, "kinds"),
+        ("/projects", {"name": "a\nb"}, "name"),
+        ("/grants", {"role": "viewer"}, "person"),
+        ("/grants", {"person": 999, "role": "viewer"}, "person"),
+        ("/grants", {"person": cast.viewer.pk, "role": "king"}, "role"),
+        ("/grants", {"person": cast.viewer.pk, "custom_role": 999}, "custom_role"),
+        ("/grants", {"person": cast.viewer.pk, "role": "viewer", "on": f"volume:{cast.volume.pk}"}, "on"),
+        ("/grants", {"person": cast.viewer.pk, "role": "administrator", "on": f"host:{cast.host.pk}"}, "role"),
+    ):
+        answer = admin.post(path, body)
+        assert answer.status_code == 422, (path, body, answer.content)
+        assert field in answer.json()["fields"], (path, body, answer.content)
+    assert admin.post("/grants", {"person": cast.viewer.pk, "role": "viewer", "on": "host:999"}).status_code == 404
+
+
+def test_the_last_administrator_stays(api: Callers, cast: Cast) -> None:
+    admin = api.administrator
+    grant = Grant.objects.get(user=cast.administrator)
+    assert admin.call("DELETE", f"/grants/{grant.pk}").status_code == 409
+    assert admin.post("/grants", {"person": cast.administrator.pk, "role": "owner"}).status_code == 409
+    assert access_of(cast.administrator).is_administrator

@@ -1,0 +1,39 @@
+"""People, groups, a custom role and projects in bulk, for looking at their pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.contrib.auth.models import Group
+
+from webvirt.models import CustomRole, DiskUse, Domain, Grant, Network, Project, Role, User, Volume
+
+LONG = "the team that looks after everything which nobody else looks after, in three shifts, on two continents"
+
+
+def add_rights(rows: Sequence[Domain]) -> None:
+    """The first project has everything in it, the second the longest name and nothing."""
+    shop = Project.objects.create(name="shop", description="What sells: front, stock and payment")
+    Project.objects.create(name="customer-42-migration-of-the-old-warehouse-to-something-that-can-be-maintained")
+    inside = [row.pk for row in rows[4:24]]
+    Domain.objects.filter(pk__in=inside).update(project=shop)
+    disks = DiskUse.objects.filter(domain__in=inside).values("path")
+    Volume.objects.filter(path__in=disks).exclude(path="").update(project=shop)
+    Network.objects.filter(pk__in=Network.objects.order_by("pk").values("pk")[:1]).update(project=shop)
+    starter = CustomRole.objects.create(
+        name="Night shift",
+        description="Starts again what fell over",
+        kinds=["domain.start", "domain.reset", "domain.view", "domain.console", "domain.levitate"],
+    )
+    team, night = Group.objects.create(name="web team"), Group.objects.create(name=LONG)
+    people = User.objects.bulk_create(
+        User(username=name, password="!") for name in ("grace", "linus", "margaret", "edsger", "barbara", "a" * 60)
+    )
+    team.user_set.add(*people[:3])
+    night.user_set.add(*people[2:])
+    Grant.objects.create(group=team, role=Role.OWNER, project=shop)
+    Grant.objects.create(group=night, custom_role=starter, host=rows[0].host)
+    Grant.objects.create(group=night, custom_role=starter, project=shop)
+    Grant.objects.create(user=people[3], role=Role.VIEWER, project=shop)
+    for row in rows[:8]:
+        Grant.objects.create(user=people[0], role=Role.OPERATOR, domain=row)
