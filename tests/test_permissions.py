@@ -18,7 +18,6 @@ from channels.db import database_sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.conf import settings
 from django.contrib.auth.models import Group
-from django.contrib.sessions.models import Session
 from django.core import serializers
 from django.db import transaction
 from django.db.models import Model
@@ -39,7 +38,9 @@ from webvirt.models import (
     Domain,
     Flavour,
     Grant,
+    Guesses,
     Host,
+    LoginSession,
     Network,
     NetworkStatus,
     Operation,
@@ -533,12 +534,30 @@ ROUTES = {
     "projects/<int:pk>/": Row("viewer", "project"),
     "projects/<int:pk>/edit/": Row(ADMINISTRATOR, "its project", methods=GET_POST),
     "projects/<int:pk>/close/": Row(ADMINISTRATOR, "its project", methods=POST),
+    "people/<int:pk>/link/": Row(ADMINISTRATOR, "user", methods=POST),
+    "people/<int:pk>/link/withdraw/": Row(ADMINISTRATOR, "user", methods=POST),
+    "people/<int:pk>/factors/forget/": Row(ADMINISTRATOR, "user", methods=POST),
+    "people/<int:pk>/sessions/end/": Row(ADMINISTRATOR, "user", methods=POST),
+    "people/<int:pk>/sessions/<slug:handle>/end/": Row(ADMINISTRATOR, "user", methods=POST, sample={"handle": "x"}),
     "me/": Row(SIGNED_IN),
     "me/preferences/": Row(SIGNED_IN, methods=POST),
     "me/ssh-keys/": Row(SIGNED_IN, methods=POST),
     "me/tokens/": Row(SIGNED_IN, methods=POST),
     "me/tokens/<int:pk>/revoke/": Row(SIGNED_IN, "token", methods=POST),
     "me/password/": Row(SIGNED_IN, methods=GET_POST, lenient=("PUT", "PATCH", "DELETE")),
+    "me/here/": Row(SIGNED_IN, methods=POST),
+    "me/sessions/end/": Row(SIGNED_IN, methods=POST),
+    "me/sessions/<slug:handle>/end/": Row(SIGNED_IN, "token", methods=POST, sample={"handle": "x"}),
+    "me/confirm/": Row(SIGNED_IN, methods=GET_POST),
+    "me/factors/": Row(SIGNED_IN),
+    "me/factors/add/": Row(SIGNED_IN, methods=GET_POST),
+    "me/factors/codes/": Row(SIGNED_IN, methods=POST),
+    "me/factors/<int:pk>/remove/": Row(SIGNED_IN, "token", methods=POST),
+    # Steps of a sign-in: who has not begun one is led to its beginning.
+    "login/passkey/": Row(SIGNED_IN, methods=POST),
+    "login/code/": Row(SIGNED_IN, methods=GET_POST, lenient=("PUT", "PATCH", "DELETE")),
+    "login/enrolment/": Row(SIGNED_IN, methods=GET_POST, lenient=("PUT", "PATCH", "DELETE")),
+    "link/<str:token>/": Row(ANYBODY, methods=GET_POST, sample={"token": "x"}),
     "login/": Row(ANYBODY, methods=GET_POST, lenient=("PUT", "PATCH", "DELETE")),
     "logout/": Row(ANYBODY, methods=GET_POST),
     "setup/<str:token>/": Row(ANYBODY, methods=GET_POST, sample={"token": "x"}),
@@ -600,6 +619,8 @@ ROUTES = {
     "api/v1/who/on/<str:name>": Row(ADMINISTRATOR, sample={"name": "host:1"}),
     "api/v1/who/of/<int:pk>": Row(ADMINISTRATOR, "user"),
     "api/v1/me": Row(SIGNED_IN),
+    "api/v1/me/sessions": Row(SIGNED_IN),
+    "api/v1/me/sessions/<str:handle>": Row(SIGNED_IN, "token", methods=("DELETE",), sample={"handle": "x"}),
     "api/v1/me/tokens": Row(SIGNED_IN, methods=GET_POST),
     "api/v1/me/tokens/<int:pk>": Row(SIGNED_IN, "token", methods=("DELETE",)),
 } | {f"api/v1/{verb.on}s/<int:pk>/{verb.name}": Row(role_for(verb), verb.on, methods=POST) for verb in ON_OBJECTS}
@@ -723,6 +744,7 @@ def seen(response: Any, route: str) -> str:
 
 OBJECTLESS = (
     "setup/<str:token>/",
+    "link/<str:token>/",
     "jsi18n/<str:language>/<str:version>.js",
     "api/v1/",
     # Each only its own asker's: tests/api/test_uploads.py.
@@ -777,7 +799,7 @@ def test_writing_to_any_route(world: World, ways: Ways, who: str) -> None:
             # One may look, and only the administrator write, at the same address.
             if route in WRITTEN_BY_ADMINISTRATORS and who != "nobody":
                 wanted = "in" if who == "administrator" else "denied"
-            if ("grant_pk" in route or row.noun == "grant") and wanted == "in":
+            if ("grant_pk" in route or "handle" in route or row.noun == "grant") and wanted == "in":
                 wanted = "unknown"
             if found != wanted:
                 wrong.append(f"{method} {route}: {found} ({response.status_code}), not {wanted}")
@@ -785,9 +807,9 @@ def test_writing_to_any_route(world: World, ways: Ways, who: str) -> None:
 
 
 def everything() -> str:
-    """All that the database holds but for sign-ins and when they were used."""
+    """All that the database holds but for sign-ins, when they were used, and how often somebody guessed."""
     kept = [getattr(models, name) for name in models.__all__ if hasattr(getattr(models, name), "_meta")]
-    kept = [model for model in kept if not issubclass(model, Session) and not model._meta.abstract]
+    kept = [model for model in kept if not issubclass(model, (LoginSession, Guesses)) and not model._meta.abstract]
     rows = [row for model in kept for row in model._default_manager.order_by("pk")]
     fields = [json.loads(serializers.serialize("json", [row]))[0] for row in rows]
     for row in fields:

@@ -16,6 +16,7 @@ from typing import Any
 
 import lxml.html
 import pytest
+from allauth.mfa.totp.internal import auth as totp
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, Group
 from django.core import signing
@@ -25,7 +26,7 @@ from jinja2 import Environment
 from jinja2.ext import extract_from_ast
 
 from tests.home import HOME
-from tests.people import Cast, make_filter, make_host, make_network, make_pool, make_secret, make_volume
+from tests.people import PASSWORD, Cast, make_filter, make_host, make_network, make_pool, make_secret, make_volume
 from tests.seed import FAILURE, HOST_KEY, seed
 from webvirt.hypervisor.addresses import fingerprint
 from webvirt.hypervisor.devices import GUESTS_OWN, IS_PORT, IS_WIRELESS, LOOPBACK
@@ -63,7 +64,7 @@ from webvirt.models import (
     Volume,
 )
 from webvirt.realtime.console import language_of
-from webvirt.services import people
+from webvirt.services import factors, links, people
 from webvirt.services.catalogue import BY_KIND, VERBS
 from webvirt.services.operations import Invalid, parse_parameters
 from webvirt.services.phrases import (
@@ -1144,6 +1145,63 @@ def test_nobody_who_is_signed_out_reads_english(place: Cast) -> None:
     answers.append(client.post(address, {"name": "ada", "password": "a", "again": "a"}))
     texts = {text for answer in answers for text in texts_of(answer.content.decode())}
     assert english(texts, [*data(), "ada"]) == set()
+
+
+def test_no_page_of_signing_in_shows_english(place: Cast, settings: Any) -> None:
+    settings.WEBVIRT_SECOND_FACTOR = "everybody"
+    settings.WEBVIRT_SMTP = "smtp://127.0.0.1:1"
+    administrator, client = enter(place.administrator), Client(headers={"accept-language": "zh-CN,zh;q=0.9"})
+    person = f"/people/{place.owner.pk}/"
+    answers = [administrator.post("/people/add/", {"name": "grace", "password": ""}, follow=True)]
+    answers += [administrator.post(f"{person}link/", {"email": email}) for email in ("", "no mail")]
+    answers += list(signing_in(client, place.owner))
+    answers += list(changing_how(client, place.owner))
+    for verb in ("link/withdraw/", "factors/forget/", "sessions/end/", "active/", "link/"):
+        answers.append(administrator.post(person + verb, follow=True))
+    known = [*data(), "grace", "owner", "no mail", "Aegis", "FreeOTP", PASSWORD]
+    texts = {text for answer in answers for text in texts_of(answer.content.decode())}
+    assert english(texts, known) == set()
+
+
+def signing_in(client: Client, user: User) -> Iterator[Any]:
+    """By a link, with an app that has to be set up first; then by the password and a code."""
+    address = f"/link/{links.make(user)}/"
+    yield from (client.get("/link/x/"), client.get(address), client.post(address, {"password": "a", "again": "b"}))
+    yield client.post(address, {"password": "a", "again": "a"})
+    yield client.post(address, {"password": PASSWORD, "again": PASSWORD}, follow=True)
+    yield client.post("/login/enrolment/", {"code": "x"})
+    yield client.post("/login/enrolment/", {"credential": "x"})
+    yield client.post("/login/enrolment/", {"code": now_code(client)})
+    yield from (client.get("/login/enrolment/"), client.post("/login/enrolment/", follow=True))
+    client.post("/logout/")
+    yield client.post("/login/", {"login": user.get_username(), "password": PASSWORD}, follow=True)
+    yield from (client.post("/login/code/", {"code": "x"}), client.post("/login/code/", {"credential": "x"}))
+    yield client.post("/login/passkey/", {"credential": "{}"}, follow=True)
+    factors.forget(user)
+    client.post("/logout/")
+    client.post("/login/", {"login": user.get_username(), "password": PASSWORD})
+    client.post("/login/enrolment/", {"code": now_code(client)})
+    client.post("/login/enrolment/")
+
+
+def now_code(client: Client) -> str:
+    """What an app would show that has scanned the page's code."""
+    client.get("/login/enrolment/")
+    secret = client.session[totp.SECRET_SESSION_KEY]
+    return str(totp.format_hotp_value(totp.hotp_value(secret, next(iter(totp.yield_hotp_counters_from_time())) + 1)))
+
+
+def changing_how(client: Client, user: User) -> Iterator[Any]:
+    yield from (client.get(path) for path in ("/me/", "/me/factors/", "/me/factors/add/", "/me/confirm/"))
+    yield client.post("/me/confirm/", {"password": "x"})
+    row = factors.held_by(user).app
+    assert row
+    yield client.post(f"/me/factors/{row.pk}/remove/", follow=True)
+    yield client.post("/me/factors/codes/")
+    yield client.post("/me/sessions/end/", follow=True)
+    for _ in range(20):
+        answer = client.post("/me/confirm/", {"password": "x"})
+    yield answer
 
 
 def test_no_answer_to_a_script_shows_english(place: Cast) -> None:

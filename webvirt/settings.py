@@ -32,6 +32,14 @@ def whole_number(name: str, default: int) -> int:
     return int(value)
 
 
+def one_of(name: str, first: str, *others: str) -> str:
+    """One of these words; the first when nothing is set."""
+    value = setting(name, first)
+    if value not in (first, *others):
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join((first, *others))}, not {value!r}.")
+    return value
+
+
 def networks(name: str) -> tuple[IPv4Network | IPv6Network, ...]:
     """The networks (or single addresses) that `name` lists, with spaces between."""
     try:
@@ -62,6 +70,25 @@ def secret_key(home: Path) -> str:
     if len(key) < 50:
         raise ImproperlyConfigured(f"{path} is too short: delete it and start with deploy/run.")
     return key
+
+
+def mail(url: str) -> dict[str, Any]:
+    """Django's settings for the mail server at `smtp://user:password@host:587` (STARTTLS) or `smtps://...`."""
+    if not url:
+        return {}
+    parts = urlsplit(url)
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
+        raise ImproperlyConfigured("WEBVIRT_SMTP must look like smtp://user:password@mail.example.org:587.")
+    secure = parts.scheme == "smtps"
+    return {
+        "EMAIL_HOST": parts.hostname,
+        "EMAIL_PORT": parts.port or (465 if secure else 587),
+        "EMAIL_HOST_USER": unquote(parts.username or ""),
+        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
+        "EMAIL_USE_SSL": secure,
+        # Without encryption only to this very machine.
+        "EMAIL_USE_TLS": not secure and parts.hostname not in ("localhost", "127.0.0.1"),
+    }
 
 
 def database(url: str, home: Path) -> dict[str, Any]:
@@ -103,6 +130,10 @@ WEBVIRT_OPERATION_SECONDS = whole_number("WEBVIRT_OPERATION_SECONDS", 24 * 3600)
 WEBVIRT_FETCH_FROM = networks("WEBVIRT_FETCH_FROM")
 WEBVIRT_BIN_DAYS = whole_number("WEBVIRT_BIN_DAYS", 14)
 WEBVIRT_CONSOLES_PER_USER = whole_number("WEBVIRT_CONSOLES_PER_USER", 10)
+WEBVIRT_SECOND_FACTOR = one_of("WEBVIRT_SECOND_FACTOR", "nobody", "administrators", "everybody")
+WEBVIRT_SESSION_HOURS = max(1, whole_number("WEBVIRT_SESSION_HOURS", 8))
+WEBVIRT_IDLE_MINUTES = max(1, whole_number("WEBVIRT_IDLE_MINUTES", 30))
+WEBVIRT_SMTP = setting("WEBVIRT_SMTP", "")
 
 SECRET_KEY = secret_key(WEBVIRT_HOME)
 DEBUG = False
@@ -116,11 +147,11 @@ CSRF_TRUSTED_ORIGINS = SOCKET_ORIGINS
 INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
-    "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
     "ninja",
     "webvirt",
 ]
@@ -133,6 +164,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "webvirt.web.middleware.PersonsLanguage",
+    "webvirt.web.middleware.NotesUse",
     "django.contrib.messages.middleware.MessageMiddleware",
     "allauth.account.middleware.AccountMiddleware",
 ]
@@ -171,13 +203,25 @@ ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_SESSION_REMEMBER = False
-ACCOUNT_RATE_LIMITS = {"login": "60/m/ip", "login_failed": "10/10m/ip,10/10m/key"}
+# Each web process would count for itself: services/guessing.py counts for all.
+ACCOUNT_RATE_LIMITS = MFA_RATE_LIMITS = False
+ACCOUNT_FORMS = {"change_password": "webvirt.web.accounts.ChangePasswordForm"}
+MFA_ADAPTER = "webvirt.web.accounts.FactorAdapter"
+MFA_FORMS = {
+    "authenticate": "webvirt.web.factorforms.CodeForm",
+    "authenticate_webauthn": "webvirt.web.factorforms.PasskeyForm",
+}
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_TOLERANCE = 1
+MFA_TOTP_ISSUER = f"webvirt {PUBLIC_URL.host}"
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "overview"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 
 SESSION_COOKIE_NAME = f"{PUBLIC_URL.jar}-session"
-SESSION_COOKIE_AGE = 8 * 3600
+SESSION_ENGINE = "webvirt.services.sessions"
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = PUBLIC_URL.is_https
@@ -193,6 +237,10 @@ SECURE_HSTS_SECONDS = 31_536_000 if PUBLIC_URL.is_https and not PUBLIC_URL.path 
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+
+globals().update(mail(WEBVIRT_SMTP))
+EMAIL_TIMEOUT = 5
+DEFAULT_FROM_EMAIL = setting("WEBVIRT_MAIL_FROM", f"webvirt@{PUBLIC_URL.host}")
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("zh-hans", _("Simplified Chinese"))]

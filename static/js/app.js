@@ -13,3 +13,4 @@ import "./forms.js";
 import "./plan.js";
 import "./uploads.js";
 import "./create.js";
+import "./here.js";

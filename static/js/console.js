@@ -5,6 +5,7 @@ import keysyms from "../novnc/core/input/keysymdef.js";
 import KeyTable from "../novnc/core/input/keysym.js";
 import { layouts, strokes } from "./console_layouts.js";
 import { ours, ourSocket } from "./site.js";
+import "./here.js";
 
 const gettext = (text) => (window.gettext ? window.gettext(text) : text);
 const interpolate = (text, values) => text.replace(/%\((\w+)\)s/g, (_, name) => values[name]);

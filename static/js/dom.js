@@ -54,10 +54,10 @@ function toForm(fields) {
   return form;
 }
 
-/** JSON of an address, or null. */
-export async function get(url) {
+/** JSON of an address, or null; `more` are further headers. */
+export async function get(url, more = {}) {
   try {
-    const answer = await fetch(url, { headers: { Accept: "application/json" } });
+    const answer = await fetch(url, { headers: { Accept: "application/json", ...more } });
     return answer.ok ? await answer.json() : null;
   } catch {
     return null;

@@ -156,7 +156,7 @@ async function bring() {
   try {
     const address = location.href;
     const asking = performance.now();
-    const answer = await fetch(address, { headers: { Accept: "text/html" }, redirect: "manual" });
+    const answer = await fetch(address, { headers: { Accept: "text/html", "X-By-Itself": "1" }, redirect: "manual" });
     // What is gone has nothing to show any more: its page names a better place, or says that it is gone.
     if (answer.status === 404 && document.body.dataset.gone) return location.replace(document.body.dataset.gone);
     if (answer.type === "opaqueredirect" || answer.status === 404) return location.reload();

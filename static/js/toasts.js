@@ -135,7 +135,7 @@ async function look() {
   if (!ids.length) return;
   looking = true;
   again = false;
-  const found = await get(ours(`/operations/?ids=${ids.join(",")}`));
+  const found = await get(ours(`/operations/?ids=${ids.join(",")}`), { "X-By-Itself": "1" });
   for (const note of [...notes]) if (found && note.ids.length && note.open.length) note.take(found.operations);
   looking = false;
   if (again) setTimeout(look, 150);

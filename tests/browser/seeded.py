@@ -103,6 +103,9 @@ PAGES = [
     "/vms/5/set_project/",
     "/me/",
     "/me/password/",
+    "/me/confirm/",
+    "/me/factors/",
+    "/me/factors/add/",
     "/logout/",
 ]
 FILL = """

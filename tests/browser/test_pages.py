@@ -78,7 +78,7 @@ def test_page(adas_window: Window, number: int, path: str) -> None:
     assert window.complaints == []
 
 
-@pytest.mark.parametrize("path", ["/login/", "/vms/999999/", "/nothing/here/"])
+@pytest.mark.parametrize("path", ["/login/", "/link/x/", "/vms/999999/", "/nothing/here/"])
 def test_page_for_strangers(open_window: Opener, full_stack: Stack, path: str) -> None:
     window = open_window(full_stack)
     for size, scheme in LOOKS:

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import redis
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-from django.contrib.sessions.backends.db import SessionStore
 
 from tests.console.wsclient import ORIGIN, Client, Visitor
 from tests.home import HOME
 from tests.until import until
 from webvirt.models import ConsoleMode, ConsoleSession, Domain, EndReason, User
 from webvirt.services import consoles
+from webvirt.services.sessions import SessionStore
 
 PROJECT = Path(__file__).resolve().parents[2]
 SOCKET = HOME / "run" / "console.sock"

@@ -12,7 +12,6 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from django.contrib.sessions.models import Session
 from django.db import OperationalError
 
 from tests.console.proxy import Page, Process, open_page, processes_of, start_proxy
@@ -23,7 +22,7 @@ from tests.people import Cast
 from tests.until import until
 from webvirt.consoleproxy.keeper import Charge, Keeper
 from webvirt.hypervisor.types import Transport
-from webvirt.models import ConsoleMode, EndReason, Grant, Host, Status
+from webvirt.models import ConsoleMode, EndReason, Grant, Host, LoginSession, Status
 from webvirt.models import Process as Beating
 from webvirt.services import consoles, grants, groups, projects
 from webvirt.services.consoles import Admission, Close
@@ -140,11 +139,11 @@ def test_three_look_at_once_and_nobody_throws_out_another(proxy: Process, people
 
 
 def sign_out(people: Cast, page: Page) -> None:
-    Session.objects.filter(session_key=page.visitor.session_key).delete()
+    LoginSession.objects.filter(session_key=page.visitor.session_key).delete()
 
 
 def expire(people: Cast, page: Page) -> None:
-    Session.objects.filter(session_key=page.visitor.session_key).update(expire_date="2020-01-01T00:00Z")
+    LoginSession.objects.filter(session_key=page.visitor.session_key).update(expire_date="2020-01-01T00:00Z")
 
 
 def change_password(people: Cast, page: Page) -> None:

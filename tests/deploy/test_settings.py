@@ -7,8 +7,12 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
 from deploy.supervise import read_procfile
 from tests.stack import PROJECT
+from webvirt.settings import mail, one_of
 
 FRONT_ONLY = {"WEBVIRT_TRUSTED_PROXIES"}
 """What nginx alone needs to know."""
@@ -16,7 +20,7 @@ FRONT_ONLY = {"WEBVIRT_TRUSTED_PROXIES"}
 
 def known_settings() -> set[str]:
     source = (PROJECT / "webvirt/settings.py").read_text()
-    return set(re.findall(r"""(?:setting|whole_number|networks)\(\s*["']([A-Z_]+)["']""", source)) | FRONT_ONLY
+    return set(re.findall(r"""(?:setting|whole_number|one_of|networks)\(\s*["']([A-Z_]+)["']""", source)) | FRONT_ONLY
 
 
 def test_the_example_lists_every_setting_and_no_other() -> None:
@@ -30,6 +34,24 @@ def test_nothing_reads_a_setting_that_the_example_does_not_know() -> None:
             re.findall(r"""environ(?:ment)?(?:\.get\(|\[)["']((?:WEBVIRT|DATABASE)_[A-Z_]+)["']""", path.read_text())
         )
         assert used <= known_settings(), path
+
+
+def test_where_mail_goes() -> None:
+    assert mail("") == {}
+    found = mail("smtp://u%40x:p@mail.example.org")
+    assert (found["EMAIL_HOST"], found["EMAIL_PORT"], found["EMAIL_HOST_USER"]) == ("mail.example.org", 587, "u@x")
+    assert (found["EMAIL_USE_TLS"], found["EMAIL_USE_SSL"]) == (True, False)
+    found = mail("smtps://mail.example.org:4465")
+    assert (found["EMAIL_PORT"], found["EMAIL_USE_TLS"], found["EMAIL_USE_SSL"]) == (4465, False, True)
+    assert not mail("smtp://localhost:25")["EMAIL_USE_TLS"]
+    with pytest.raises(ImproperlyConfigured, match="WEBVIRT_SMTP"):
+        mail("mail.example.org")
+
+
+def test_a_word_that_is_none_of_those_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEBVIRT_SECOND_FACTOR", "all")
+    with pytest.raises(ImproperlyConfigured, match="WEBVIRT_SECOND_FACTOR must be one of nobody, administrators"):
+        one_of("WEBVIRT_SECOND_FACTOR", "nobody", "administrators", "everybody")
 
 
 def loaded(home: Path, **environment: str) -> dict[str, str]:

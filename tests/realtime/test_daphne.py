@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.contrib.sessions.models import Session
 
 from tests.console.wsclient import Client, Closed, Rejected, Visitor
 from tests.people import Cast
 from tests.realtime.conftest import RedisServer, session_cookie
 from tests.realtime.test_events import HOSTILE
 from tests.until import until
+from webvirt.models import LoginSession
 
 OURS = settings.SOCKET_ORIGINS[0]
 PATHS = ("/ws/events/", "/ws/console/1/")
@@ -132,7 +132,7 @@ def test_a_change_reaches_the_page(daphne: Daphne, redis_server: RedisServer, ca
 
 def test_signing_out_closes_it(daphne: Daphne, redis_server: RedisServer, cast: Cast) -> None:
     socket = daphne.watching(cast.viewer, "domains")
-    Session.objects.all().delete()
+    LoginSession.objects.all().delete()
     redis_server.announce(f"user:{cast.viewer.pk}")
     assert socket.closed(3).code == 4401
 

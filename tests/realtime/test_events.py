@@ -12,10 +12,9 @@ import pytest
 from channels.db import database_sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import Group
-from django.contrib.sessions.models import Session
 
 from tests.realtime.conftest import ORIGIN, Pages, RedisServer, session_cookie
-from webvirt.models import Domain, Grant, Project, Role, User
+from webvirt.models import Domain, Grant, LoginSession, Project, Role, User
 from webvirt.realtime import hub as hub_module
 from webvirt.realtime.events import MOST_NAMES, EventsConsumer
 from webvirt.realtime.origin import ExactOrigin
@@ -206,7 +205,7 @@ def deactivate(user: User) -> None:
 
 
 def sign_out(user: User) -> None:
-    Session.objects.all().delete()
+    LoginSession.objects.all().delete()
 
 
 def change_password(user: User) -> None:

@@ -79,6 +79,7 @@ def pages(cast: Cast) -> list[str]:
         f"/people/{cast.viewer.pk}/",
         "/me/",
         "/me/password/",
+        "/me/confirm/",
     ]
 
 

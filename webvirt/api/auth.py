@@ -15,9 +15,10 @@ from ninja.security import APIKeyCookie, HttpBearer
 from ninja.utils import check_csrf
 
 from webvirt.models import ApiToken, Origin, User
+from webvirt.services import guessing
 from webvirt.services.access import Access, access_of
-from webvirt.services.operations import Actor, Denied
-from webvirt.services.tokens import user_of_token
+from webvirt.services.operations import Actor, Denied, NotNow
+from webvirt.services.tokens import note_use, user_of_token
 
 LONGEST_KEY = 150
 
@@ -41,9 +42,17 @@ class Bearer(HttpBearer):
 
     def authenticate(self, request: HttpRequest, token: str) -> Caller | None:
         found = user_of_token(token)
-        if found is None:
-            return None
+        # One that was good before is known; whoever guesses from the same address does not shut it out.
+        if found is None or found[1].last_used_at is None:
+            try:
+                guess = guessing.from_address("token", client_address(request))
+            except NotNow as error:
+                raise HttpError(429, str(error)) from None
+            if found is None:
+                return None
+            guess.was_right()
         user, kept = found
+        note_use(kept)
         return Caller(user, kept)
 
 

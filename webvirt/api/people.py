@@ -7,9 +7,9 @@ from django.utils.translation import gettext as _
 from ninja import Router, Schema, Status
 
 from webvirt.api.auth import caller_of
-from webvirt.api.shapes import Me, NewToken, TokenOut, grant_out, token_out
+from webvirt.api.shapes import LoginSessionOut, Me, NewToken, TokenOut, grant_out, login_session_out, token_out
 from webvirt.models import ApiToken
-from webvirt.services import tokens
+from webvirt.services import sessions, tokens
 from webvirt.services.operations import Denied
 from webvirt.services.rights import grants_for
 
@@ -57,5 +57,19 @@ def make_token(request: HttpRequest, spec: TokenSpec) -> Status[NewToken]:
 def revoke_token(request: HttpRequest, pk: int) -> Status[None]:
     """It is of no use from now on."""
     if not tokens.revoke(caller_of(request).user, pk):
+        raise Http404
+    return Status(204, None)
+
+
+@router.get("/sessions", response=list[LoginSessionOut], summary="Where you are signed in")
+def my_sessions(request: HttpRequest) -> list[LoginSessionOut]:
+    """Your browsers' sessions, the one used last first."""
+    return [login_session_out(session) for session in sessions.of_person(caller_of(request).user)]
+
+
+@router.delete("/sessions/{str:handle}", response={204: None}, summary="Sign a session out")
+def end_session(request: HttpRequest, handle: str) -> Status[None]:
+    """Its pages and consoles close at once."""
+    if not sessions.end_one(caller_of(request).user, handle):
         raise Http404
     return Status(204, None)

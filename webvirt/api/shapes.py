@@ -8,10 +8,11 @@ from typing import Any
 from ninja import Schema
 
 from webvirt.hypervisor.addresses import fingerprint
-from webvirt.models import ApiToken, ConsoleSession, Domain, Grant, Host, Operation
+from webvirt.models import ApiToken, ConsoleSession, Domain, Grant, Host, LoginSession, Operation
 from webvirt.services.access import Access
 from webvirt.services.catalogue import BY_KIND, NoParameters, Verb, verbs_on, why_not
 from webvirt.services.disclosure import error_for, masked, parameters_for, virsh_for
+from webvirt.services.sessions import handle_of
 from webvirt.services.subjects import Subject, noun_of
 
 
@@ -179,6 +180,15 @@ class TokenOut(Schema):
 class NewToken(TokenOut):
     token: str
     """The secret itself, shown this once."""
+
+
+class LoginSessionOut(Schema):
+    id: str
+    address: str | None
+    browser: str
+    """What the browser says of itself."""
+    began_at: datetime | None
+    last_used_at: datetime
 
 
 class GrantOut(Schema):
@@ -368,6 +378,11 @@ def session_out(session: ConsoleSession, shows_address: bool) -> SessionOut:
 
 def token_out(token: ApiToken) -> TokenOut:
     return TokenOut(id=token.pk, **{name: getattr(token, name) for name in TokenOut.model_fields.keys() - {"id"}})
+
+
+def login_session_out(session: LoginSession) -> LoginSessionOut:
+    same = LoginSessionOut.model_fields.keys() - {"id"}
+    return LoginSessionOut(id=handle_of(session.session_key), **{name: getattr(session, name) for name in same})
 
 
 def grant_out(grant: Grant) -> GrantOut:

@@ -21,6 +21,7 @@ from webvirt.models.processes import Process
 from webvirt.models.rights import SCOPES, CustomRole, Grant, Project, ProjectQuerySet, Role
 from webvirt.models.secrets import Secret
 from webvirt.models.seen import Seen, SeenQuerySet
+from webvirt.models.sign_in import Guesses, LoginSession, PasswordLink
 from webvirt.models.storage import DiskUse, Pool, PoolStatus, Volume
 from webvirt.models.uploads import Upload
 
@@ -48,15 +49,18 @@ __all__ = [
     "Filter",
     "Flavour",
     "Grant",
+    "Guesses",
     "Host",
     "HostQuerySet",
     "HostState",
+    "LoginSession",
     "Network",
     "NetworkStatus",
     "Operation",
     "OperationQuerySet",
     "OperationState",
     "Origin",
+    "PasswordLink",
     "Pool",
     "PoolStatus",
     "Process",

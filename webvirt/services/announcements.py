@@ -7,11 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from django.contrib.sessions.models import Session
-from django.db.models import Q
 from django.utils import timezone
 
-from webvirt.models import User
+from webvirt.models import LoginSession, User
 from webvirt.services.access import Access, accesses_of
 from webvirt.services.consoles import is_login_of
 from webvirt.services.subjects import NOUNS
@@ -68,14 +66,14 @@ def rights_of(logins: Iterable[Login]) -> Mapping[Login, Access]:
     """
     wanted = set(logins)
     users = {user.pk: user for user in User.objects.filter(pk__in={login.user_id for login in wanted}, is_active=True)}
-    sessions = Session.objects.filter(Q(expire_date__gt=timezone.now())).in_bulk(
+    sessions = LoginSession.objects.filter(expire_date__gt=timezone.now()).in_bulk(
         list({login.session_key for login in wanted})
     )
     accesses = accesses_of(users.values())
     return {login: accesses[login.user_id] for login in wanted if stands(login, users, sessions)}
 
 
-def stands(login: Login, users: Mapping[int, User], sessions: Mapping[str, Session]) -> bool:
+def stands(login: Login, users: Mapping[int, User], sessions: Mapping[str, LoginSession]) -> bool:
     user = users.get(login.user_id)
     if user is None or user.get_session_auth_hash() != login.auth_hash:
         return False

@@ -16,7 +16,6 @@ from enum import IntEnum
 
 from django.conf import settings
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
-from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -25,7 +24,7 @@ from django.utils.translation import gettext as _
 from redis.exceptions import RedisError
 
 from webvirt import bus
-from webvirt.models import ConsoleMode, ConsoleSession, EndReason, Status, User
+from webvirt.models import ConsoleMode, ConsoleSession, EndReason, LoginSession, Status, User
 from webvirt.services.access import Access, access_of, accesses_of
 from webvirt.services.catalogue import BY_KIND, Verb, why_not
 
@@ -227,7 +226,7 @@ def withdrawn(admissions: Iterable[Admission]) -> dict[int, EndReason]:
     if not asked:
         return {}
     rows = ConsoleSession.objects.select_related("user", "domain__host").in_bulk(list(asked))
-    logins = Session.objects.filter(expire_date__gt=timezone.now()).in_bulk(
+    logins = LoginSession.objects.filter(expire_date__gt=timezone.now()).in_bulk(
         list({admission.session_key for admission in asked.values()})
     )
     accesses = accesses_of({row.user for row in rows.values()})
@@ -242,7 +241,7 @@ def withdrawn(admissions: Iterable[Admission]) -> dict[int, EndReason]:
 
 
 def why_withdrawn(
-    row: ConsoleSession, admission: Admission, logins: Mapping[str, Session], access: Access
+    row: ConsoleSession, admission: Admission, logins: Mapping[str, LoginSession], access: Access
 ) -> EndReason | None:
     """The first reason why this console must end, or None."""
     if row.ended_at:
@@ -253,7 +252,7 @@ def why_withdrawn(
     return why_not_this_person(row.user, admission, login) or why_not_this_machine(row, admission, access)
 
 
-def why_not_this_person(user: User, admission: Admission, login: Session | None) -> EndReason | None:
+def why_not_this_person(user: User, admission: Admission, login: LoginSession | None) -> EndReason | None:
     if not user.is_active:
         return EndReason.DEACTIVATED
     if not secrets.compare_digest(admission.auth_hash, user.get_session_auth_hash()):
@@ -277,7 +276,7 @@ def why_not_this_machine(row: ConsoleSession, admission: Admission, access: Acce
     return None
 
 
-def is_login_of(user: User, auth_hash: str, login: Session | None) -> bool:
+def is_login_of(user: User, auth_hash: str, login: LoginSession | None) -> bool:
     """Whether this login session is there, is this person's, and was made with this password."""
     if login is None:
         return False

@@ -7,8 +7,8 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from webvirt import bus
-from webvirt.models import Grant, Role, User
+from webvirt.models import Grant, PasswordLink, Role, User
+from webvirt.services import sessions
 from webvirt.services.grants import administrators_exist, keeping_an_administrator
 from webvirt.services.operations import Invalid, NotNow
 from webvirt.services.phrases import said
@@ -19,15 +19,19 @@ SETUP_SALT = "webvirt.setup"
 """Binds the signature of the first administrator's link to that use."""
 
 
-def create(name: str, password: str) -> User:
-    """A person who may do nothing yet. Raises Invalid with a sentence for each wrong field."""
+def create(name: str, password: str | None) -> User:
+    """A person who may do nothing yet; without a password, one who chooses it by a link.
+
+    Raises Invalid with a sentence for each wrong field.
+    """
     user = User(username=User.normalize_username(name.strip()))
     fields: dict[str, str] = {}
     try:
         user.full_clean(exclude=["password"])
     except ValidationError as error:
         fields["name"] = " ".join(error.messages)
-    fields |= password_problems(password, user)
+    if password is not None:
+        fields |= password_problems(password, user)
     if fields:
         raise Invalid(fields)
     user.set_password(password)
@@ -53,20 +57,33 @@ def password_problems(password: str, user: User) -> dict[str, str]:
     return {}
 
 
-def reset_password(user: User, password: str) -> None:
-    """Give a new password; all sessions of that person end with the old one. Raises Invalid."""
+def refuse_bad_password(password: str, user: User) -> None:
+    """Raises Invalid where it is too easy to guess."""
     if fields := password_problems(password, user):
         raise Invalid(fields)
+
+
+def reset_password(user: User, password: str) -> None:
+    """Give a new password; all sessions of that person end with the old one, and so does a link. Raises Invalid."""
+    refuse_bad_password(password, user)
     user.set_password(password)
     user.save(update_fields=["password"])
-    bus.announce([f"user:{user.pk}"])
+    password_changed(user)
+
+
+def password_changed(user: User, but: str | None = None) -> None:
+    """What ends with an old password: a link to choose another, and all sessions but the one with this key."""
+    PasswordLink.objects.filter(user=user).delete()
+    sessions.end_all(user, but)
 
 
 def set_active(user: User, active: bool) -> None:
     """Let a person in or keep them out. Raises NotNow for the last administrator."""
     with keeping_an_administrator():
         User.objects.filter(pk=user.pk).update(is_active=active)
-        bus.announce([f"user:{user.pk}"])
+        if not active:
+            PasswordLink.objects.filter(user=user).delete()
+            sessions.end_all(user)
 
 
 def keep_ssh_keys(user: User, text: str) -> None:

@@ -43,12 +43,15 @@ def user_of_token(raw: str) -> tuple[User, ApiToken] | None:
     now = timezone.now()
     found = ApiToken.objects.select_related("user").filter(digest=digest_of(raw), expires_at__gt=now)
     token = found.filter(user__is_active=True).first()
-    if token is None:
-        return None
+    return (token.user, token) if token else None
+
+
+def note_use(token: ApiToken) -> None:
+    """Keep when a token was used, now and then."""
+    now = timezone.now()
     if token.last_used_at is None or token.last_used_at < now - NOTED_EVERY:
         unnoted = Q(last_used_at=None) | Q(last_used_at__lt=now - NOTED_EVERY)
         ApiToken.objects.filter(unnoted, pk=token.pk).update(last_used_at=now)
-    return token.user, token
 
 
 def revoke(user: User, pk: int) -> bool:

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
+from typing import Any
+
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.forms import ChangePasswordForm as AllauthChangePasswordForm
+from allauth.account.signals import password_changed
+from allauth.core import context
+from allauth.mfa.adapter import DefaultMFAAdapter
+from cryptography.fernet import Fernet
 from django.contrib import messages
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.core.exceptions import PermissionDenied
+from django.contrib.auth.signals import user_logged_in
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.crypto import salted_hmac
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
+from webvirt.models import LoginSession, User
+from webvirt.services import guessing, people
+from webvirt.services.guessing import Guess
+from webvirt.services.operations import NotNow
+from webvirt.services.sessions import ADDRESS, BROWSER
+from webvirt.web import knowndevices
 from webvirt.web.actor import client_address
 
 
@@ -29,6 +47,22 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
             raise PermissionDenied
         return address
 
+    def authenticate(self, request: HttpRequest, **credentials: Any) -> AbstractBaseUser | None:
+        """Whose name and password these are; as often as may be guessed, for names that nobody has as well."""
+        guess = guess_at(request, str(credentials.get("username", "")))
+        user: AbstractBaseUser | None = super().authenticate(request, **credentials)
+        if user is not None:
+            guess.was_right()
+        return user
+
+    def get_login_stages(self) -> list[str]:
+        return [*super().get_login_stages(), "webvirt.web.enrolment.EnrolmentStage"]
+
+    def post_login(self, request: HttpRequest, user: User, **more: Any) -> HttpResponse:
+        response: HttpResponse = super().post_login(request, user, **more)
+        knowndevices.remember(request, response, user.get_username())
+        return response
+
     def respond_user_inactive(self, request: HttpRequest, user: AbstractBaseUser) -> HttpResponse:
         messages.error(request, _("This account is deactivated. An administrator can activate it again."))
         return redirect("account_login")
@@ -40,6 +74,67 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         """Signing in and out shows by itself; only the change of a password deserves a word."""
         if "password_changed" in str(args) + str(kwargs):
             messages.success(request, _("Your password is changed. Your other sessions are signed out."))
+
+
+class FactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
+    """django-allauth's part for second factors asks here."""
+
+    error_messages = DefaultMFAAdapter.error_messages | {
+        "incorrect_code": gettext_lazy("This is not right, or was used already. Look again, and try the next one."),
+    }
+
+    def encrypt(self, text: str) -> str:
+        return cipher().encrypt(text.encode()).decode()
+
+    def decrypt(self, encrypted_text: str) -> str:
+        return cipher().decrypt(encrypted_text.encode()).decode()
+
+    def get_totp_label(self, user: User) -> str:
+        return user.get_username()
+
+    def get_public_key_credential_rp_entity(self) -> dict[str, str]:
+        return {"id": context.request.get_host().partition(":")[0], "name": "webvirt"}
+
+    def get_public_key_credential_user_entity(self, user: User) -> dict[str, Any]:
+        entity: dict[str, Any] = super().get_public_key_credential_user_entity(user)
+        return entity | {"name": user.get_username(), "display_name": user.get_username()}
+
+
+class ChangePasswordForm(AllauthChangePasswordForm):  # type: ignore[misc]
+    """Whoever sits down at somebody else's open browser has no more guesses than elsewhere."""
+
+    def clean_oldpassword(self) -> str:
+        guess = guess_at(context.request, self.user.get_username())
+        password: str = super().clean_oldpassword()
+        guess.was_right()
+        return password
+
+
+def guess_at(request: HttpRequest, name: str) -> Guess:
+    """A guess at an account, by a form. Raises ValidationError when it has to wait."""
+    try:
+        return guessing.at_account(name, client_address(request), knowndevices.device_of(request, name))
+    except NotNow as error:
+        raise ValidationError(str(error)) from None
+
+
+def cipher() -> Fernet:
+    """Keeps secrets of second factors: with the database alone they cannot be read."""
+    return Fernet(urlsafe_b64encode(salted_hmac("webvirt.factors", "", algorithm="sha256").digest()))
+
+
+@receiver(user_logged_in)
+def note_where(sender: object, request: HttpRequest, **more: object) -> None:
+    """Keep with the session where its person signed in, and with which browser."""
+    longest = LoginSession._meta.get_field("browser").max_length
+    request.session[ADDRESS] = client_address(request)
+    request.session[BROWSER] = request.headers.get("User-Agent", "")[:longest]
+
+
+@receiver(password_changed)
+def end_others(sender: object, request: HttpRequest, user: User, **more: object) -> None:
+    """The own password was changed: what else is signed in with the old one ends."""
+    people.password_changed(user, but=request.session.session_key)
 
 
 def is_own_path(url: str | None) -> bool:

@@ -12,8 +12,13 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils import translation
 
 from webvirt.models import User
+from webvirt.services.sessions import note_use
 
 Handler = Callable[[HttpRequest], HttpResponseBase]
+BY_ITSELF = "X-By-Itself"
+"""What a page's script sends with what nobody asked for."""
+PICTURE = "/screen.png"
+"""The same of a guest's screen, where a script can send nothing along."""
 LANGUAGES = frozenset(code for code, name in settings.LANGUAGES)
 
 
@@ -114,6 +119,19 @@ class PersonsLanguage:
         response = self.get_response(request)
         response.headers.setdefault("Content-Language", language)
         return response
+
+
+class NotesUse:
+    """A session ends when its person does nothing for long. What pages fetch by themselves does not count."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        by_itself = BY_ITSELF in request.headers or request.path.endswith(PICTURE)
+        if isinstance(request.user, User) and not by_itself:
+            note_use(request.session)  # type: ignore[arg-type]
+        return self.get_response(request)
 
 
 def language_of(request: HttpRequest) -> str:

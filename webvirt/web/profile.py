@@ -13,10 +13,12 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from webvirt.models import ApiToken, Theme, User
-from webvirt.services import people, tokens
+from webvirt.services import people, sessions, tokens
 from webvirt.services.access import Access
 from webvirt.services.operations import Invalid
 from webvirt.services.rights import grants_for
+from webvirt.web.browsers import session_rows
+from webvirt.web.enrolment import context_of
 from webvirt.web.guards import signed_in
 from webvirt.web.middleware import LANGUAGES
 
@@ -42,6 +44,7 @@ def profile(request: HttpRequest, access: Access, status: int = 200, **more: Any
         "errors": {},
         "typed": {"name": request.POST.get("name", ""), "days": request.POST.get("days", "90")},
     }
+    context |= context_of(access.user) | {"sessions": session_rows(access.user, request.session.session_key)}
     return render(request, "me.html", context | more, status=status)
 
 
@@ -89,3 +92,28 @@ def revoke_token(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
         raise Http404
     messages.success(request, _("The token no longer works."))
     return redirect("me")
+
+
+@require_POST
+@signed_in
+def end_session(request: HttpRequest, access: Access, handle: str) -> HttpResponse:
+    """One of the own sessions; it may be this very one."""
+    if not sessions.end_one(access.user, handle):
+        raise Http404
+    messages.success(request, _("That session is signed out."))
+    return redirect("me")
+
+
+@require_POST
+@signed_in
+def end_other_sessions(request: HttpRequest, access: Access) -> HttpResponse:
+    sessions.end_all(access.user, but=request.session.session_key)
+    messages.success(request, _("Your other sessions are signed out."))
+    return redirect("me")
+
+
+@require_POST
+@signed_in
+def here(request: HttpRequest, access: Access) -> HttpResponse:
+    """Pages say that their person does something where nothing is asked for: typing, or working in a guest."""
+    return HttpResponse(status=204)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from allauth.account.internal.flows.login import perform_login, record_authentication
+from allauth.account.models import Login
 from django.contrib import messages
-from django.contrib.auth import login
 from django.core import signing
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -36,8 +37,9 @@ def setup(request: HttpRequest, token: str) -> HttpResponse:
         return render(request, "setup.html", {"typed": typed, "errors": error.fields}, status=400)
     except NotNow:
         return spent(request)
-    login(request, user, backend="allauth.account.auth_backends.AuthenticationBackend")
-    return redirect("overview")
+    record_authentication(request, user, "password")
+    response: HttpResponse = perform_login(request, Login(user=user))
+    return response
 
 
 def spent(request: HttpRequest) -> HttpResponse:

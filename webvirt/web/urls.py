@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from allauth.account import views as accounts
+from allauth.mfa.base.views import authenticate as second_factor
 from django.urls import path
 
 from webvirt.services.catalogue import VERBS_FOR_MANY
@@ -13,6 +14,8 @@ from webvirt.web import (
     consoles,
     creation,
     domains,
+    enrolment,
+    factors,
     filters,
     flavours,
     groups,
@@ -32,6 +35,7 @@ from webvirt.web import (
     scripts,
     secrets,
     setup,
+    signin,
     who,
     wiring,
 )
@@ -95,6 +99,11 @@ urlpatterns = [
     path("people/add/", people.add, name="person_add"),
     path("people/<int:pk>/", people.detail, name="person"),
     path("people/<int:pk>/password/", people.password, name="person_password"),
+    path("people/<int:pk>/link/", people.make_link, name="person_link"),
+    path("people/<int:pk>/link/withdraw/", people.withdraw_link, name="person_withdraw_link"),
+    path("people/<int:pk>/factors/forget/", people.forget_factors, name="person_forget_factors"),
+    path("people/<int:pk>/sessions/end/", people.end_sessions, name="person_end_sessions"),
+    path("people/<int:pk>/sessions/<slug:handle>/end/", people.end_session, name="person_end_session"),
     path("people/<int:pk>/active/", people.active, name="person_active"),
     path("people/<int:pk>/grants/", people.give, name="person_give"),
     path("people/<int:pk>/grants/<int:grant_pk>/withdraw/", people.withdraw, name="person_withdraw"),
@@ -123,8 +132,20 @@ urlpatterns = [
     path("me/ssh-keys/", profile.ssh_keys, name="me_ssh_keys"),
     path("me/tokens/", profile.add_token, name="me_tokens"),
     path("me/tokens/<int:pk>/revoke/", profile.revoke_token, name="me_revoke"),
+    path("me/here/", profile.here, name="me_here"),
+    path("me/sessions/end/", profile.end_other_sessions, name="me_end_sessions"),
+    path("me/sessions/<slug:handle>/end/", profile.end_session, name="me_end_session"),
+    path("me/confirm/", signin.confirm, name="me_confirm"),
+    path("me/factors/", factors.page, name="me_factors"),
+    path("me/factors/add/", factors.add, name="me_add_factor"),
+    path("me/factors/codes/", factors.codes, name="me_codes"),
+    path("me/factors/<int:pk>/remove/", factors.remove, name="me_remove_factor"),
     path("me/password/", accounts.password_change, name="account_change_password"),
     path("login/", accounts.login, name="account_login"),
+    path("login/passkey/", signin.passkey, name="login_passkey"),
+    path("login/code/", second_factor, name="mfa_authenticate"),
+    path("login/enrolment/", enrolment.sign_in, name="login_enrolment"),
+    path("link/<str:token>/", signin.password_link, name="password_link"),
     path("logout/", accounts.logout, name="account_logout"),
     path("setup/<str:token>/", setup.setup, name="setup"),
     path("palette/", palette.palette, name="palette"),

@@ -28,7 +28,7 @@ from redis.exceptions import RedisError
 from webvirt import bus
 from webvirt.hypervisor.errors import HypervisorError
 from webvirt.models import Host, HostState
-from webvirt.services import heartbeats, inventory, machines, operations, uploads
+from webvirt.services import guessing, heartbeats, inventory, machines, operations, sessions, uploads
 from webvirt.services.watcher.watch import HostWatch
 
 log = logging.getLogger(__name__)
@@ -132,6 +132,8 @@ class Watch:
             operations.resend(timezone.now())
             uploads.look_after(timezone.now())
             machines.look_after(timezone.now())
+            sessions.sweep(timezone.now())
+            guessing.sweep(timezone.now())
             heartbeats.beat("watch", self.name)
 
     def is_ours(self, host: Host) -> bool:
