@@ -16,8 +16,8 @@ from webvirt.services.unsealing import Keys
 
 __all__ = ["stack"]
 
-append_only = import_module("webvirt.migrations.0002_append_only")
-TRIGGERS = ("operation_no_delete", "operation_no_rewrite")
+append_only = [import_module(f"webvirt.migrations.{name}") for name in ("0002_append_only", "0015_audit")]
+TRIGGERS = ("operation_no_delete", "operation_no_rewrite", "audit_no_delete", "audit_no_update")
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +54,6 @@ def flush_despite_triggers() -> None:
         if not any("webvirt_operation" in statement for statement in statements):
             return statements
         drop = [f"DROP TRIGGER {name}" for name in TRIGGERS]
-        return [*drop, *statements, *append_only.SQLITE]
+        return [*drop, *statements, *(statement for module in append_only for statement in module.SQLITE)]
 
     connection.ops.sql_flush = sql_flush  # type: ignore[method-assign]

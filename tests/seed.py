@@ -28,6 +28,7 @@ from webvirt.hypervisor.types import (
 )
 from webvirt.models import (
     ACTIVE,
+    AuditResult,
     Definition,
     Domain,
     Host,
@@ -39,6 +40,8 @@ from webvirt.models import (
     Status,
     User,
 )
+from webvirt.services import audit
+from webvirt.services.actors import Actor
 from webvirt.services.subjects import name_of
 
 GIB = 1024 * 1024
@@ -397,3 +400,14 @@ def add_operations(rows: list[Domain], dice: random.Random) -> None:
         Operation.objects.bulk_create(made)
     finally:
         created_at.auto_now_add = True
+    for operation in made[40:]:
+        ended = {"succeeded": AuditResult.DONE, "failed": AuditResult.FAILED}.get(operation.state)
+        for result in (AuditResult.ASKED, AuditResult.BEGUN, ended):
+            if result:
+                audit.note_operation(operation, result, error=operation.error if result == ended else "")
+    audit.note(
+        "person.sign_in",
+        audit.Thing("user", name="root"),
+        actor=Actor(None, Origin.PAGE, "203.0.113.9"),
+        result=AuditResult.DENIED,
+    )

@@ -539,6 +539,8 @@ ROUTES = {
     "people/<int:pk>/factors/forget/": Row(ADMINISTRATOR, "user", methods=POST),
     "people/<int:pk>/sessions/end/": Row(ADMINISTRATOR, "user", methods=POST),
     "people/<int:pk>/sessions/<slug:handle>/end/": Row(ADMINISTRATOR, "user", methods=POST, sample={"handle": "x"}),
+    "audit/": Row(ADMINISTRATOR),
+    "audit/<int:pk>/": Row(ADMINISTRATOR, "auditline"),
     "me/": Row(SIGNED_IN),
     "me/preferences/": Row(SIGNED_IN, methods=POST),
     "me/ssh-keys/": Row(SIGNED_IN, methods=POST),
@@ -618,6 +620,9 @@ ROUTES = {
     "api/v1/grants/<int:pk>": Row(ADMINISTRATOR, "grant", methods=("DELETE",)),
     "api/v1/who/on/<str:name>": Row(ADMINISTRATOR, sample={"name": "host:1"}),
     "api/v1/who/of/<int:pk>": Row(ADMINISTRATOR, "user"),
+    "api/v1/audit": Row(ADMINISTRATOR),
+    "api/v1/audit/<int:pk>": Row(ADMINISTRATOR, "auditline"),
+    "api/v1/audit/export": Row(ADMINISTRATOR),
     "api/v1/me": Row(SIGNED_IN),
     "api/v1/me/sessions": Row(SIGNED_IN),
     "api/v1/me/sessions/<str:handle>": Row(SIGNED_IN, "token", methods=("DELETE",), sample={"handle": "x"}),
@@ -703,7 +708,7 @@ def world(cast: Cast) -> World:
     ids = [operations.submit(actor, start, domain).pk for domain in (cast.domain, cast.other)]
     common = {"host": cast.host.pk, "user": cast.stranger.pk, "token": 999_999}
     common |= {"pool": cast.pool.pk, "volume": cast.volume.pk, "network": cast.network.pk}
-    common |= {"filter": cast.filter.pk, "secret": cast.secret.pk, "cloudimage": CLOUD_IMAGE["pk"]}
+    common |= {"filter": cast.filter.pk, "secret": cast.secret.pk, "cloudimage": CLOUD_IMAGE["pk"], "auditline": 1}
     common["flavour"] = FLAVOUR["pk"]
     for model, parts in THERE:
         model._default_manager.create(**parts)
@@ -807,9 +812,10 @@ def test_writing_to_any_route(world: World, ways: Ways, who: str) -> None:
 
 
 def everything() -> str:
-    """All that the database holds but for sign-ins, when they were used, and how often somebody guessed."""
+    """All that the database holds but for sign-ins, how often somebody guessed, and the audit log."""
     kept = [getattr(models, name) for name in models.__all__ if hasattr(getattr(models, name), "_meta")]
-    kept = [model for model in kept if not issubclass(model, (LoginSession, Guesses)) and not model._meta.abstract]
+    told = (LoginSession, Guesses, models.AuditLine, models.AuditHead)
+    kept = [model for model in kept if not issubclass(model, told) and not model._meta.abstract]
     rows = [row for model in kept for row in model._default_manager.order_by("pk")]
     fields = [json.loads(serializers.serialize("json", [row]))[0] for row in rows]
     for row in fields:

@@ -3,7 +3,7 @@
 A lost announcement costs nothing but time: readers re-read under their own rights, and look again by themselves.
 Names are `domain:12`, `host:3`, `pool:4`, `volume:9`, `network:2`, `filter:7`, `secret:9`, `operation:99`, `user:5`,
 and for lists `domains`, `hosts`, `pools` (with their volumes), `networks`, `filters`, `secrets`, `operations`,
-`images` (the catalogue of cloud images), `flavours`;
+`images` (the catalogue of cloud images), `flavours`, and for administrators `audit`;
 `screen:12` is a new picture of a guest's screen, and `use:3` new figures of use of host 3 and of its domains (for
 whoever may see the host or any domain of it).
 """

@@ -57,6 +57,21 @@ def public_url(bind: str, port: int) -> publicurl.PublicUrl:
         raise ImproperlyConfigured(f"WEBVIRT_PUBLIC_URL {error}") from None
 
 
+def syslog(name: str) -> str:
+    """Where a syslog listens, as `udp://host:514`, `tcp://host:601` or `unix:///dev/log`; empty for none."""
+    value = setting(name, "")
+    try:
+        parts = urlsplit(value)
+        good = bool(parts.hostname and parts.port) if parts.scheme in ("udp", "tcp") else parts.scheme == "unix"
+        if value and not (good and (parts.scheme == "unix") == bool(parts.path.strip("/"))):
+            raise ValueError
+    except ValueError:
+        raise ImproperlyConfigured(
+            f"{name} must look like udp://host:514, tcp://host:601 or unix:///dev/log, not {value!r}."
+        ) from None
+    return value
+
+
 def secret_key(home: Path) -> str:
     """The installation's key, made by `deploy/run`; refused when others may read it or it is too short."""
     path = home / "secret_key"
@@ -129,6 +144,7 @@ WEBVIRT_REDIS = setting("WEBVIRT_REDIS", f"unix://{WEBVIRT_HOME}/run/redis.sock"
 WEBVIRT_OPERATION_SECONDS = whole_number("WEBVIRT_OPERATION_SECONDS", 24 * 3600)
 WEBVIRT_FETCH_FROM = networks("WEBVIRT_FETCH_FROM")
 WEBVIRT_BIN_DAYS = whole_number("WEBVIRT_BIN_DAYS", 14)
+WEBVIRT_AUDIT_SYSLOG = syslog("WEBVIRT_AUDIT_SYSLOG")
 WEBVIRT_CONSOLES_PER_USER = whole_number("WEBVIRT_CONSOLES_PER_USER", 10)
 WEBVIRT_SECOND_FACTOR = one_of("WEBVIRT_SECOND_FACTOR", "nobody", "administrators", "everybody")
 WEBVIRT_SESSION_HOURS = max(1, whole_number("WEBVIRT_SESSION_HOURS", 8))
@@ -165,6 +181,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "webvirt.web.middleware.PersonsLanguage",
     "webvirt.web.middleware.NotesUse",
+    "webvirt.web.asking.Asker",
     "django.contrib.messages.middleware.MessageMiddleware",
     "allauth.account.middleware.AccountMiddleware",
 ]

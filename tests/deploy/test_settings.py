@@ -20,7 +20,10 @@ FRONT_ONLY = {"WEBVIRT_TRUSTED_PROXIES"}
 
 def known_settings() -> set[str]:
     source = (PROJECT / "webvirt/settings.py").read_text()
-    return set(re.findall(r"""(?:setting|whole_number|one_of|networks)\(\s*["']([A-Z_]+)["']""", source)) | FRONT_ONLY
+    return (
+        set(re.findall(r"""(?:setting|whole_number|one_of|networks|syslog)\(\s*["']([A-Z_]+)["']""", source))
+        | FRONT_ONLY
+    )
 
 
 def test_the_example_lists_every_setting_and_no_other() -> None:

@@ -168,6 +168,11 @@ def test_a_worker_killed_at_work(api: Api, stack: Stack, second: SecondHost, the
     finally:
         second.thaw()
     assert ended["state"] == "failed"
+    lines = api.call("GET", f"/audit?kind=domain.start&object={there.name}").json()["items"]
+    assert [(line["operation"], line["result"]) for line in lines] == [
+        (pk, result) for result in ("unknown", "begun", "asked")
+    ]
+    assert stack.manage("audit", "verify").splitlines()[-1].startswith("head ")
     until(lambda: api.host(REMOTE)["state"] == "up", 20, what="the second host back")
     # The lock is free, and a worker is there again.
     again = api.ends(api.submit(there.name, "start"), 30)

@@ -148,9 +148,8 @@ def test_who_may_do_what_and_why(cast: Cast, enter: Enter) -> None:
     assert "administrator Administrator" in other
     assert "stranger" not in other
     mine = text_of(client.get(f"/people/who/?person={cast.viewer.pk}"))
-    assert "Starter shop" in mine
-    assert "in the group night shift" in mine
-    assert "given to them" in mine
+    assert "shop project, and all that is in it Starter in the group night shift" in mine
+    assert "web-1 alpha Viewer given to them" in mine
     found = client.get("/people/who/?q=shop").content.decode()
     assert f"?on=project:{project.pk}" in found
     for nowhere in ("on=domain:999", "on=x", "on=operation:1", "person=999", "person=x", "on=domain:"):

@@ -17,7 +17,8 @@ from ninja.utils import check_csrf
 from webvirt.models import ApiToken, Origin, User
 from webvirt.services import guessing
 from webvirt.services.access import Access, access_of
-from webvirt.services.operations import Actor, Denied, NotNow
+from webvirt.services.actors import Actor, become
+from webvirt.services.operations import Denied, NotNow
 from webvirt.services.tokens import note_use, user_of_token
 
 LONGEST_KEY = 150
@@ -53,6 +54,7 @@ class Bearer(HttpBearer):
             guess.was_right()
         user, kept = found
         note_use(kept)
+        become(Actor(user, Origin.API, client_address(request), kept.name))
         return Caller(user, kept)
 
 
@@ -72,7 +74,10 @@ class Session(APIKeyCookie):
 
     def authenticate(self, request: HttpRequest, key: str | None) -> Caller | None:
         user = request.user
-        return Caller(user) if isinstance(user, User) else None
+        if not isinstance(user, User):
+            return None
+        become(Actor(user, Origin.API, client_address(request)))
+        return Caller(user)
 
 
 class AdministratorsBearer(Bearer):

@@ -13,6 +13,7 @@ from ninja import NinjaAPI
 
 from webvirt import __version__
 from webvirt.api import (
+    audit,
     cloudimages,
     docs,
     domains,
@@ -95,6 +96,7 @@ api.add_router("/filters", filters.router)
 api.add_router("/secrets", secrets.router)
 api.add_router("/uploads", uploads.router)
 api.add_router("/operations", operations.router)
+api.add_router("/audit", audit.router)
 api.add_router("/me", people.router)
 api.add_router("/projects", projects.router)
 api.add_router("/people", rights.people)

@@ -1,5 +1,6 @@
 """What we remember. Rows hold no rules of who may do what and never call a host."""
 
+from webvirt.models.audit import AUDIT_START, AuditForward, AuditHead, AuditLine, AuditQuerySet, AuditResult
 from webvirt.models.consoles import ConsoleMode, ConsoleSession, EndReason
 from webvirt.models.devices import DeviceList, DeviceUse
 from webvirt.models.domains import ACTIVE, Definition, Domain, DomainQuerySet, Screen, Status
@@ -28,12 +29,18 @@ from webvirt.models.uploads import Upload
 __all__ = [
     "ACTIVE",
     "ACTIVE_STATES",
+    "AUDIT_START",
     "ENDED_BADLY",
     "NOT_REACHED",
     "SCOPES",
     "TRANSPORT_LABELS",
     "ApiToken",
     "AppendOnly",
+    "AuditForward",
+    "AuditHead",
+    "AuditLine",
+    "AuditQuerySet",
+    "AuditResult",
     "CardUse",
     "CloudImage",
     "ConsoleMode",

@@ -18,6 +18,7 @@ LISTS = frozenset(
     ("domains", "hosts", "operations", "pools", "networks", "filters", "secrets", "images", "flavours", "projects")
 )
 """Names of lists say nothing of any one object, so everybody who is signed in may hear them."""
+LISTS_OF_ADMINISTRATORS = frozenset({"audit"})
 LOOKED_UP = frozenset({*NOUNS, "project"})
 NAME = re.compile(r"(domain|screen|host|use|operation|pool|volume|network|filter|secret|project):([1-9][0-9]{0,17})")
 
@@ -43,7 +44,8 @@ def audible(access: Access, names: Iterable[str]) -> frozenset[str]:
     may["screen"] = may.get("domain", set())
     may["use"] = hosts_of_figures(access, asked["use"])
     heard = (name for name in wanted if (found := NAME.fullmatch(name)) and int(found[2]) in may[found[1]])
-    return frozenset(heard) | (wanted & LISTS)
+    lists = LISTS | LISTS_OF_ADMINISTRATORS if access.is_administrator else LISTS
+    return frozenset(heard) | (wanted & lists)
 
 
 def hosts_of_figures(access: Access, hosts: set[int]) -> set[int]:

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from django.db import transaction
 from django.utils.translation import gettext as _
 
 from webvirt.models import Operation
+from webvirt.services import audit
 from webvirt.services.access import Access
 from webvirt.services.catalogue import Verb
 from webvirt.services.catalogue.wishes import names_of
-from webvirt.services.operations import Actor, Invalid, Refused, submit
+from webvirt.services.operations import Actor, Invalid, Refused, accept, denials_noted, submit
 from webvirt.services.phrases import said
 from webvirt.services.subjects import Subject
 
@@ -88,9 +88,9 @@ def submit_each_name(actor: Actor, verb: Verb, target: Subject, parameters: dict
 def submit_all(actor: Actor, verb: Verb, target: Subject, wanted: list[dict[str, Any]]) -> list[Operation]:
     """Submit `verb` to one thing once for each of several parameters: all of them, or none. Raises Refused."""
     several = len(wanted) > 1
-    with transaction.atomic():
+    with denials_noted(actor, verb, target), audit.writing():
         return [
-            submit(
+            accept(
                 replace(actor, request_key=f"{actor.request_key}/{at}") if several and actor.request_key else actor,
                 verb,
                 target,

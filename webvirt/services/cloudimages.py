@@ -7,13 +7,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Self
 
-from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from webvirt import bus
 from webvirt.models import CloudImage, Pool, Volume
+from webvirt.services import audit
 from webvirt.services.access import Access
 from webvirt.services.catalogue.specs import Spec, one_line
 from webvirt.services.catalogue.volumes import WebAddress, address, demand_one_checksum, either_checksum
@@ -82,19 +82,22 @@ def change(image: CloudImage, parameters: dict[str, Any]) -> CloudImage:
 
 def keep(image: CloudImage, parameters: dict[str, Any]) -> CloudImage:
     spec = parsed(CloudImageSpec, parameters)
-    with transaction.atomic():
+    event = "cloud_image.change" if image.pk else "cloud_image.add"
+    with audit.writing():
         if CloudImage.objects.filter(url=spec.url).exclude(pk=image.pk).exists():
             raise Invalid({"url": _("An image of this address is in the list already.")})
         for name, value in spec.model_dump().items():
             setattr(image, name, value)
         image.save()
+        audit.note(event, image, details=spec.model_dump())
         bus.announce(["images"])
     return image
 
 
 def remove(image: CloudImage) -> None:
     """Take an image off the list; volumes that came from it stay."""
-    with transaction.atomic():
+    with audit.writing():
+        audit.note("cloud_image.remove", image, details={"url": image.url})
         image.delete()
         bus.announce(["images"])
 

@@ -13,19 +13,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
-from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 from redis.exceptions import RedisError
 
 from webvirt import bus
-from webvirt.models import ConsoleMode, ConsoleSession, EndReason, LoginSession, Status, User
+from webvirt.models import AuditResult, ConsoleMode, ConsoleSession, EndReason, LoginSession, Origin, Status, User
+from webvirt.services import audit
 from webvirt.services.access import Access, access_of, accesses_of
+from webvirt.services.actors import Actor
 from webvirt.services.catalogue import BY_KIND, Verb, why_not
 
 LEASE = timedelta(seconds=60)
@@ -36,6 +38,8 @@ VERBS: dict[str, Verb] = {
     ConsoleMode.VIEW: BY_KIND["domain.view"],
     ConsoleMode.CONTROL: BY_KIND["domain.console"],
 }
+RESULTS = {EndReason.FAILED: AuditResult.FAILED, EndReason.UNOPENED: AuditResult.CANCELLED}
+"""What the audit log calls ends other than that of a console that was used."""
 
 
 class Close(IntEnum):
@@ -108,18 +112,19 @@ def open_session(
         raise Refusal(Close.UNKNOWN, _("There is no such machine."))
     verb = VERBS[mode]
     if not access.may(verb, domain):
+        audit.note(verb.kind, domain, result=AuditResult.DENIED, actor=Actor(user, Origin.PAGE, address))
         raise Refusal(Close.WITHDRAWN, _("Your role here does not allow “%(verb)s”.") % {"verb": verb.label})
     if reason := why_not(verb, domain):
         raise Refusal(Close.NOT_NOW, _("No console now: %(reason)s.") % {"reason": reason})
     now = timezone.now()
-    with transaction.atomic():
+    with audit.writing():
         # The person's row is locked, so that two pages opening at once cannot both be the last one allowed.
         User.objects.select_for_update().get(pk=user.pk)
         if replaces is not None:
             mine = ConsoleSession.objects.filter(pk=replaces, user=user, login_key=login_key(session_key))
-            mine.filter(ended_at=None).update(ended_at=now, end_reason=EndReason.REPLACED)
+            end_each(mine, EndReason.REPLACED)
         refuse_too_many(user, domain.pk, now)
-        return ConsoleSession.objects.create(
+        session = ConsoleSession.objects.create(
             user=user,
             domain=domain,
             mode=mode,
@@ -127,6 +132,15 @@ def open_session(
             login_key=login_key(session_key),
             leased_until=now + LEASE,
         )
+        note(session, AuditResult.ASKED)
+    return session
+
+
+def note(session: ConsoleSession, result: AuditResult, **details: Any) -> None:
+    """Write a line of a console, in the name of whose it is."""
+    actor = Actor(session.user, Origin.PAGE, session.address)
+    told = {"console": session.pk, "mode": session.mode} | details
+    audit.note(VERBS[session.mode].kind, session.domain, result=result, actor=actor, details=told)
 
 
 def refuse_too_many(user: User, domain_pk: int, now: datetime) -> None:
@@ -215,8 +229,11 @@ def redeem(ticket: str, session_key: str) -> Admission:
     )
     if reason := withdrawn([admission]).get(session.pk):
         raise Refusal(Close.WITHDRAWN, reason)
-    if not ConsoleSession.objects.filter(pk=session.pk, opened_at=None, ended_at=None).update(opened_at=timezone.now()):
-        raise refused
+    unopened = ConsoleSession.objects.filter(pk=session.pk, opened_at=None, ended_at=None)
+    with audit.writing():
+        if not unopened.update(opened_at=timezone.now()):
+            raise refused
+        note(session, AuditResult.BEGUN)
     return admission
 
 
@@ -291,17 +308,40 @@ def count(pk: int, to_browser: int, to_guest: int) -> None:
 
 def end(pk: int, reason: EndReason) -> None:
     """Write the end of a session, unless it was written."""
-    ConsoleSession.objects.filter(pk=pk, ended_at=None).update(ended_at=timezone.now(), end_reason=reason)
+    end_each(ConsoleSession.objects.filter(pk=pk), reason)
 
 
 def end_orphans(started: datetime) -> int:
     """End what an earlier proxy left open, ours having started then. Returns how many."""
-    left = ConsoleSession.objects.filter(ended_at=None, opened_at__lt=started)
-    return left.update(ended_at=timezone.now(), end_reason=EndReason.PROXY)
+    return end_each(ConsoleSession.objects.filter(opened_at__lt=started), EndReason.PROXY)
 
 
 def end_unopened() -> int:
     """End the sessions whose page asked for a console and never connected. Returns how many."""
+    never = ConsoleSession.objects.filter(opened_at=None, leased_until__lt=timezone.now())
+    return end_each(never, EndReason.UNOPENED)
+
+
+def end_each(sessions: QuerySet[ConsoleSession], reason: EndReason) -> int:
+    """Write the end of those that have none. Returns how many."""
+    open_ones = sessions.filter(ended_at=None).select_related("user", "domain").order_by("pk")
+    return sum(end_one(session, reason) for session in open_ones)
+
+
+def end_one(session: ConsoleSession, reason: EndReason) -> bool:
+    """Write the end of a session, once."""
     now = timezone.now()
-    never = ConsoleSession.objects.filter(ended_at=None, opened_at=None, leased_until__lt=now)
-    return never.update(ended_at=now, end_reason=EndReason.UNOPENED)
+    with audit.writing():
+        ended = ConsoleSession.objects.filter(pk=session.pk, ended_at=None).update(ended_at=now, end_reason=reason)
+        if ended:
+            session.refresh_from_db(fields=["opened_at", "bytes_to_browser", "bytes_to_guest"])
+            seconds = round((now - session.opened_at).total_seconds()) if session.opened_at else 0
+            note(
+                session,
+                RESULTS.get(reason, AuditResult.DONE),
+                reason=reason.value,
+                seconds=seconds,
+                bytes_to_browser=session.bytes_to_browser,
+                bytes_to_guest=session.bytes_to_guest,
+            )
+    return bool(ended)

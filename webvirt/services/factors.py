@@ -20,7 +20,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from webvirt.models import User
-from webvirt.services import sessions
+from webvirt.services import audit, sessions
 from webvirt.services.access import access_of
 from webvirt.services.operations import NotNow
 
@@ -107,31 +107,34 @@ def add_app(user: User, secret: str, code: str) -> Authenticator | None:
     step = step_of(secret, code)
     if step is None:
         return None
-    with transaction.atomic():
+    with audit.writing():
         User.objects.select_for_update().get(pk=user.pk)
         if held_by(user).app:
             raise NotNow(_("There is an authenticator app already: remove that one first."))
         data = {"secret": encrypt(secret), "last_step": step}
         row: Authenticator = Authenticator.objects.create(user=user, type=APP, data=data)
+        audit.note("person.factor", user, details={"kind": APP.value})
     return row
 
 
 def add_passkey(user: User, name: str, credential: dict[str, object]) -> Authenticator:
     """Keep a passkey whose answer was checked. Raises NotNow."""
-    with transaction.atomic():
+    with audit.writing():
         User.objects.select_for_update().get(pk=user.pk)
         if len(held_by(user).passkeys) >= MOST_PASSKEYS:
             raise NotNow(_("%(n)s passkeys are the most: remove one first.") % {"n": MOST_PASSKEYS})
         row: Authenticator = WebAuthn.add(user, name, credential).instance
+        audit.note("person.factor", user, details={"kind": PASSKEY.value, "name": name})
     return row
 
 
 def new_codes(user: User) -> list[str]:
     """Recovery codes, in place of those there were; the caller shows them now or never."""
-    with transaction.atomic():
+    with audit.writing():
         User.objects.select_for_update().get(pk=user.pk)
         Authenticator.objects.filter(user=user, type=CODES).delete()
         codes: list[str] = RecoveryCodes.activate(user).generate_codes()
+        audit.note("person.factor", user, details={"kind": CODES.value})
     return codes
 
 
@@ -140,7 +143,7 @@ def remove(user: User, pk: int) -> Authenticator | None:
 
     Raises NotNow where the person must keep it.
     """
-    with transaction.atomic():
+    with audit.writing():
         User.objects.select_for_update().get(pk=user.pk)
         row: Authenticator | None = Authenticator.objects.filter(user=user, type__in=FACTORS, pk=pk).first()
         if row is None:
@@ -151,13 +154,16 @@ def remove(user: User, pk: int) -> Authenticator | None:
                 raise NotNow(_("A second factor is required here: add another one first."))
             Authenticator.objects.filter(user=user, type=CODES).delete()
         row.delete()
+        audit.note("person.factor_removed", user, details={"kind": row.type})
     return row
 
 
 def forget(user: User) -> list[Authenticator]:
     """Remove all factors of a person who lost them; whoever is signed in as them is not any more."""
-    rows = Authenticator.objects.filter(user=user)
-    removed = list(rows)
-    rows.delete()
-    sessions.end_all(user)
+    with audit.writing():
+        rows = Authenticator.objects.filter(user=user)
+        removed = list(rows)
+        rows.delete()
+        audit.note("person.factor_removed", user, details={"kinds": [row.type for row in removed]})
+        sessions.end_all(user)
     return removed

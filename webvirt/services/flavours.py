@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from pydantic import AfterValidator, Field, StringConstraints
 
 from webvirt import bus
 from webvirt.models import Flavour
+from webvirt.services import audit
 from webvirt.services.catalogue.specs import Spec, one_line
 from webvirt.services.catalogue.volumes import MOST_BYTES
 from webvirt.services.catalogue.wishes import MemoryMib, Vcpus
@@ -45,18 +45,20 @@ def change(flavour: Flavour, parameters: dict[str, Any]) -> Flavour:
     """Make of a flavour what is said of it, all of it; machines that were made in it stay as they are. Raises
     Invalid."""
     spec = parsed(FlavourSpec, parameters)
-    with transaction.atomic():
+    with audit.writing():
         if Flavour.objects.filter(name=spec.name).exclude(pk=flavour.pk).exists():
             raise Invalid({"name": _("There is a flavour of this name already.")})
         for name, value in spec.model_dump().items():
             setattr(flavour, name, value)
         flavour.save()
+        audit.note("flavour.keep", flavour, details=spec.model_dump(exclude={"name"}))
         bus.announce(["flavours"])
     return flavour
 
 
 def remove(flavour: Flavour) -> None:
     """Offer it no longer; machines that were made in it stay as they are."""
-    with transaction.atomic():
+    with audit.writing():
+        audit.note("flavour.remove", flavour)
         flavour.delete()
         bus.announce(["flavours"])

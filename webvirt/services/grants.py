@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
-from django.db import transaction
 from django.utils.translation import gettext as _
 
 from webvirt import bus
 from webvirt.models import SCOPES, CustomRole, Domain, Grant, Host, Network, Pool, Project, Role, User
+from webvirt.services import audit
 from webvirt.services.operations import Invalid, NotNow
 
 Holder = User | Group
@@ -35,7 +35,7 @@ def administrators_exist() -> bool:
 @contextmanager
 def keeping_an_administrator() -> Iterator[None]:
     """A transaction that is undone if it takes away the last administrator. Raises NotNow then."""
-    with transaction.atomic():
+    with audit.writing():
         # Locked, so that two who take each other's role away at once do not both see one left.
         list(Grant.objects.select_for_update().filter(role=Role.ADMINISTRATOR))
         before = administrators_exist()
@@ -54,12 +54,14 @@ def give(holder: Holder, role: str | CustomRole, place: Place | None = None) -> 
     with keeping_an_administrator():
         grant = Grant.objects.filter(**{name: parts.get(name) for name in ("user", "group", *SCOPES)}).first()
         grant = grant or Grant(**parts)
+        before = role_word(grant)
         grant.role, grant.custom_role = (role, None) if isinstance(role, str) else ("", role)
         try:
             grant.full_clean()
         except ValidationError as error:
             raise Invalid({"role": " ".join(error.messages)}) from None
         grant.save()
+        note_grant("grant.give", grant, before)
         look_again(holders_of(grant))
     return grant
 
@@ -68,8 +70,22 @@ def withdraw(grant: Grant) -> None:
     """Take a role away. Raises NotNow for the last administrator."""
     with keeping_an_administrator():
         concerned = holders_of(grant)
+        note_grant("grant.withdraw", grant)
         grant.delete()
         look_again(concerned)
+
+
+def note_grant(event: str, grant: Grant, before: str = "") -> None:
+    """Write a line about a role that somebody is given or loses; `before` is the one that it replaces."""
+    place = next((getattr(grant, scope) for scope in SCOPES if getattr(grant, f"{scope}_id")), None)
+    details = {"role": role_word(grant), "on": grant.scope or "everything"}
+    details |= {"name": place.name} if place else {}
+    audit.note(event, grant.user or grant.group, details=details | ({"before": before} if before else {}))
+
+
+def role_word(grant: Grant) -> str:
+    """The built-in role, or the name of the custom one; empty where none is set."""
+    return grant.custom_role.name if grant.custom_role else grant.role
 
 
 def column_of(place: Place | None) -> dict[str, Place]:

@@ -7,15 +7,24 @@ from typing import Any, cast
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import transaction
 from django.utils import timezone
 
 from webvirt import bus
 from webvirt.models import Host, Operation
+from webvirt.services import audit
 from webvirt.services.access import access_of
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.catalogue.hosts import HostSpec
-from webvirt.services.operations import Actor, Denied, Invalid, NotNow, asked_before, parse_parameters, submit
+from webvirt.services.operations import (
+    Actor,
+    Denied,
+    Invalid,
+    NotNow,
+    asked_before,
+    denials_noted,
+    parse_parameters,
+    submit,
+)
 from webvirt.services.phrases import said
 from webvirt.services.seals import NoKey, seal_password
 
@@ -24,13 +33,14 @@ ADD = BY_KIND["host.add"]
 
 def add(actor: Actor, parameters: dict[str, Any]) -> Operation:
     """Create a host and submit `host.add`. Raises Denied, or Invalid with a sentence for each wrong field."""
-    if actor.user is not None and not access_of(actor.user).is_administrator:
-        raise Denied(str(ADD.label))
+    with denials_noted(actor, ADD, None):
+        if actor.user is not None and not access_of(actor.user).is_administrator:
+            raise Denied(str(ADD.label))
     spec = cast(HostSpec, parse_parameters(ADD, parameters))
     if before := asked_before(actor, ADD, spec):
         return before
     host = Host(name=spec.name, transport=spec.transport, hostname=spec.hostname, port=spec.port, user=spec.user)
-    with transaction.atomic():
+    with audit.writing():
         check_unique(host)
         host.save()
         keep_password(host, spec)

@@ -13,13 +13,12 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.mail import send_mail
 from django.core.validators import EmailValidator
-from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import override
 
 from webvirt.models import PasswordLink, User
-from webvirt.services import people
+from webvirt.services import audit, people
 from webvirt.services.operations import Invalid, NotNow
 from webvirt.services.tokens import digest_of
 
@@ -35,7 +34,9 @@ def make(user: User) -> str:
     now = timezone.now()
     lasts = RESET if user.has_usable_password() else INVITATION
     values = {"digest": digest_of(raw), "created_at": now, "expires_at": now + lasts}
-    PasswordLink.objects.update_or_create(user=user, defaults=values)
+    with audit.writing():
+        PasswordLink.objects.update_or_create(user=user, defaults=values)
+        audit.note("person.link", user, details={"good_until": values["expires_at"]})
     return raw
 
 
@@ -48,7 +49,7 @@ def user_of(raw: str) -> User | None:
 
 def use(raw: str, password: str) -> User | None:
     """Set the password by a link, once; None where it is good no more. Raises Invalid, and it stays good."""
-    with transaction.atomic():
+    with audit.writing():
         user = user_of(raw)
         if user is None:
             return None

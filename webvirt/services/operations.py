@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -27,8 +28,8 @@ from redis.exceptions import RedisError
 
 from webvirt import bus
 from webvirt.celery import app
-from webvirt.models import Domain, Operation, OperationState, Origin, User
-from webvirt.services import hidden
+from webvirt.models import AuditResult, Domain, Operation, OperationState, User
+from webvirt.services import actors, audit, hidden
 from webvirt.services.access import ALL, Access, access_of
 from webvirt.services.catalogue import BY_KIND, Queue, Spec, Verb, why_not
 from webvirt.services.phrases import said
@@ -44,8 +45,15 @@ RESEND_AFTER = timedelta(seconds=15)
 FETCHED_WITHIN = timedelta(minutes=10)
 """A download that was asked for and is not fetched by then is not wanted any more."""
 
+Actor = actors.Actor
 S = OperationState
 P = TypeVar("P", bound=Spec)
+RESULTS = {
+    S.SUCCEEDED: AuditResult.DONE,
+    S.FAILED: AuditResult.FAILED,
+    S.CANCELLED: AuditResult.CANCELLED,
+    S.DENIED: AuditResult.DENIED,
+}
 STILL = Q(state=S.RUNNING, worker="")
 """Begun, and waiting for somebody rather than for a worker."""
 
@@ -87,28 +95,29 @@ class Cancelled(Exception):
     """Raised inside a runner, at its next report, after somebody asked to cancel."""
 
 
-@dataclass(frozen=True)
-class Actor:
-    """Who asks, and by which way; `user` is None when the system itself does."""
-
-    user: User | None
-    origin: Origin
-    address: str | None = None
-    token_name: str = ""
-    request_key: str = ""
-    """What a program calls this request; asking again under the same key gives the same operation, nothing twice."""
-
-    @property
-    def name(self) -> str:
-        return self.user.get_username() if self.user else "webvirt"
-
-
 def submit(actor: Actor, verb: Verb, target: Subject, parameters: dict[str, Any] | None = None) -> Operation:
     """Accept a verb on an object: rights, state, parameters, then the row, which is also the busy lock.
 
     Raises Denied, NotNow, Invalid or Busy. The operation is sent to a worker once the transaction is in. A request
     key that was used before gives the operation of then, whatever became of it.
     """
+    with denials_noted(actor, verb, target):
+        return accept(actor, verb, target, parameters)
+
+
+@contextmanager
+def denials_noted(actor: Actor, verb: Verb, target: Subject | None) -> Iterator[None]:
+    """Write a line for a verb that is denied meanwhile. Around any transaction, which a denial takes back."""
+    try:
+        yield
+    except Denied as error:
+        details = {"reason": str(error)}
+        audit.note(verb.kind, target, result=AuditResult.DENIED, actor=actor, details=details)
+        raise
+
+
+def accept(actor: Actor, verb: Verb, target: Subject, parameters: dict[str, Any] | None = None) -> Operation:
+    """The same within a transaction of the caller's, who sees to denials."""
     if actor.user is not None:
         demand(access_of(actor.user), verb, target)
     if verb.session:
@@ -140,7 +149,7 @@ def submit(actor: Actor, verb: Verb, target: Subject, parameters: dict[str, Any]
         virsh=verb.virsh(target, spec),
     )
     try:
-        insert(operation, verb, target, spec)
+        insert(operation, actor, verb, target, spec)
     except IntegrityError:
         if before := asked_before(actor, verb, spec, target):
             return before
@@ -156,14 +165,17 @@ def demand(access: Access, verb: Verb, target: Subject) -> None:
         raise Denied(_("Your role here does not allow “%(verb)s”.") % {"verb": verb.label})
 
 
-def insert(operation: Operation, verb: Verb, target: Subject, spec: Spec) -> None:
+def insert(operation: Operation, actor: Actor, verb: Verb, target: Subject, spec: Spec) -> None:
     """Write the row down, which is the lock. Raises Busy or NotNow, and IntegrityError where the lock is held."""
     try:
-        with transaction.atomic():
+        with audit.writing():
             if holder := in_the_way(verb, target):
                 raise Busy(holder)
             operation.save(force_insert=True)
             hidden.hide(operation, spec)
+            details = {"parameters": operation.parameters} if operation.parameters else {}
+            asked = AuditResult.ASKED
+            audit.note(verb.kind, target, result=asked, actor=actor, operation=operation.pk, details=details)
     except RedisError:
         raise NotNow(_("What was entered cannot be handed on at the moment: try again.")) from None
     except NoKey as error:
@@ -284,10 +296,15 @@ def claim(pk: int) -> Operation | None:
     """Take an operation that is queued or lies still for this worker; None when there is nothing (any more) to take."""
     now = timezone.now()
     free = Operation.objects.filter(Q(state=S.QUEUED) | STILL, pk=pk)
-    taken = free.update(state=S.RUNNING, started_at=Coalesce("started_at", now), heartbeat_at=now, worker=worker_name())
-    if not taken:
-        return None
-    operation = Operation.objects.select_related("host", "domain__host", "user").get(pk=pk)
+    worker = worker_name()
+    with audit.writing():
+        taken = free.update(state=S.RUNNING, started_at=Coalesce("started_at", now), heartbeat_at=now, worker=worker)
+        if not taken:
+            return None
+        operation = Operation.objects.select_related("host", "domain__host", "user").get(pk=pk)
+        # What lies still is taken up many times; it begins once.
+        if operation.started_at == now:
+            audit.note_operation(operation, AuditResult.BEGUN, worker=worker)
     announce(operation)
     return operation
 
@@ -329,9 +346,12 @@ def finish(
     operation: Operation, state: OperationState, *, error: str = "", remedy: str = "", result: Any = None
 ) -> bool:
     """Bring a running operation to its end, once: False when somebody else did (a worker taken for dead)."""
-    ended = Operation.objects.filter(pk=operation.pk, state=S.RUNNING, worker=operation.worker).update(
-        state=state, finished_at=timezone.now(), error=error, remedy=remedy, result=result or {}, phase=""
-    )
+    with audit.writing():
+        ended = Operation.objects.filter(pk=operation.pk, state=S.RUNNING, worker=operation.worker).update(
+            state=state, finished_at=timezone.now(), error=error, remedy=remedy, result=result or {}, phase=""
+        )
+        if ended:
+            audit.note_operation(operation, RESULTS[state], error=error, result=result)
     if ended:
         announce(operation)
     return bool(ended)
@@ -351,13 +371,19 @@ def may_answer_for(access: Access, operation: Operation) -> bool:
 def cancel(operation: Operation) -> bool:
     """Ask an operation to stop: one that nobody runs ends now, a running one at its next look. False if it cannot."""
     now = timezone.now()
-    ended = Operation.objects.filter(Q(state=S.QUEUED) | STILL, pk=operation.pk).update(
-        state=S.CANCELLED, finished_at=now, cancel_asked_at=now
-    )
     asked = 0
-    if not ended and BY_KIND[operation.kind].cancellable:
-        running = Operation.objects.filter(pk=operation.pk, state=S.RUNNING, cancel_asked_at=None)
-        asked = running.update(cancel_asked_at=now)
+    with audit.writing():
+        ended = Operation.objects.filter(Q(state=S.QUEUED) | STILL, pk=operation.pk).update(
+            state=S.CANCELLED, finished_at=now, cancel_asked_at=now
+        )
+        if not ended and BY_KIND[operation.kind].cancellable:
+            running = Operation.objects.filter(pk=operation.pk, state=S.RUNNING, cancel_asked_at=None)
+            asked = running.update(cancel_asked_at=now)
+        if ended:
+            audit.note_operation(operation, AuditResult.CANCELLED, actor=actors.current())
+        if asked:
+            what = audit.Thing("operation", operation.pk, str(operation))
+            audit.note("operation.cancel", what, result=AuditResult.ASKED, operation=operation.pk)
     if ended or asked:
         announce(operation)
     return bool(ended or asked)
@@ -384,9 +410,12 @@ def wake(operation: Operation) -> None:
 
 def give_up(operation: Operation, why: str) -> None:
     """End an operation that lies still, for good."""
-    ended = Operation.objects.filter(STILL, pk=operation.pk).update(
-        state=S.FAILED, finished_at=timezone.now(), error=why
-    )
+    with audit.writing():
+        ended = Operation.objects.filter(STILL, pk=operation.pk).update(
+            state=S.FAILED, finished_at=timezone.now(), error=why
+        )
+        if ended:
+            audit.note_operation(operation, AuditResult.FAILED, error=why)
     if ended:
         announce(operation)
 
@@ -408,14 +437,14 @@ def end_lost(operation: Operation, now: datetime) -> bool:
             log.warning("operation %s: worker %s lost, another goes on", operation.pk, operation.worker)
             wake(operation)
         return bool(freed)
-    ended = Operation.objects.filter(still).update(
-        state=S.FAILED,
-        finished_at=now,
-        error=gettext_noop("The worker that ran this was lost."),
-        remedy=gettext_noop(
-            "The host may have carried it out all the same: look at the machine's state before trying again."
-        ),
+    error = gettext_noop("The worker that ran this was lost.")
+    remedy = gettext_noop(
+        "The host may have carried it out all the same: look at the machine's state before trying again."
     )
+    with audit.writing():
+        ended = Operation.objects.filter(still).update(state=S.FAILED, finished_at=now, error=error, remedy=remedy)
+        if ended:
+            audit.note_operation(operation, AuditResult.UNKNOWN, error=error)
     if ended:
         log.warning("operation %s: worker %s lost", operation.pk, operation.worker)
         announce(operation)

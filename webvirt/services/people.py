@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.db import transaction
 from django.utils.translation import gettext as _
 
 from webvirt.models import Grant, PasswordLink, Role, User
-from webvirt.services import sessions
-from webvirt.services.grants import administrators_exist, keeping_an_administrator
+from webvirt.services import audit, sessions
+from webvirt.services.grants import administrators_exist, keeping_an_administrator, note_grant
 from webvirt.services.operations import Invalid, NotNow
 from webvirt.services.phrases import said
 from webvirt.services.seeds.logins import check_ssh_key
@@ -35,17 +34,19 @@ def create(name: str, password: str | None) -> User:
     if fields:
         raise Invalid(fields)
     user.set_password(password)
-    user.save()
+    with audit.writing():
+        user.save()
+        audit.note("person.create", user)
     return user
 
 
 def create_first_administrator(name: str, password: str) -> User:
     """The one that the setup link makes. Raises NotNow when somebody was quicker."""
-    with transaction.atomic():
+    with audit.writing():
         if administrators_exist():
             raise NotNow(_("There is an administrator already: sign in."))
         user = create(name, password)
-        Grant.objects.create(user=user, role=Role.ADMINISTRATOR)
+        note_grant("grant.give", Grant.objects.create(user=user, role=Role.ADMINISTRATOR))
     return user
 
 
@@ -67,8 +68,10 @@ def reset_password(user: User, password: str) -> None:
     """Give a new password; all sessions of that person end with the old one, and so does a link. Raises Invalid."""
     refuse_bad_password(password, user)
     user.set_password(password)
-    user.save(update_fields=["password"])
-    password_changed(user)
+    with audit.writing():
+        user.save(update_fields=["password"])
+        audit.note("person.password", user)
+        password_changed(user)
 
 
 def password_changed(user: User, but: str | None = None) -> None:
@@ -80,7 +83,8 @@ def password_changed(user: User, but: str | None = None) -> None:
 def set_active(user: User, active: bool) -> None:
     """Let a person in or keep them out. Raises NotNow for the last administrator."""
     with keeping_an_administrator():
-        User.objects.filter(pk=user.pk).update(is_active=active)
+        if User.objects.filter(pk=user.pk).exclude(is_active=active).update(is_active=active):
+            audit.note("person.activate" if active else "person.deactivate", user)
         if not active:
             PasswordLink.objects.filter(user=user).delete()
             sessions.end_all(user)
@@ -95,4 +99,6 @@ def keep_ssh_keys(user: User, text: str) -> None:
         keys = [check_ssh_key(line) for line in lines]
     except ValueError as error:
         raise Invalid({"ssh_keys": said(str(error))}) from None
-    User.objects.filter(pk=user.pk).update(ssh_keys="\n".join(keys))
+    with audit.writing():
+        User.objects.filter(pk=user.pk).update(ssh_keys="\n".join(keys))
+        audit.note("person.ssh_keys", user, details={"keys": [key[-60:] for key in keys]})

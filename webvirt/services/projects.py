@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from webvirt import bus
 from webvirt.models import Domain, Network, Project, User, Volume
+from webvirt.services import audit
 from webvirt.services.grants import look_again
 from webvirt.services.named import cleaned, keep
 from webvirt.services.operations import NotNow
@@ -33,8 +33,9 @@ def add(name: str, description: str = "") -> Project:
 def change(project: Project, name: str, description: str) -> Project:
     """Raises Invalid with a sentence for each wrong field."""
     project.name, project.description = cleaned(name), cleaned(description, "description")
-    with transaction.atomic():
+    with audit.writing():
         keep(project)
+        audit.note("project.keep", project, details={"description": description})
         bus.announce(["projects", f"project:{project.pk}"])
     return project
 
@@ -48,7 +49,7 @@ def contents(project: Project) -> Held:
 
 def close(project: Project) -> None:
     """Nobody sees it from now on but in what was done before. Raises NotNow while anything is in it."""
-    with transaction.atomic():
+    with audit.writing():
         # Locked, so that nothing is moved into it meanwhile.
         Project.objects.select_for_update().get(pk=project.pk)
         there = contents(project)
@@ -65,6 +66,7 @@ def close(project: Project) -> None:
         for model in (Domain, Volume, Network):
             model._default_manager.filter(project=project).update(project=None)
         Project.objects.filter(pk=project.pk).update(closed_at=timezone.now())
+        audit.note("project.close", project)
         look_again(members_of(project))
         bus.announce(["projects", f"project:{project.pk}"])
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from django.db import transaction
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from webvirt.models import CustomRole, User
+from webvirt.services import audit
 from webvirt.services.catalogue import BY_KIND, VERBS, Verb
 from webvirt.services.grants import look_again
 from webvirt.services.named import cleaned, keep
@@ -33,16 +33,18 @@ def change(role: CustomRole, name: str, description: str, kinds: Iterable[str]) 
     if strange := [kind for kind in chosen if not is_choosable(kind) and kind not in (role.kinds or [])]:
         raise Invalid({"kinds": _("There is no such verb: %(names)s.") % {"names": ", ".join(strange)[:200]}})
     role.name, role.description, role.kinds = cleaned(name), cleaned(description, "description"), chosen
-    with transaction.atomic():
+    with audit.writing():
         keep(role)
+        audit.note("role.keep", role, details={"verbs": chosen})
         look_again(holders_of(role))
     return role
 
 
 def remove(role: CustomRole) -> None:
     """From everybody who holds it, too."""
-    with transaction.atomic():
+    with audit.writing():
         concerned = holders_of(role)
+        audit.note("role.remove", role)
         role.delete()
         look_again(concerned)
 

@@ -20,6 +20,7 @@ from django.utils.crypto import salted_hmac
 
 from webvirt import bus
 from webvirt.models import LoginSession, User
+from webvirt.services import audit
 
 NOTED_EVERY = timedelta(minutes=1)
 """The time of last use is written at most so often: reading must not cost a write each time."""
@@ -102,8 +103,11 @@ def end_all(user: User, but: str | None = None) -> int:
 
 
 def end(user: User, rows: QuerySet[LoginSession]) -> int:
-    ended, _rows = rows.delete()
-    bus.announce([f"user:{user.pk}"])
+    with audit.writing():
+        ended, _rows = rows.delete()
+        if ended:
+            audit.note("person.sessions", user, details={"ended": ended})
+        bus.announce([f"user:{user.pk}"])
     return ended
 
 

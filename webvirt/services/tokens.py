@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from webvirt.models import ApiToken, User
+from webvirt.services import audit
 from webvirt.services.operations import Invalid
 
 PREFIX = "wv_"
@@ -34,8 +35,15 @@ def create_token(user: User, name: str, days: int) -> str:
         raise Invalid(wrong)
     raw = PREFIX + secrets.token_urlsafe(32)
     expires_at = timezone.now() + timedelta(days=days)
-    ApiToken.objects.create(user=user, name=name, digest=digest_of(raw), expires_at=expires_at)
+    with audit.writing():
+        token = ApiToken.objects.create(user=user, name=name, digest=digest_of(raw), expires_at=expires_at)
+        note("token.make", token)
     return raw
+
+
+def note(event: str, token: ApiToken) -> None:
+    details = {"person": token.user.get_username(), "expires": token.expires_at.isoformat(timespec="seconds")}
+    audit.note(event, token, details=details)
 
 
 def user_of_token(raw: str) -> tuple[User, ApiToken] | None:
@@ -56,8 +64,13 @@ def note_use(token: ApiToken) -> None:
 
 def revoke(user: User, pk: int) -> bool:
     """End one of a person's own tokens at once; False when there is none such."""
-    deleted, _rows = ApiToken.objects.filter(user=user, pk=pk).delete()
-    return bool(deleted)
+    with audit.writing():
+        token = ApiToken.objects.select_related("user").filter(user=user, pk=pk).first()
+        if token is None:
+            return False
+        note("token.revoke", token)
+        token.delete()
+    return True
 
 
 def digest_of(raw: str) -> str:

@@ -23,8 +23,8 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from webvirt.models import LoginSession, User
-from webvirt.services import guessing, people
+from webvirt.models import AuditResult, LoginSession, User
+from webvirt.services import audit, guessing, people
 from webvirt.services.guessing import Guess
 from webvirt.services.operations import NotNow
 from webvirt.services.sessions import ADDRESS, BROWSER
@@ -64,6 +64,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return response
 
     def respond_user_inactive(self, request: HttpRequest, user: AbstractBaseUser) -> HttpResponse:
+        audit.note("person.sign_in", user, result=AuditResult.DENIED, details={"reason": "the account is deactivated"})
         messages.error(request, _("This account is deactivated. An administrator can activate it again."))
         return redirect("account_login")
 

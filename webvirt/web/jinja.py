@@ -12,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from webvirt.models import OperationState, Status
+from webvirt.services.auditlog import label_of
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.phrases import said
 from webvirt.web import words
@@ -33,6 +34,7 @@ def environment(**options: Any) -> Environment:
         verb_label=verb_label,
         mark_of=mark_of,
         os_mark=os_mark,
+        event_label=label_of,
     )
     env.filters.update(words.FILTERS, said=said)
     return env

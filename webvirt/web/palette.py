@@ -153,6 +153,7 @@ def page_entries(access: Access, text: str) -> list[Entry]:
             (_("Groups"), "/people/groups/", "users", ""),
             (_("Custom roles"), "/people/roles/", "users", ""),
             (_("Who may do what"), "/people/who/", "shield-check", ""),
+            (_("Audit log"), "/audit/", "history", "g a"),
         ]
     return [
         {"section": _("Pages"), "label": label, "hint": keys, "icon": icon, "url": url}

@@ -12,8 +12,8 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from webvirt.models import ApiToken, Theme, User
-from webvirt.services import people, sessions, tokens
+from webvirt.models import ApiToken, AuditLine, Theme, User
+from webvirt.services import auditlog, people, sessions, tokens
 from webvirt.services.access import Access
 from webvirt.services.operations import Invalid
 from webvirt.services.rights import grants_for
@@ -23,6 +23,7 @@ from webvirt.web.guards import signed_in
 from webvirt.web.middleware import LANGUAGES
 
 DAYS = (7, 30, 90, 365)
+OWN_LINES = 15
 
 
 @require_GET
@@ -38,6 +39,7 @@ def profile(request: HttpRequest, access: Access, status: int = 200, **more: Any
         "tokens": ApiToken.objects.filter(user=access.user).order_by("-created_at"),
         "grants": grants_for(access.user),
         "days": DAYS,
+        "lines": own_lines(access.user),
         "now": timezone.now(),
         "secret": None,
         "ssh_keys": access.user.ssh_keys,
@@ -46,6 +48,12 @@ def profile(request: HttpRequest, access: Access, status: int = 200, **more: Any
     }
     context |= context_of(access.user) | {"sessions": session_rows(access.user, request.session.session_key)}
     return render(request, "me.html", context | more, status=status)
+
+
+def own_lines(user: User) -> list[AuditLine]:
+    """The last that the audit log says of what was done in this person's name."""
+    mine = AuditLine.objects.filter(actor=user.get_username(), person=user.pk)
+    return auditlog.page_of(mine, size=OWN_LINES).lines
 
 
 @require_POST

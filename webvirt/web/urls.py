@@ -9,6 +9,7 @@ from django.urls import path
 from webvirt.services.catalogue import VERBS_FOR_MANY
 from webvirt.services.subjects import NOUNS
 from webvirt.web import (
+    audit,
     bulk,
     cloudimages,
     consoles,
@@ -127,6 +128,8 @@ urlpatterns = [
     path("projects/<int:pk>/", projects.detail, name="project"),
     path("projects/<int:pk>/edit/", projects.edit, name="project_edit"),
     path("projects/<int:pk>/close/", projects.close, name="project_close"),
+    path("audit/", audit.index, name="audit"),
+    path("audit/<int:pk>/", audit.detail, name="audit_line"),
     path("me/", profile.page, name="me"),
     path("me/preferences/", profile.preferences, name="me_preferences"),
     path("me/ssh-keys/", profile.ssh_keys, name="me_ssh_keys"),

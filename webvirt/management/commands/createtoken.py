@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from webvirt.models import User
+from webvirt.services.actors import acting, at_command_line
 from webvirt.services.operations import Invalid
 from webvirt.services.tokens import create_token
 
@@ -27,7 +28,8 @@ class Command(BaseCommand):
         if not person.is_active:
             raise CommandError(f"{user!r} is deactivated: a token would not work.")
         try:
-            token = create_token(person, name, days)
+            with acting(at_command_line()):
+                token = create_token(person, name, days)
         except Invalid as error:
             raise CommandError(str(error)) from None
         self.stdout.write(token)

@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from webvirt.models import User
 from webvirt.services import factors, links, people
+from webvirt.services.actors import acting, at_command_line
 
 
 class Command(BaseCommand):
@@ -28,11 +29,13 @@ class Command(BaseCommand):
         person = User.objects.filter(username=user).first()
         if person is None:
             raise CommandError(f"There is nobody named {user!r}.")
-        if not person.is_active:
-            if not activate:
-                raise CommandError(f"{user!r} is deactivated: add --activate to let them in again.")
-            people.set_active(person, active=True)
-            person.refresh_from_db()
-        if forget_factors:
-            factors.forget(person)
-        self.stdout.write(settings.WEBVIRT_PUBLIC_URL + reverse("password_link", args=[links.make(person)]))
+        if not person.is_active and not activate:
+            raise CommandError(f"{user!r} is deactivated: add --activate to let them in again.")
+        with acting(at_command_line()):
+            if not person.is_active:
+                people.set_active(person, active=True)
+                person.refresh_from_db()
+            if forget_factors:
+                factors.forget(person)
+            link = links.make(person)
+        self.stdout.write(settings.WEBVIRT_PUBLIC_URL + reverse("password_link", args=[link]))

@@ -28,7 +28,7 @@ from redis.exceptions import RedisError
 from webvirt import bus
 from webvirt.hypervisor.errors import HypervisorError
 from webvirt.models import Host, HostState
-from webvirt.services import guessing, heartbeats, inventory, machines, operations, sessions, uploads
+from webvirt.services import guessing, heartbeats, inventory, machines, operations, sessions, syslog, uploads
 from webvirt.services.watcher.watch import HostWatch
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,8 @@ CONNECT_SECONDS = 20.0
 LONGEST_PAUSE_SECONDS = 8.0
 LEASE_SECONDS = 15
 CLERK_SECONDS = 5.0
+SENDER_SECONDS = 60.0
+"""How long sending the audit log may take before its process is taken to hang; the next one goes on."""
 
 
 @dataclass
@@ -90,6 +92,8 @@ class Watch:
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.children: dict[int, Child] = {}
         self.pauses: dict[int, Pause] = {}
+        self.sender: tuple[int, float] | None = None
+        """The process that sends the audit log to a syslog, and since when (monotonic)."""
         self.ending = False
         self.clerk_at = 0.0
 
@@ -106,6 +110,7 @@ class Watch:
             self.listen(TURN_SECONDS)
         for pk in list(self.children):
             self.drop(pk)
+        self.drop_sender()
         heartbeats.stop("watch", self.name)
 
     def end(self, number: int, frame: FrameType | None) -> None:
@@ -134,6 +139,7 @@ class Watch:
             machines.look_after(timezone.now())
             sessions.sweep(timezone.now())
             guessing.sweep(timezone.now())
+            self.tend_sender(now)
             heartbeats.beat("watch", self.name)
 
     def is_ours(self, host: Host) -> bool:
@@ -157,6 +163,31 @@ class Watch:
             watch_in_child(host, writing, [child.pulse for child in self.children.values()])
         os.close(writing)
         self.children[host.pk] = Child(pid, reading, way_of(host))
+
+    def tend_sender(self, now: float) -> None:
+        """Have a process of its own send the audit log, when there is something to send.
+
+        Neither a name server nor a syslog that hangs may hang us.
+        """
+        if self.sender is not None:
+            pid, since = self.sender
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                self.sender = None
+            elif now - since > SENDER_SECONDS:
+                self.drop_sender()
+        if self.sender is None and syslog.is_due(timezone.now()):
+            connections.close_all()
+            pid = os.fork()
+            if pid == 0:
+                send_in_child([child.pulse for child in self.children.values()])
+            self.sender = pid, now
+
+    def drop_sender(self) -> None:
+        """End the sender, wherever it hangs: what it has not sent the next one sends."""
+        if self.sender is not None:
+            os.kill(self.sender[0], signal.SIGKILL)
+            os.waitpid(self.sender[0], 0)
+            self.sender = None
 
     def listen(self, seconds: float) -> None:
         """Take the children's pulses for up to `seconds`."""
@@ -188,6 +219,21 @@ class Watch:
         os.kill(child.pid, signal.SIGKILL)
         os.waitpid(child.pid, 0)
         os.close(child.pulse)
+
+
+def send_in_child(pipes: list[int]) -> None:
+    """The life of the process that sends the audit log; never returns."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    for pipe in pipes:
+        os.close(pipe)
+    try:
+        syslog.forward_all()
+    except Exception:
+        log.exception("sending the audit log")
+    finally:
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def way_of(host: Host) -> object:
