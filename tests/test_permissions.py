@@ -185,6 +185,9 @@ def form_of(verb: Verb, target: Any) -> dict[str, str]:
     return PARAMETERS.get(verb.kind, ({}, {}))[1] | ({"confirm": target.name} if verb.by_name else {})
 
 
+JSON = {"Accept": "application/json"}
+
+
 class Ways:
     """How the cast ask: each once signed in, and with a token of their own, for as many requests as there are."""
 
@@ -195,7 +198,7 @@ class Ways:
 
     def page(self, who: str, method: str, path: str, data: Any = None) -> Any:
         """A script of ours on a page: it asks for JSON, so that a refusal is a status and not a way to the login."""
-        return getattr(self.client(who, Accept="application/json"), method.lower())(path, data)
+        return getattr(self.client(who, **JSON), method.lower())(path, data)
 
     def client(self, who: str, **headers: str) -> Client:
         key = (who, str(headers))
@@ -206,17 +209,20 @@ class Ways:
         return self.clients[key]
 
     def token(self, who: str, method: str, path: str, data: Any = None) -> Any:
-        if (who, "token") not in self.callers:
-            self.callers[who, "token"] = Caller(None if who == "nobody" else self.cast.who(who))
-        return self.callers[who, "token"].call(method, path, data)
+        return self.caller(who, "token").call(method, path, data)
 
     def session(self, who: str, method: str, path: str, data: Any = None) -> Any:
-        if (who, "session") not in self.callers:
-            caller = self.callers[who, "session"] = Caller(None)
-            if who != "nobody":
-                caller.client.force_login(self.cast.who(who))
-            caller.client.cookies[settings.CSRF_COOKIE_NAME] = "c" * 32
-        return self.callers[who, "session"].call(method, path, data, X_CSRFToken="c" * 32)
+        return self.caller(who, "session").call(method, path, data, X_CSRFToken="c" * 32)
+
+    def caller(self, who: str, kind: str) -> Caller:
+        if (who, kind) not in self.callers:
+            user = None if who == "nobody" else self.cast.who(who)
+            caller = self.callers[who, kind] = Caller(user if kind == "token" else None)
+            if kind == "session":
+                caller.client.cookies[settings.CSRF_COOKIE_NAME] = "c" * 32
+                if user:
+                    caller.client.force_login(user)
+        return self.callers[who, kind]
 
 
 @pytest.fixture
@@ -224,9 +230,10 @@ def ways(cast: Cast) -> Ways:
     """Signed in and with their tokens made before anything is undone."""
     ways = Ways(cast)
     for who in PEOPLE:
-        ways.token(who, "GET", "/me")
-        ways.session(who, "GET", "/me")
-        ways.page(who, "GET", "/me/")
+        ways.client(who)
+        ways.client(who, **JSON)
+        ways.caller(who, "token")
+        ways.caller(who, "session")
     return ways
 
 
