@@ -8,6 +8,7 @@ from django.contrib.auth.models import Group
 
 from webvirt.models import CustomRole, DiskUse, Domain, Grant, Network, Project, Role, User, Volume
 
+PEOPLE = ("grace", "linus", "margaret", "edsger", "barbara", "a" * 60)
 LONG = "the team that looks after everything which nobody else looks after, in three shifts, on two continents"
 
 
@@ -26,9 +27,7 @@ def add_rights(rows: Sequence[Domain]) -> None:
         kinds=["domain.start", "domain.reset", "domain.view", "domain.console", "domain.levitate"],
     )
     team, night = Group.objects.create(name="web team"), Group.objects.create(name=LONG)
-    people = User.objects.bulk_create(
-        User(username=name, password="!") for name in ("grace", "linus", "margaret", "edsger", "barbara", "a" * 60)
-    )
+    people = User.objects.bulk_create(User(username=name, password="!") for name in PEOPLE)
     team.user_set.add(*people[:3])
     night.user_set.add(*people[2:])
     Grant.objects.create(group=team, role=Role.OWNER, project=shop)
