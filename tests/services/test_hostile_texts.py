@@ -28,9 +28,10 @@ from webvirt.hypervisor.errors import HypervisorError
 from webvirt.hypervisor.types import DomainCopy, VolumeSpec
 from webvirt.hypervisor.xml.build import tags_element
 from webvirt.hypervisor.xml.disks import drive_with
-from webvirt.hypervisor.xml.domain_copies import copy_of
+from webvirt.hypervisor.xml.domain_copies import copy_of, moved_copy
 from webvirt.hypervisor.xml.domains import build_domain
 from webvirt.hypervisor.xml.filters import card_with_filter
+from webvirt.hypervisor.xml.moving import placed
 from webvirt.hypervisor.xml.network_updates import lease_to_add
 from webvirt.hypervisor.xml.networks import build_network, edit_network
 from webvirt.hypervisor.xml.secrets import build_secret
@@ -40,6 +41,7 @@ from webvirt.services import operations
 from webvirt.services.catalogue import BY_KIND, VERBS, Verb
 from webvirt.services.catalogue.building import plan_of
 from webvirt.services.catalogue.creation import NOBODY
+from webvirt.services.catalogue.elsewhere import card_specs
 from webvirt.services.catalogue.moving import wish_of
 from webvirt.services.operations import Invalid
 from webvirt.services.ovf import Appliance, Disk
@@ -72,10 +74,12 @@ def of_wish(there: Host, wish: Any) -> list[str]:
 
 
 def of_copy(there: Host, spec: Any) -> list[str]:
-    made = copy_of(
-        MACHINE.replace("<disk", "<!--").replace("</disk>", "-->"), DomainCopy(NOBODY, spec.name, spec.title)
-    )
-    return [made, *of_targets([choice.target for choice in spec.disks])]
+    without_disk = MACHINE.replace("<disk", "<!--").replace("</disk>", "-->")
+    copy = DomainCopy(NOBODY, spec.name, spec.title)
+    made = [copy_of(without_disk, copy)]
+    if spec.cards:
+        made.append(placed(*moved_copy(without_disk, copy, card_specs(spec.cards, NOBODY))))
+    return [*made, *of_targets([choice.target for choice in spec.disks])]
 
 
 def of_targets(targets: list[str]) -> list[str]:
@@ -112,6 +116,7 @@ REACHES: dict[str, Callable[[Host, Any], list[str]]] = {
     "domain.set_filter": of_card,
     "domain.insert": lambda there, spec: of_targets([spec.drive]),
     "domain.eject": lambda there, spec: of_targets([spec.drive]),
+    "domain.export_ova": of_volume,
     "pool.create": lambda there, spec: [build_pool(spec.pool)],
     "volume.create": of_volume,
     "volume.upload": of_volume,
@@ -129,6 +134,7 @@ REACHES: dict[str, Callable[[Host, Any], list[str]]] = {
 TOLD_PLAINLY = {
     "domain.rename": "libvirt takes the name as an argument",
     "secret.set_value": "libvirt takes the value as bytes",
+    "host.trust": "it is compared with what the host shows",
 }
 AS_XML = {"filter.create", "filter.edit"}
 """It is XML, and read as such: tests/services/test_filters.py."""
@@ -214,6 +220,8 @@ PLAIN = (
     KEY,
     UUID_OF_ANY,
     "#cloud-config\n",
+    "SHA256:" + "a" * 43,
+    "XS",
     "https://example.org/a.img",
     "a" * 64,
     "iqn.2026-01.org.example:a",
@@ -231,10 +239,15 @@ def bases(kind: str, alpha: FakeHost) -> list[dict[str, Any]]:
     found: dict[str, list[dict[str, Any]]] = {
         "domain.create": [machine, machine | {"setup": SETUP}],
         "domain.import": [{"name": "m", "volume": disc, "pool": pool, "cards": cards}],
-        "domain.clone": [clone, clone | {"setup": SETUP}],
+        "domain.clone": [clone, clone | {"setup": SETUP}, clone | {"host": alpha.pool.host_id, "cards": cards}],
+        "domain.export_ova": [{"pool": pool, "name": "m.ova"}],
         "domain.set_filter": [{"mac": "52:54:00:00:00:01", "filter": "f"}],
         "domain.insert": [{"drive": "sda", "volume": disc}],
-        "host.add": [{"name": "h", "transport": "ssh", "hostname": "h", "user": "ann"}],
+        "host.add": [
+            {"name": "h", "transport": "ssh", "hostname": "h", "user": "ann"},
+            {"name": "h", "transport": "tls", "hostname": "h", "user": "ann", "password": "s3cret"},
+        ],
+        "host.trust": [{"fingerprints": ["SHA256:" + "a" * 43]}],
         "pool.create": [
             {"name": "p", "type": "dir", "target_path": "/p"},
             {"name": "p", "type": "netfs", "target_path": "/p", "source_host": "h", "source_path": "/e"} | NFS,
