@@ -43,6 +43,8 @@ class Visitor:
     origins: tuple[str, ...] = (ORIGIN,)
     protocols: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    cookie: str = COOKIE
+    """The name of the cookie with the session's key."""
 
     def handshake(self, path: str) -> bytes:
         protocols = self.protocols if self.protocols is not None else f"binary, ticket.{self.ticket}"
@@ -55,7 +57,7 @@ class Visitor:
             "Sec-WebSocket-Version: 13",
             *(f"Origin: {origin}" for origin in self.origins),
             *([f"Sec-WebSocket-Protocol: {protocols}"] if protocols else []),
-            *([f"Cookie: theme=dark; {COOKIE}={self.session_key}"] if self.session_key else []),
+            *([f"Cookie: theme=dark; {self.cookie}={self.session_key}"] if self.session_key else []),
             *(f"{name}: {value}" for name, value in self.headers),
         ]
         return "\r\n".join([*lines, "", ""]).encode()

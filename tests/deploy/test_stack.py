@@ -177,7 +177,7 @@ def test_nobody_says_themselves_where_they_come_from(own: Stack) -> None:
     claims = {"X-Forwarded-For": "203.0.113.9", "X-Real-IP": "203.0.113.9", "Forwarded": "for=203.0.113.9"}
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json", **claims}
     connection = http.client.HTTPConnection("127.0.0.1", own.port, timeout=10)
-    body = '{"name": "nowhere", "transport": "tcp", "hostname": "127.0.0.1", "port": 1}'
+    body = '{"name": "nowhere", "transport": "tcp", "hostname": "127.0.0.1", "port": 1, "unencrypted": true}'
     connection.request("POST", "/api/v1/hosts", body, headers)
     assert connection.getresponse().status == 202
     connection.close()

@@ -126,8 +126,8 @@ def test_several_disks_of_a_guest_that_writes_are_of_one_instant(
     kernel = Kernel(str(guest / "vmlinuz"), str(guest / "initrd.gz"), "console=ttyS0 quiet")
     disks = [blank(folder, name) for name in ("a.raw", "b.raw")]
     copies = [blank(folder, name) for name in ("a-copy.raw", "b-copy.raw")]
-    spec = make(kernel=kernel, memory_kib=2 * MEMORY_KIB, disks=tuple(DiskSpec(disk, "raw") for disk in disks))
-    here.domains.start(spec.uuid)
+    spec = make(memory_kib=2 * MEMORY_KIB, disks=tuple(DiskSpec(disk, "raw") for disk in disks))
+    here.domains.start_once(spec.uuid, kernel)
     said, stream = bytearray(), raw.newStream(libvirt.VIR_STREAM_NONBLOCK)
     raw.lookupByUUIDString(spec.uuid).openConsole(None, stream, 0)
 

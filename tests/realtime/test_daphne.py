@@ -65,7 +65,9 @@ class Daphne:
     def socket(self, user: Any = None, path: str = PATHS[0], origins: tuple[str, ...] = (OURS,), **more: str) -> Socket:
         key = session_cookie(user) if user else ""
         headers = tuple((name.replace("_", "-"), value) for name, value in more.items())
-        return Socket(self.path, Visitor(session_key=key, origins=origins, protocols="", headers=headers), path)
+        cookie = settings.SESSION_COOKIE_NAME
+        visitor = Visitor(session_key=key, cookie=cookie, origins=origins, protocols="", headers=headers)
+        return Socket(self.path, visitor, path)
 
     def watching(self, user: Any, *names: str) -> Socket:
         """A socket that watches, and has proved that it hears."""
