@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 
-LINK = re.compile(r"/setup/[^/\s]+")
+LINK = re.compile(r"/(setup|link)/[^/\s]+")
 
 
 class WithoutLinks(logging.Filter):
@@ -14,5 +14,5 @@ class WithoutLinks(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         text = record.getMessage()
         if LINK.search(text):
-            record.msg, record.args = LINK.sub("/setup/...", text), ()
+            record.msg, record.args = LINK.sub(r"/\1/...", text), ()
         return True

@@ -165,10 +165,11 @@ def test_no_path_leads_to_another_host(own: Stack, path: str) -> None:
     assert not where.startswith(("//", "/\\"))
 
 
-def test_a_one_time_link_is_not_in_the_log(own: Stack) -> None:
-    before = own.log.read_text().count("/setup/...")
-    assert get(own, "/setup/a-secret-of-one-use/").status == 404
-    wait_for(lambda: own.log.read_text().count("/setup/...") > before, "the request is in the log")
+@pytest.mark.parametrize("kind", ["setup", "link"])
+def test_a_one_time_link_is_not_in_the_log(own: Stack, kind: str) -> None:
+    before = own.log.read_text().count(f"/{kind}/...")
+    assert get(own, f"/{kind}/a-secret-of-one-use/").status == 404
+    wait_for(lambda: own.log.read_text().count(f"/{kind}/...") > before, "the request is in the log")
     assert "a-secret-of-one-use" not in own.log.read_text()
 
 
