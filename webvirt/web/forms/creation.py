@@ -243,8 +243,7 @@ def trees_for(access: Access, host: Host) -> tuple[Tree, ...]:
 
 def may_fetch(access: Access, host: Host) -> bool:
     """Whether this person may have something fetched from the web into a pool of a host."""
-    held = access.held_on_host(host.pk)
-    return held is not None and held.allows(BY_KIND["volume.fetch"])
+    return access.may(BY_KIND["volume.fetch"], host)
 
 
 def disk_typed(flavour: Flavour) -> tuple[str, str]:
