@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.fakes import FakeConnection
 from webvirt.models import Domain, Operation, Origin, User
 from webvirt.services import operations, runners
 from webvirt.services.catalogue import BY_KIND
+from webvirt.services.quotas import Amounts, used_in
 from webvirt.services.runners import context
 from webvirt.services.runners.context import Sink
 from webvirt.services.subjects import Subject, found, name_of
@@ -103,6 +105,16 @@ def is_lost(operation: Operation) -> None:
     operations.reap(timezone.now())
 
 
+@dataclass(frozen=True)
+class Taken:
+    """What an operation takes of the quota of a project (by id) that has nothing else in it; `there` tells how much of
+    the project's is really on its hosts."""
+
+    project: int
+    amounts: Amounts
+    there: Callable[[], Amounts]
+
+
 def demand_nothing_left(
     worker: Worker,
     operation: Operation,
@@ -112,15 +124,24 @@ def demand_nothing_left(
     after: bool,
     traces: Callable[[], object],
     look: Callable[[], None],
+    takes: Taken | None = None,
 ) -> None:
-    """Whoever makes a machine dies at this step: its host's watcher (`look`) removes all `traces` of it."""
+    """Whoever makes a machine dies at this step: its host's watcher (`look`) removes all `traces` of it, and what it
+    `takes` of a quota is free again."""
     before = traces()
     with dying(monkeypatch, step, after=after):
         worker.carry_out(operation)
     # While it may still be at work, nobody touches what it makes.
     look()
     assert Domain.objects.filter(making=operation, forgotten_at=None).exists()
+    if takes:
+        assert used_in(takes.project) == takes.amounts
     is_lost(operation)
+    if takes:
+        # What is left half made counts until it is removed.
+        assert takes.there() - used_in(takes.project) == Amounts()
     look()
     assert traces() == before
     assert not Domain.objects.kept().filter(making=operation).exists()
+    if takes:
+        assert used_in(takes.project) == takes.there() == Amounts()

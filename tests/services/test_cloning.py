@@ -10,9 +10,10 @@ import pytest
 import redis
 
 from tests.people import make_volume
-from tests.services.carrying import Step, demand_nothing_left
+from tests.services.carrying import Step, Taken, demand_nothing_left
 from tests.services.cloned import FILES, KIND, fake_volumes, host, machine, sources, template
 from tests.services.conftest import GIB, IMAGE, FakeHost
+from tests.services.shop import make_shop, really_there
 from tests.services.test_bin import again, reconcile
 from tests.services.test_creation import ISO, KEY, made, wish
 from webvirt.hypervisor.errors import HypervisorError
@@ -23,6 +24,7 @@ from webvirt.services import bulk, inventory, operations, runners, uses
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.catalogue.cloned_disks import Disk, disks_of, ways_for
 from webvirt.services.catalogue.wishes import Way, names_of
+from webvirt.services.quotas import Amounts, used_in
 from webvirt.services.runners.context import Context
 
 __all__ = ["host", "machine", "template"]
@@ -342,14 +344,26 @@ def test_a_worker_that_dies_leaves_nothing(
 ) -> None:
     if linked:
         assert alpha.do("domain.to_template", machine).state == S.SUCCEEDED
+    # With room for one clone and no more.
+    shop = make_shop(most_machines=1, most_disk=6 * GIB)
+    asked = {"name": "new-2", "setup": {"user": "ann"}, "project": shop.pk}
+    all_of_it = Amounts(1, machine.vcpus, machine.memory_kib, 6 * GIB)
+    takes = Taken(shop.pk, all_of_it, lambda: really_there(alpha, shop))
     where, name = STEPS[step](alpha)
     name = "create_volume" if linked and step == "copy" else name
-    operation = alpha.ask(KIND, machine, name="new-2", setup={"user": "ann"})
     demand_nothing_left(
-        alpha, operation, (where, name), monkeypatch, after=after, traces=alpha.traces, look=alpha.look_again
+        alpha,
+        alpha.ask(KIND, machine, **asked),
+        (where, name),
+        monkeypatch,
+        after=after,
+        traces=alpha.traces,
+        look=alpha.look_again,
+        takes=takes,
     )
-    # And its name is free again.
-    assert alpha.do(KIND, machine, name="new-2", setup={"user": "ann"}).state == S.SUCCEEDED
+    # And its name is free again, and its quota.
+    assert alpha.do(KIND, machine, **asked).state == S.SUCCEEDED
+    assert used_in(shop.pk) == takes.there() == all_of_it
 
 
 def test_cancelled_while_a_disk_is_copied_nothing_stays(

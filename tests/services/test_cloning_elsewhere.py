@@ -10,9 +10,10 @@ import pytest
 
 from tests.fake_storage import FakeVolume
 from tests.people import make_network
-from tests.services.carrying import Step, demand_nothing_left
+from tests.services.carrying import Step, Taken, demand_nothing_left
 from tests.services.cloned import FILES, KIND, fake_volumes, host, machine, template
 from tests.services.conftest import FakeHost
+from tests.services.shop import make_shop, really_there
 from tests.services.test_creation import ISO, made
 from tests.services.test_moving import QCOW2
 from tests.services.test_transfers import omega
@@ -20,6 +21,7 @@ from webvirt.hypervisor.types import DomainState
 from webvirt.hypervisor.xml.parse import parse_domain
 from webvirt.models import Definition, Domain, Grant, Host, Operation, OperationState, Pool, Role, Volume
 from webvirt.services import operations, runners
+from webvirt.services.quotas import Amounts, used_in
 from webvirt.services.runners.context import Context
 
 __all__ = ["host", "machine", "omega", "template"]
@@ -331,11 +333,29 @@ def test_a_worker_that_dies_leaves_nothing(
         alpha.look_again()
         omega.look_again()
 
-    wish: dict[str, Any] = {"name": "new-2", "host": other.pk, "setup": {"user": "ann"}}
-    operation = alpha.ask(KIND, machine, **wish)
-    demand_nothing_left(alpha, operation, STEPS[step](omega), monkeypatch, after=after, traces=traces, look=look)
-    # And its name is free again.
+    disk = sum(Volume.objects.get(name=name).capacity for name in ("new-1.qcow2", "new-1-2.raw"))
+    # With room for one clone and no more.
+    shop = make_shop(most_machines=1, most_disk=disk)
+    wish: dict[str, Any] = {"name": "new-2", "host": other.pk, "setup": {"user": "ann"}, "project": shop.pk}
+    takes = Taken(
+        shop.pk,
+        Amounts(1, machine.vcpus, machine.memory_kib, disk),
+        lambda: really_there(alpha, shop) + really_there(omega, shop),
+    )
+    demand_nothing_left(
+        alpha,
+        alpha.ask(KIND, machine, **wish),
+        STEPS[step](omega),
+        monkeypatch,
+        after=after,
+        traces=traces,
+        look=look,
+        takes=takes,
+    )
+    # And its name is free again, and its quota.
     assert alpha.do(KIND, machine, **wish).state == S.SUCCEEDED
+    # Its disks are as large as what is in them, which is less.
+    assert used_in(shop.pk) == takes.there() == replace(takes.amounts, disk=len(QCOW2) + len(RAW))
 
 
 def test_cancelled_while_a_disk_is_on_its_way_nothing_stays(

@@ -11,8 +11,9 @@ import redis
 
 from tests.fakes import MACHINES, FakeDomain
 from tests.people import make_domain, make_network, make_pool, make_volume
-from tests.services.carrying import Step, demand_nothing_left
+from tests.services.carrying import Step, Taken, demand_nothing_left
 from tests.services.conftest import GIB, IMAGE, FakeHost
+from tests.services.shop import make_shop, really_there
 from tests.services.test_secrets import whole_database
 from webvirt.hypervisor.errors import HypervisorError, WrongState
 from webvirt.hypervisor.types import DomainState, VolumeInfo
@@ -24,6 +25,7 @@ from webvirt.services.catalogue.building import Plan, plan_of
 from webvirt.services.catalogue.creation import NOBODY
 from webvirt.services.catalogue.wishes import CreateDomainSpec, names_of
 from webvirt.services.placement import places_for
+from webvirt.services.quotas import Amounts, used_in
 from webvirt.services.runners.context import Context
 
 S = OperationState
@@ -192,12 +194,24 @@ def with_everything(alpha: FakeHost) -> dict[str, Any]:
 def test_a_worker_that_dies_leaves_nothing(
     alpha: FakeHost, host: Host, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
 ) -> None:
-    operation = alpha.ask(KIND, host, **with_everything(alpha))
+    # With room for one such machine.
+    shop = make_shop(most_machines=1, most_vcpus=2, most_memory_kib=2**20, most_disk=IMAGE.capacity + GIB)
+    asked = with_everything(alpha) | {"project": shop.pk}
+    takes = Taken(shop.pk, Amounts(1, 2, 2**20, IMAGE.capacity + GIB), lambda: really_there(alpha, shop))
     demand_nothing_left(
-        alpha, operation, STEPS[step](alpha), monkeypatch, after=after, traces=alpha.traces, look=alpha.look_again
+        alpha,
+        alpha.ask(KIND, host, **asked),
+        STEPS[step](alpha),
+        monkeypatch,
+        after=after,
+        traces=alpha.traces,
+        look=alpha.look_again,
+        takes=takes,
     )
-    # And its name is free again.
-    assert alpha.do(KIND, host, **with_everything(alpha)).state == S.SUCCEEDED
+    # And its name is free again, and its quota.
+    done = alpha.do(KIND, host, **asked)
+    assert done.state == S.SUCCEEDED, done.error
+    assert used_in(shop.pk) == takes.there() == takes.amounts
 
 
 def test_what_the_host_refuses_leaves_nothing_and_what_was_there_stays(alpha: FakeHost, host: Host) -> None:

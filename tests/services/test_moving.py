@@ -17,12 +17,14 @@ from tests.appliances import VMWARE, manifest_of, small_envelope, tar_of
 from tests.fake_storage import FakeVolume
 from tests.fakes import FakeDomain
 from tests.people import make_network
-from tests.services.carrying import File, Step, demand_nothing_left, dying, is_lost
+from tests.services.carrying import File, Step, Taken, demand_nothing_left, dying, is_lost
 from tests.services.conftest import GIB, FakeHost
+from tests.services.shop import make_shop, really_there
 from webvirt.hypervisor.types import DomainState, VolumeInfo
 from webvirt.hypervisor.xml.parse import parse_domain
 from webvirt.models import DiskUse, Domain, Host, Network, OperationState, Status, Volume
 from webvirt.services import operations
+from webvirt.services.quotas import Amounts, used_in
 from webvirt.services.runners.context import Context
 
 S = OperationState
@@ -204,12 +206,24 @@ def test_a_worker_that_dies_leaves_nothing(
     alpha: FakeHost, host: Host, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
 ) -> None:
     volume = put(alpha, "small.ova", OVA)
-    operation = alpha.ask(KIND, host, **wish(alpha, volume))
+    # With room for one such machine.
+    shop = make_shop(most_machines=1, most_disk=5 * GIB)
+    asked = wish(alpha, volume, project=shop.pk)
+    all_of_it = Amounts(1, 1, 2 * 2**20, 5 * GIB)
+    takes = Taken(shop.pk, all_of_it, lambda: really_there(alpha, shop))
     demand_nothing_left(
-        alpha, operation, STEPS[step](alpha), monkeypatch, after=after, traces=alpha.traces, look=alpha.look_again
+        alpha,
+        alpha.ask(KIND, host, **asked),
+        STEPS[step](alpha),
+        monkeypatch,
+        after=after,
+        traces=alpha.traces,
+        look=alpha.look_again,
+        takes=takes,
     )
-    # And its name is free again.
-    assert alpha.do(KIND, host, **wish(alpha, volume)).state == S.SUCCEEDED
+    # And its name is free again, and its quota.
+    assert alpha.do(KIND, host, **asked).state == S.SUCCEEDED
+    assert used_in(shop.pk) == takes.there()
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -446,14 +460,21 @@ def test_a_worker_that_dies_with_an_appliance_leaves_nothing(
     alpha: FakeHost, host: Host, exported: File, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
 ) -> None:
     before = set(alpha.names())
-    wanted = {"pool": alpha.pool.pk, "name": "new-1.ova"}
+    # With room for what the machine's disk takes up, and what is around it.
+    taken = alpha.connection.storage.known[alpha.uuid].volumes["new-1.qcow2"].info.allocation
+    shop = make_shop(most_disk=taken + MIB)
+    wanted = {"pool": alpha.pool.pk, "name": "new-1.ova", "project": shop.pk}
     operation = alpha.ask("domain.export_ova", Domain.objects.get(name="new-1"), **wanted)
+    assert used_in(shop.pk) == Amounts(disk=taken)
     with dying(monkeypatch, OVA_STEPS[step](alpha), after=after):
         alpha.carry_out(operation)
     is_lost(operation)
     alpha.look_again()
     assert set(alpha.names()) == before
-    assert alpha.do("domain.export_ova", Domain.objects.get(name="new-1"), **wanted).state == S.SUCCEEDED
+    assert used_in(shop.pk) == Amounts()
+    done = alpha.do("domain.export_ova", Domain.objects.get(name="new-1"), **wanted)
+    assert done.state == S.SUCCEEDED, done.error
+    assert used_in(shop.pk) == really_there(alpha, shop) == Amounts(disk=done.result["bytes"])
 
 
 @pytest.mark.parametrize("phase", ["converting the disks", "packing the disks"])

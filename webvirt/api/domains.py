@@ -12,7 +12,7 @@ from webvirt.api.shapes import DomainDetail, Domains, Sessions, domain_detail, d
 from webvirt.models import ConsoleSession, Definition, Role, Screen, Status
 from webvirt.models.domains import search_condition
 from webvirt.services.catalogue import BY_KIND
-from webvirt.services.operations import demand
+from webvirt.services.grounds import demand
 
 router = Router(tags=["domains"])
 

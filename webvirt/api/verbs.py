@@ -94,7 +94,7 @@ def make_view(verb: Verb) -> Callable[..., Any]:
 
     def view(request: HttpRequest, pk: int, response: HttpResponse) -> Status[OperationOut]:
         access = access_for(request)
-        target: Subject = one(access.rows(verb.on), pk)
+        target: Subject = one(access.targets(verb), pk)
         operation = operations.submit(actor_of(request), verb, target, body_of(request))
         return accepted(access, operation, response)
 
@@ -152,7 +152,7 @@ def make_named_view(verb: Verb) -> Callable[..., NamedOut]:
 
     def view(request: HttpRequest, pk: int) -> NamedOut:
         access = access_for(request)
-        target: Subject = one(access.rows(verb.on), pk)
+        target: Subject = one(access.targets(verb), pk)
         if not access.may(verb, target):
             raise operations.Denied(_("Your role here does not allow “%(verb)s”.") % {"verb": verb.label})
         outcomes = bulk.submit_each_name(actor_of(request), verb, target, body_of(request))

@@ -19,6 +19,7 @@ from webvirt.models.operations import (
 )
 from webvirt.models.people import ApiToken, Theme, User
 from webvirt.models.processes import Process
+from webvirt.models.quotas import Meter, MonthlyUse, Reservation
 from webvirt.models.rights import SCOPES, CustomRole, Grant, Project, ProjectQuerySet, Role
 from webvirt.models.secrets import Secret
 from webvirt.models.seen import Seen, SeenQuerySet
@@ -61,6 +62,8 @@ __all__ = [
     "HostQuerySet",
     "HostState",
     "LoginSession",
+    "Meter",
+    "MonthlyUse",
     "Network",
     "NetworkStatus",
     "Operation",
@@ -73,6 +76,7 @@ __all__ = [
     "Process",
     "Project",
     "ProjectQuerySet",
+    "Reservation",
     "Role",
     "Screen",
     "Secret",

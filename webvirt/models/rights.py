@@ -60,6 +60,25 @@ class Project(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     closed_at = models.DateTimeField(null=True, blank=True)
 
+    # What its members may use to make something in it, without any role there; `services.allowances`.
+    allowed_hosts = models.ManyToManyField("webvirt.Host", related_name="+", blank=True)
+    allowed_pools = models.ManyToManyField("webvirt.Pool", related_name="+", blank=True)
+    allowed_networks = models.ManyToManyField("webvirt.Network", related_name="+", blank=True)
+    allowed_images = models.ManyToManyField("webvirt.Volume", related_name="+", blank=True)
+    """Discs, and images that disks are made of."""
+    allowed_cloud_images = models.ManyToManyField("webvirt.CloudImage", related_name="+", blank=True)
+    """Of the catalogue: they are fetched into the project's pools."""
+    allowed_flavours = models.ManyToManyField("webvirt.Flavour", related_name="+", blank=True)
+    of_flavours_only = models.BooleanField(default=False)
+    """Whether machines are made in the sizes of `allowed_flavours` alone."""
+
+    # How much may be in it, with what is being made and what is in the recycle bin; None: no limit. `services.quotas`.
+    most_machines = models.PositiveIntegerField(null=True, blank=True)
+    most_vcpus = models.PositiveIntegerField(null=True, blank=True)
+    most_memory_kib = models.BigIntegerField(null=True, blank=True)
+    most_disk = models.BigIntegerField(null=True, blank=True)
+    """Bytes, by the capacity of volumes."""
+
     objects = ProjectQuerySet.as_manager()
 
     class Meta:

@@ -35,6 +35,7 @@ from webvirt.models import (
     User,
     Volume,
 )
+from webvirt.services.allowances import Allowances, ids_in
 from webvirt.services.catalogue import Verb
 from webvirt.services.subjects import NOUNS, Subject, host_of, subject_of
 
@@ -75,6 +76,8 @@ class Access:
     user: User
     everywhere: Held | None = None
     on: Mapping[str, dict[int, Held]] = field(default_factory=lambda: {scope: {} for scope in SCOPES})
+    allowances: Allowances = field(default_factory=Allowances, compare=False)
+    """What the projects may use that they hold anything on."""
 
     @property
     def is_administrator(self) -> bool:
@@ -124,6 +127,11 @@ class Access:
         return held.role if held else None
 
     def may(self, verb: Verb, target: Subject | Project) -> bool:
+        """Whether there is a way: by what is held over it, or inside a project that may use it."""
+        return self.may_freely(verb, target) or bool(self.projects_for(verb, target))
+
+    def may_freely(self, verb: Verb, target: Subject | Project) -> bool:
+        """Whether what is held over it is enough."""
         if verb.host_role and not isinstance(target, Project):
             there = self.held_on_host(host_of(target).pk)
             if there is None or not (reaches(there.role, verb.host_role) or verb.kind in there.kinds):
@@ -131,7 +139,33 @@ class Access:
         held = self.held_on(target)
         return held is not None and held.allows(verb)
 
+    def projects_for(self, verb: Verb, target: Subject | Project) -> list[int]:
+        """The ids of the projects inside which this person may do it with what the project may use, and to this."""
+        within = self.projects_with(verb)
+        if not within or isinstance(target, Project):
+            return []
+        if isinstance(target, Domain | Volume):
+            held = self.held_on(target)
+            if held is None or not held.allows(verb):
+                return []
+        host = host_of(target).pk
+        found = [pk for pk in within if host in self.allowances.ids("host", pk)]
+        return [pk for pk in found if not isinstance(target, Pool) or target.pk in self.allowances.ids("pool", pk)]
+
+    def projects_with(self, verb: Verb) -> list[int]:
+        """The ids of the projects that this person holds it on, of a verb that is done inside projects."""
+        return [pk for pk, held in self.on["project"].items() if held.allows(verb)] if verb.inside else []
+
     # --- lookups
+
+    def targets(self, verb: Verb) -> QuerySet[Any]:
+        """What a verb can be asked for on: what this person may know of, and what projects may use inside which they
+        may do it."""
+        found, within = self.rows(verb.on), self.projects_with(verb)
+        if not within or verb.on not in ("host", "pool"):
+            return found
+        there = Host.objects.kept() if verb.on == "host" else Pool.objects.kept().select_related("host")
+        return there.filter(Q(pk__in=found.values("pk")) | Q(pk__in=ids_in(verb.on, within)))
 
     def domains(self, *, with_bin: bool = False) -> DomainQuerySet:
         """The machines this person may know of, hosts joined; those in the recycle bin only if asked for."""
@@ -264,7 +298,8 @@ COLUMNS = ("role", "custom_role_id", "custom_role__kinds", *(f"{scope}_id" for s
 
 def accesses_of(users: Iterable[User]) -> dict[int, Access]:
     """The rights of several persons by their id, in one query; someone deactivated has none."""
-    found = {user.pk: Access(user) for user in users}
+    allowances = Allowances()
+    found = {user.pk: Access(user, allowances=allowances) for user in users}
     active = [pk for pk, access in found.items() if access.user.is_active]
     own = Grant.objects.filter(user__in=active).values_list("user_id", *COLUMNS)
     of_groups = Grant.objects.filter(group__user__in=active).values_list("group__user", *COLUMNS)
@@ -278,4 +313,6 @@ def accesses_of(users: Iterable[User]) -> dict[int, Access]:
             continue
         there = access.on[scope].get(place)
         access.on[scope][place] = there | held if there else held
+        if scope == "project":
+            allowances.projects.add(place)
     return found

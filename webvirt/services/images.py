@@ -51,8 +51,9 @@ def from_the_web(volumes: QuerySet[Volume], urls: Iterable[str]) -> QuerySet[Vol
 
 
 def on_host_of(pool: Pool, url: str) -> Volume | None:
-    """The volume with what an address gives, in this pool or else in another that runs on its host."""
-    here = Volume.objects.filter(pool__host=pool.host_id, pool__missing_since=None, pool__status__in=OPEN)
+    """The volume with what an address gives, in this pool or else in another that runs on its host; none that belongs
+    to a project, which is nobody else's."""
+    here = Volume.objects.filter(project=None, pool__host=pool.host_id, pool__missing_since=None, pool__status__in=OPEN)
     found = list(from_the_web(here.select_related("pool__host"), [url]))
     return min(found, key=lambda volume: volume.pool_id != pool.pk, default=None)
 

@@ -19,7 +19,6 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
-from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 from kombu.exceptions import KombuError
@@ -28,10 +27,11 @@ from redis.exceptions import RedisError
 
 from webvirt import bus
 from webvirt.celery import app
-from webvirt.models import AuditResult, Domain, Operation, OperationState, User
-from webvirt.services import actors, audit, hidden
+from webvirt.models import AuditResult, Domain, Operation, OperationState, Project, User
+from webvirt.services import actors, audit, hidden, quotas, refusals
 from webvirt.services.access import ALL, Access, access_of
 from webvirt.services.catalogue import BY_KIND, Queue, Spec, Verb, why_not
+from webvirt.services.grounds import demand, demand_reach, ground_of, into, refusal
 from webvirt.services.phrases import said
 from webvirt.services.seals import NoKey
 from webvirt.services.subjects import Subject, host_of, name_of, subject_of
@@ -46,6 +46,11 @@ FETCHED_WITHIN = timedelta(minutes=10)
 """A download that was asked for and is not fetched by then is not wanted any more."""
 
 Actor = actors.Actor
+Refused = refusals.Refused
+Denied = refusals.Denied
+NotNow = refusals.NotNow
+OverQuota = refusals.OverQuota
+Invalid = refusals.Invalid
 S = OperationState
 P = TypeVar("P", bound=Spec)
 RESULTS = {
@@ -63,32 +68,12 @@ SHARED_NOUNS = {BY_KIND[kind].on for kind in SHARED}
 HOLDS = Q(exclusive=True) | Q(kind__in=SHARED)
 
 
-class Refused(Exception):
-    """An operation that was not accepted; `str(error)` is a sentence for the person."""
-
-
-class Denied(Refused):
-    """The person may know of the object, but not do this to it."""
-
-
-class NotNow(Refused):
-    """It makes no sense in the state the object is in."""
-
-
 class Busy(Refused):
     """Another operation holds the object."""
 
     def __init__(self, holder: Operation | None) -> None:
         self.holder = holder
         super().__init__(busy_text(holder))
-
-
-class Invalid(Refused):
-    """The parameters are not what the verb takes; `fields` has a sentence for each wrong one."""
-
-    def __init__(self, fields: dict[str, str]) -> None:
-        self.fields = fields
-        super().__init__("; ".join(f"{name}: {text}" if name else text for name, text in fields.items()))
 
 
 class Cancelled(Exception):
@@ -98,8 +83,8 @@ class Cancelled(Exception):
 def submit(actor: Actor, verb: Verb, target: Subject, parameters: dict[str, Any] | None = None) -> Operation:
     """Accept a verb on an object: rights, state, parameters, then the row, which is also the busy lock.
 
-    Raises Denied, NotNow, Invalid or Busy. The operation is sent to a worker once the transaction is in. A request
-    key that was used before gives the operation of then, whatever became of it.
+    Raises Denied, NotNow, Invalid, Busy or OverQuota. The operation is sent to a worker once the transaction is in. A
+    request key that was used before gives the operation of then, whatever became of it.
     """
     with denials_noted(actor, verb, target):
         return accept(actor, verb, target, parameters)
@@ -124,6 +109,7 @@ def accept(actor: Actor, verb: Verb, target: Subject, parameters: dict[str, Any]
         raise Invalid({"": _("“%(verb)s” is not an operation.") % {"verb": verb.label}})
     spec = parse_parameters(verb, parameters or {})
     if actor.user is not None:
+        ground_of(access_of(actor.user), verb, target, spec)
         demand_reach(access_of(actor.user), verb, target, spec)
     if before := asked_before(actor, verb, spec, target):
         return before
@@ -159,19 +145,16 @@ def accept(actor: Actor, verb: Verb, target: Subject, parameters: dict[str, Any]
     return operation
 
 
-def demand(access: Access, verb: Verb, target: Subject) -> None:
-    """Raise Denied unless this person may do this to it."""
-    if not access.may(verb, target):
-        raise Denied(_("Your role here does not allow “%(verb)s”.") % {"verb": verb.label})
-
-
 def insert(operation: Operation, actor: Actor, verb: Verb, target: Subject, spec: Spec) -> None:
-    """Write the row down, which is the lock. Raises Busy or NotNow, and IntegrityError where the lock is held."""
+    """Write the row down, which is the lock, and what it takes of a quota. Raises Busy, OverQuota or NotNow, and
+    IntegrityError where the lock is held."""
     try:
-        with audit.writing():
+        with audit.writing(), quotas.locked(into(verb, target, spec)) as project:
             if holder := in_the_way(verb, target):
                 raise Busy(holder)
             operation.save(force_insert=True)
+            if project is not None:
+                take(operation, project, verb, target, spec)
             hidden.hide(operation, spec)
             details = {"parameters": operation.parameters} if operation.parameters else {}
             asked = AuditResult.ASKED
@@ -182,17 +165,14 @@ def insert(operation: Operation, actor: Actor, verb: Verb, target: Subject, spec
         raise NotNow(said(str(error))) from None
 
 
-def demand_reach(access: Access, verb: Verb, target: Subject, spec: Spec) -> None:
-    """Raise Invalid or Denied unless this person may touch what the parameters name besides, or the object is in."""
-    for reach in verb.reaches(target, spec) if verb.reaches else ():
-        other = access.one(reach.noun, reach.pk)
-        if other is None and reach.parameter:
-            raise Invalid({reach.parameter: _("There is nothing of this number.")})
-        needed = BY_KIND[reach.kind]
-        if other is None or not access.may(needed, other):
-            raise Denied(_("Your role there does not allow “%(verb)s”.") % {"verb": needed.label})
-        if reason := why_not(needed, other):
-            raise NotNow(refusal(needed, reason))
+def take(operation: Operation, project: Project, verb: Verb, target: Subject, spec: Spec) -> None:
+    """Reserve in a project what an operation takes. Raises OverQuota or NotNow."""
+    if project.closed_at:
+        raise NotNow(_("This project is closed."))
+    try:
+        quotas.reserve(project, operation, verb.takes(target, spec) if verb.takes else quotas.NOTHING)
+    except quotas.Exceeded as error:
+        raise OverQuota("; ".join(said(sentence) for sentence in error.sentences)) from None
 
 
 def kept(spec: Spec) -> dict[str, Any]:
@@ -216,10 +196,6 @@ def asked_before(actor: Actor, verb: Verb, spec: Spec, target: Subject | None = 
     return before
 
 
-def refusal(verb: Verb, reason: Promise | str) -> str:
-    return _("“%(verb)s” cannot be done now: %(reason)s.") % {"verb": verb.label, "reason": reason}
-
-
 def parse_parameters(verb: Verb, parameters: dict[str, Any]) -> Spec:
     """The verb's Spec from raw values, or Invalid with a sentence for each wrong field."""
     return parsed(verb.spec, parameters)
@@ -239,10 +215,10 @@ def parsed(spec: type[P], parameters: dict[str, Any]) -> P:
 
 def misfits(user: User | None, verb: Verb, target: Subject, spec: Spec) -> dict[str, str]:
     """A sentence for each parameter that does not go with the object, or names what this person may not know of."""
-    if verb.misfits is None:
-        return {}
     access = access_of(user) if user else Access(User(), everywhere=ALL)
-    return verb.misfits(access.rows, target, spec)
+    inside = ground_of(access, verb, target, spec)
+    wrong = verb.misfits(inside.rows if inside else access.rows, target, spec) if verb.misfits else {}
+    return wrong or inside.misfits(target, spec) if inside else wrong
 
 
 def holder_of(target: Subject) -> Operation | None:
@@ -314,9 +290,11 @@ def still_allowed(operation: Operation) -> bool:
     if operation.user is None:
         return True
     access, verb, target = access_of(operation.user), BY_KIND[operation.kind], subject_of(operation)
-    if verb.reaches:
+    if verb.reaches or verb.inside:
         try:
-            demand_reach(access, verb, target, parse_parameters(verb, operation.parameters))
+            spec = parse_parameters(verb, operation.parameters)
+            ground_of(access, verb, target, spec)
+            demand_reach(access, verb, target, spec)
         except Refused:
             return False
     return access.may(verb, target)

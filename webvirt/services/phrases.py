@@ -329,6 +329,10 @@ FORBIDDEN = (
 FAILURES = (
     _("It cannot be done any more: %(reason)s."),
     _("The pool has not enough room: %(gib)s GiB are missing."),
+    _("%(n)s machines asked, %(m)s of %(k)s left in project %(project)s"),
+    _("%(n)s vCPUs asked, %(m)s of %(k)s left in project %(project)s"),
+    _("%(n)s GiB of memory asked, %(m)s of %(k)s GiB left in project %(project)s"),
+    _("%(n)s GiB of disk asked, %(m)s of %(k)s GiB left in project %(project)s"),
     _("The file is not what it should be: its SHA-256 is %(digest)s."),
     _("The file is not what it should be: its checksum is %(digest)s."),
     _("In that pool a volume is the disk itself, and this one is an image of format %(format)s."),

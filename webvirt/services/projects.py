@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from webvirt import bus
-from webvirt.models import Domain, Network, Project, User, Volume
+from webvirt.models import ACTIVE_STATES, Domain, Network, Project, Reservation, User, Volume
 from webvirt.services import audit
 from webvirt.services.grants import look_again
 from webvirt.services.named import cleaned, keep
@@ -52,6 +52,8 @@ def close(project: Project) -> None:
     with audit.writing():
         # Locked, so that nothing is moved into it meanwhile.
         Project.objects.select_for_update().get(pk=project.pk)
+        if Reservation.objects.filter(project=project, operation__state__in=ACTIVE_STATES).exists():
+            raise NotNow(_("It cannot be closed: something is just being made in it."))
         there = contents(project)
         if there.machines or there.volumes or there.networks:
             values = {"machines": there.machines, "volumes": there.volumes, "networks": there.networks}

@@ -28,7 +28,7 @@ from redis.exceptions import RedisError
 from webvirt import bus
 from webvirt.hypervisor.errors import HypervisorError
 from webvirt.models import Host, HostState
-from webvirt.services import guessing, heartbeats, inventory, machines, operations, sessions, syslog, uploads
+from webvirt.services import guessing, heartbeats, inventory, machines, operations, quotas, sessions, syslog, uploads
 from webvirt.services.watcher.watch import HostWatch
 
 log = logging.getLogger(__name__)
@@ -137,6 +137,7 @@ class Watch:
             operations.resend(timezone.now())
             uploads.look_after(timezone.now())
             machines.look_after(timezone.now())
+            quotas.clear_away()
             sessions.sweep(timezone.now())
             guessing.sweep(timezone.now())
             self.tend_sender(now)

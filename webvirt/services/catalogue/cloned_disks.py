@@ -113,8 +113,9 @@ def disks_of(domain: Domain, elsewhere: Host | None = None) -> list[Disk]:
     definition = Definition.objects.filter(domain=domain).first()
     named = belongings.volumes_of(domain, DiskUse.objects.filter(domain=domain))
     pools = list(pools_of(elsewhere or domain.host))
+    usable = usable_pools(domain, pools)
     return [
-        disk_of(domain, found, named, pools, elsewhere)
+        disk_of(domain, found, named, pools, usable, elsewhere)
         for found in (definition.inactive.get("disks", ()) if definition else ())
         if found["source"]
     ]
@@ -125,6 +126,7 @@ def disk_of(
     found: dict[str, Any],
     named: dict[tuple[str, str, str], Volume],
     pools: list[Pool],
+    usable: list[Pool],
     elsewhere: Host | None,
 ) -> Disk:
     if found["type"] == "volume":
@@ -133,9 +135,10 @@ def disk_of(
     else:
         volume = named.get((found["source"], "", ""))
     there = volume_on(elsewhere, volume) if elsewhere and volume else volume
-    # Its own pool first, elsewhere the one of its name, then the one with the most room.
+    # Those that its project may use first; of them its own, elsewhere the one of its name, then the one with the most
+    # room.
     own = volume.pool if volume else None
-    places = sorted(pools, key=lambda pool: own is None or pool.name != own.name)
+    places = sorted(pools, key=lambda pool: (pool not in usable, own is None or pool.name != own.name))
     takes = [pool for pool in places if not elsewhere or there or can_be_in(pool, volume)]
     return Disk(
         target=found["target"],
@@ -164,6 +167,12 @@ def volume_on(host: Host, volume: Volume) -> Volume | None:
     if volume.sha256:
         alike = alike.filter(Q(sha256="") | Q(sha256=volume.sha256))
     return alike.order_by("-sha256", "pk").first()
+
+
+def usable_pools(domain: Domain, pools: list[Pool]) -> list[Pool]:
+    """Those that the project of a machine may use, which are proposed first; all of them where there is none."""
+    allowed = set(domain.project.allowed_pools.values_list("pk", flat=True)) if domain.project else set()
+    return [pool for pool in pools if pool.pk in allowed] or pools
 
 
 def pools_of(host: Host) -> QuerySet[Pool]:

@@ -29,13 +29,32 @@ from webvirt.services.catalogue.building import (
     source_in,
     source_of,
 )
-from webvirt.services.catalogue.cloned_disks import UNDER_LAYERS, Disk, can_be_in, disks_of, pools_of, ways_for
+from webvirt.services.catalogue.cloned_disks import (
+    UNDER_LAYERS,
+    Disk,
+    can_be_in,
+    disks_of,
+    pools_of,
+    usable_pools,
+    ways_for,
+)
 from webvirt.services.catalogue.creation import NOBODY, OPEN, Wrong, cloud_files_for, wrong_names
 from webvirt.services.catalogue.elsewhere import card_specs, cards_on, lacking, wrong_places
-from webvirt.services.catalogue.verb import Group, Queue, Reach, Rows, Verb, nothing_on_the_host, shown_uri, virsh
+from webvirt.services.catalogue.verb import (
+    Group,
+    Queue,
+    Reach,
+    Rows,
+    Verb,
+    nothing_on_the_host,
+    project_or_its_own,
+    shown_uri,
+    virsh,
+)
 from webvirt.services.catalogue.volumes import commands_to_carry
 from webvirt.services.catalogue.wishes import CloneDomainSpec, DiskChoice, ToTemplateSpec, Way
 from webvirt.services.phrases import said
+from webvirt.services.quotas import Amounts
 from webvirt.services.seeds.logins import check_password
 from webvirt.services.subjects import Subject
 
@@ -88,7 +107,7 @@ def clone_plan_of(domain: Domain, wish: CloneDomainSpec, uuid: str) -> ClonePlan
             volumes.append(new)
         disks.append(disk_copy(disk, way, new))
     host = elsewhere or domain.host
-    seed = seed_in(seed_pool(host, volumes), wish.name) if wish.setup else None
+    seed = seed_in(seed_pool(domain, host, volumes), wish.name) if wish.setup else None
     cards = places_of_cards(domain, wish, elsewhere, uuid) if elsewhere else None
     copy = DomainCopy(
         uuid=uuid,
@@ -135,8 +154,8 @@ def disk_copy(disk: Disk, way: Way, new: NewVolume | None) -> DiskCopy:
     return DiskCopy(disk.target, disk.was, source=source_in(new.pool, new.name, new.path), format=new.format, luks=luks)
 
 
-def seed_pool(host: Host, volumes: list[NewVolume]) -> Pool | None:
-    return volumes[0].pool if volumes else pools_of(host).first()
+def seed_pool(domain: Domain, host: Host, volumes: list[NewVolume]) -> Pool | None:
+    return volumes[0].pool if volumes else next(iter(usable_pools(domain, list(pools_of(host)))), None)
 
 
 def macs_of(domain: Domain, uuid: str) -> tuple[str, ...]:
@@ -296,6 +315,12 @@ def template_misfits(rows: Rows, domain: Domain, spec: ToTemplateSpec) -> dict[s
     return {"succeeds": reason} if reason else {}
 
 
+def taken_by_clone(domain: Domain, wish: CloneDomainSpec) -> Amounts:
+    """What a clone takes of a quota."""
+    disk = sum(new.capacity for new in clone_plan_of(domain, wish, NOBODY).volumes)
+    return Amounts(machines=1, vcpus=domain.vcpus, memory_kib=domain.memory_kib, disk=disk)
+
+
 # --- in words
 
 
@@ -380,6 +405,9 @@ VERBS = (
         icon="copy",
         reaches=lambda domain, spec: (Reach("host", "host", spec.host, "domain.create"),) if spec.host else (),
         forbids=cannot_be_cloned,
+        inside=True,
+        into=project_or_its_own,
+        takes=taken_by_clone,
         misfits=clone_misfits,
     ),
     Verb(

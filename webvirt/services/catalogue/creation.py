@@ -22,9 +22,10 @@ from webvirt.services.catalogue.building import (
     supports_of,
 )
 from webvirt.services.catalogue.fetches import catalogue_image, image_of, pool_of_files, reaches_of
-from webvirt.services.catalogue.verb import Group, Queue, Rows, Verb
+from webvirt.services.catalogue.verb import Group, Queue, Rows, Verb, project_of
 from webvirt.services.catalogue.wishes import Begins, CardWish, CreateDomainSpec, SetupWish
 from webvirt.services.phrases import said
+from webvirt.services.quotas import Amounts
 from webvirt.services.seeds import cloudinit, windows
 from webvirt.services.seeds.cloudinit import Address, CloudInit
 from webvirt.services.seeds.logins import check_password
@@ -262,6 +263,12 @@ def told_at_first_start(setup: SetupWish, name: str, uuid: str, macs: Sequence[s
     )
 
 
+def taken_by(host: Host, wish: CreateDomainSpec) -> Amounts:
+    """What a new machine takes of a quota; of an image that nobody has seen yet, nothing yet."""
+    disk = sum(new.capacity for new in new_volumes(wish))
+    return Amounts(machines=1, vcpus=wish.vcpus, memory_kib=wish.memory_mib * 1024, disk=disk)
+
+
 def virsh_create(target: Subject, wish: CreateDomainSpec) -> str:
     assert isinstance(target, Host)
     return commands_of(target, wish, plan_of(target, wish, NOBODY))
@@ -282,6 +289,9 @@ VERBS = (
         made_on="host",
         icon="plus",
         reaches=reaches_of,
+        inside=True,
+        into=project_of,
+        takes=taken_by,
         misfits=create_misfits,
     ),
 )

@@ -15,9 +15,19 @@ from webvirt.models import Domain, Host, Network, Pool, Role, Status, Volume
 from webvirt.services import belongings, uses
 from webvirt.services.appliances import from_json
 from webvirt.services.catalogue.building import FILES, plan_of, supports_of
-from webvirt.services.catalogue.creation import NOBODY, create_misfits
-from webvirt.services.catalogue.specs import NoParameters, Spec
-from webvirt.services.catalogue.verb import Group, Queue, Rows, Verb, nothing_on_the_host, shown_uri, virsh
+from webvirt.services.catalogue.creation import NOBODY, create_misfits, taken_by
+from webvirt.services.catalogue.specs import InProject, NoParameters
+from webvirt.services.catalogue.verb import (
+    Group,
+    Queue,
+    Rows,
+    Verb,
+    nothing_on_the_host,
+    project_of,
+    project_or_its_own,
+    shown_uri,
+    virsh,
+)
 from webvirt.services.catalogue.volumes import VolumeName, safe_name
 from webvirt.services.catalogue.wishes import (
     MOST_CARDS,
@@ -30,6 +40,7 @@ from webvirt.services.catalogue.wishes import (
     Vcpus,
 )
 from webvirt.services.ovf import Appliance, Disk
+from webvirt.services.quotas import Amounts
 from webvirt.services.subjects import Subject
 from webvirt.services.systems import Traits, traits_of
 
@@ -38,7 +49,7 @@ CORRECTIONS = ("os", "vcpus", "memory_mib", "firmware", "bus")
 MOST_VCPUS, LEAST_MIB, MOST_MIB = 1024, 32, 2**24
 
 
-class ImportSpec(Spec):
+class ImportSpec(InProject):
     """A machine made of the file in a volume: an appliance (OVA), an export of ours, or the image of one disk.
 
     `pool` is where its disks go. What is left out or `auto` is as the file says: an export of ours comes back as it was
@@ -58,8 +69,11 @@ class ImportSpec(Spec):
     start: bool = True
 
 
-class OvaSpec(Spec):
-    """`pool` is the id of the pool of the machine's host that the appliance is made in, `name` its name there."""
+class OvaSpec(InProject):
+    """`pool` is the id of the pool of the machine's host that the appliance is made in, `name` its name there.
+
+    Without a `project` it is in that of the machine.
+    """
 
     pool: int
     name: VolumeName
@@ -101,6 +115,7 @@ def wish_of(host: Host, spec: ImportSpec, appliance: Appliance) -> CreateDomainS
     told = min(max(appliance.memory_mib, LEAST_MIB), MOST_MIB) if appliance.memory_mib else traits.memory_kib // 1024
     return CreateDomainSpec(
         name=spec.name,
+        project=spec.project,
         os=os,
         vcpus=spec.vcpus or min(appliance.vcpus, MOST_VCPUS) or 1,
         memory_mib=spec.memory_mib or told,
@@ -182,6 +197,12 @@ def field_of(name: str) -> str:
     return "pool" if name.startswith("disks") else "bus" if name in ("machine", "type") else name
 
 
+def taken_by_import(host: Host, spec: ImportSpec) -> Amounts:
+    """What a new machine takes of a quota, as far as what is in the file is known."""
+    volume = Volume.objects.filter(pk=spec.volume).first()
+    return taken_by(host, wish_of(host, spec, appliance_in(volume)))
+
+
 def virsh_import(target: Subject, spec: ImportSpec) -> str:
     """The steps for an appliance; an image is converted where it is."""
     assert isinstance(target, Host)
@@ -233,6 +254,12 @@ def ova_misfits(rows: Rows, domain: Domain, spec: OvaSpec) -> dict[str, str]:
     if pool.type not in FILES:
         return {"pool": str(_("In this pool a volume is a disk, and an appliance is a file."))}
     return {}
+
+
+def taken_by_ova(domain: Domain, spec: OvaSpec) -> Amounts:
+    """What an appliance takes of a quota, as far as it is known before it is written: what its disks take up."""
+    volumes = belongings.disks_by_source(domain).values()
+    return Amounts(disk=sum(volume.allocation for volume in volumes if volume is not None))
 
 
 def virsh_ova(target: Subject, spec: OvaSpec) -> str:
@@ -301,6 +328,9 @@ VERBS = (
         group=Group.CHANGE,
         made_on="host",
         icon="package-import",
+        inside=True,
+        into=project_of,
+        takes=taken_by_import,
         misfits=import_misfits,
     ),
     Verb(
@@ -329,6 +359,9 @@ VERBS = (
         icon="package-export",
         host_role=Role.OWNER,
         forbids=not_for_ova,
+        inside=True,
+        into=project_or_its_own,
+        takes=taken_by_ova,
         misfits=ova_misfits,
     ),
     Verb(

@@ -6,8 +6,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from webvirt.models import Domain, Network, Project, Role, Volume
+from webvirt.services import belongings
 from webvirt.services.catalogue.specs import Spec
-from webvirt.services.catalogue.verb import Group, Reach, Rows, Verb, nothing_on_the_host
+from webvirt.services.catalogue.verb import Group, Reach, Rows, Verb, nothing_on_the_host, project_of
+from webvirt.services.quotas import Amounts
 
 Movable = Domain | Volume | Network
 """What can be in a project."""
@@ -38,6 +40,23 @@ def project_misfits(rows: Rows, thing: Movable, spec: ProjectSpec) -> dict[str, 
     return {}
 
 
+def moved_with(thing: Movable) -> list[Movable]:
+    """What goes along: with a machine the disks that are its own, as long as they are where it is."""
+    own = belongings.chosen(thing, None) if isinstance(thing, Domain) else []
+    return [thing, *(volume for volume in own if volume.project_id == thing.project_id)]
+
+
+def taken_by_move(thing: Movable, spec: ProjectSpec) -> Amounts:
+    """What it takes of the quota of the project that it goes into."""
+    found = Amounts()
+    for one in moved_with(thing):
+        if isinstance(one, Domain):
+            found += Amounts(machines=1, vcpus=one.vcpus, memory_kib=one.memory_kib)
+        elif isinstance(one, Volume):
+            found += Amounts(disk=one.capacity)
+    return found
+
+
 def set_project(noun: str) -> Verb:
     kind = f"{noun}.set_project"
     return Verb(
@@ -50,6 +69,8 @@ def set_project(noun: str) -> Verb:
         group=Group.OTHER,
         icon="folder",
         reaches=lambda thing, spec: touched(kind, thing, spec),
+        into=project_of,
+        takes=taken_by_move,
         misfits=project_misfits,
     )
 

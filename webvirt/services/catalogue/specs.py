@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Spec(BaseModel):
@@ -34,6 +35,12 @@ def domain_name(name: str) -> str:
     if name.strip() != name or "/" in name or name.startswith((".", "-")):
         raise ValueError("must not start with '.' or '-', nor hold '/', nor begin or end with a space")
     return one_line(name)
+
+
+class InProject(Spec):
+    """What is made belongs to the project of this id, 0 for none; what that is where it is left out, the verb says."""
+
+    project: Annotated[int, Field(ge=0)] | None = None
 
 
 class NoParameters(Spec):

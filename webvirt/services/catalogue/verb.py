@@ -14,6 +14,7 @@ from django.utils.functional import Promise
 from webvirt.hypervisor.types import Transport
 from webvirt.models import Role, Volume
 from webvirt.services.catalogue.specs import NoParameters, Spec
+from webvirt.services.quotas import Amounts
 from webvirt.services.subjects import Subject, host_of
 
 
@@ -94,6 +95,12 @@ class Verb:
     """What else it touches, by its object and its parameters."""
     forbids: Callable[[Any], str] | None = None
     """Tells what forbids it on an object beyond its state, in a part of a sentence; empty when nothing does."""
+    inside: bool = False
+    """It makes something that can belong to a project: who may do it there may do it with what the project may use."""
+    into: Callable[[Any, Any], int | None] | None = None
+    """The id of the project whose quota it takes something of, by its object and its parameters."""
+    takes: Callable[[Any, Any], Amounts] | None = None
+    """How much of it that is."""
     misfits: Callable[[Rows, Any, Any], dict[str, str]] | None = None
     """Tells which parameters do not go with the object: of the fields that name others, looked up in what the asker may
     know of, and a sentence for each."""
@@ -112,6 +119,16 @@ class Verb:
         """As it stands in URLs, below the object's: `start` of `domain.start`, `create-pool` of `pool.create`."""
         word = self.kind.partition(".")[2]
         return word if self.on == self.noun or not self.on else f"{word}-{self.noun}"
+
+
+def project_of(target: Subject, spec: Any) -> int | None:
+    """The project that the parameters name; 0 names none."""
+    return spec.project or None
+
+
+def project_or_its_own(target: Subject, spec: Any) -> int | None:
+    """The same; what is like another belongs to that one's project where nobody says otherwise."""
+    return getattr(target, "project_id", None) if spec.project is None else spec.project or None
 
 
 def virsh(word: str) -> Virsh:

@@ -24,9 +24,20 @@ from webvirt.hypervisor.pool_rules import NAME, check_space
 from webvirt.hypervisor.types import Preallocation
 from webvirt.models import Pool, PoolStatus, Role, Secret, Volume
 from webvirt.services import uses
-from webvirt.services.catalogue.specs import NoParameters, Spec, one_line
-from webvirt.services.catalogue.verb import Group, Queue, Reach, Rows, Verb, shown_uri, virsh
+from webvirt.services.catalogue.specs import InProject, NoParameters, Spec, one_line
+from webvirt.services.catalogue.verb import (
+    Group,
+    Queue,
+    Reach,
+    Rows,
+    Verb,
+    project_of,
+    project_or_its_own,
+    shown_uri,
+    virsh,
+)
 from webvirt.services.fetching import NotFetched, check_url, name_in
+from webvirt.services.quotas import Amounts
 from webvirt.services.subjects import Subject
 
 P = PoolStatus
@@ -88,7 +99,7 @@ VolumeName = Annotated[str, AfterValidator(volume_name)]
 Format = Literal["qcow2", "raw"]
 
 
-class CreateVolumeSpec(Spec):
+class CreateVolumeSpec(InProject):
     """`capacity` in bytes; with `backing` (a volume's id) it may be left out, and the format is qcow2.
 
     `secret` is the id of the secret that it is encrypted with (LUKS), one of the same host.
@@ -110,7 +121,7 @@ class CreateVolumeSpec(Spec):
         return self
 
 
-class ImageSpec(Spec):
+class ImageSpec(InProject):
     """An image from elsewhere. `title` is what people call its file, `name` what it is called in the pool.
 
     Without a `name` it has one made of the title, as close to it as can be.
@@ -164,8 +175,8 @@ class FetchSpec(ImageSpec):
         return given
 
 
-class CopySpec(Spec):
-    """`pool` is the id of a pool of any host."""
+class CopySpec(InProject):
+    """`pool` is the id of a pool of any host. Without a `project` the copy is in that of the volume."""
 
     pool: int
     name: VolumeName
@@ -177,8 +188,8 @@ class ResizeSpec(Spec):
     capacity: Bytes
 
 
-class CloneVolumeSpec(Spec):
-    """`pool` is the id of the pool that the copy goes to: the same one when left out."""
+class CloneVolumeSpec(InProject):
+    """`pool` is the id of the pool that the copy goes to: the same one when left out, as with `project`."""
 
     name: VolumeName
     format: Format = "qcow2"
@@ -290,6 +301,24 @@ def virsh_clone(target: Subject, spec: CloneVolumeSpec) -> str:
     return f"virsh -c {shlex.quote(shown_uri(target))} vol-create-from {' '.join(map(shlex.quote, words))}"
 
 
+def taken_by_new(pool: Pool, spec: CreateVolumeSpec) -> Amounts:
+    """What it takes of a quota: by default it is as large as what it is based on."""
+    base = Volume.objects.filter(pk=spec.backing).first() if spec.backing and spec.capacity is None else None
+    return Amounts(disk=spec.capacity or (base.capacity if base else 0))
+
+
+def taken_by_same(volume: Volume, spec: CopySpec | CloneVolumeSpec) -> Amounts:
+    return Amounts(disk=volume.capacity)
+
+
+def taken_by_growth(volume: Volume, spec: ResizeSpec) -> Amounts:
+    return Amounts(disk=max(0, spec.capacity - volume.capacity))
+
+
+def pool_of_clone(volume: Volume, spec: CloneVolumeSpec) -> tuple[Reach, ...]:
+    return (Reach("pool" if spec.pool else "", "pool", spec.pool or volume.pool_id, "volume.create"),)
+
+
 INTO_POOLS = (
     Verb(
         "volume.create",
@@ -303,6 +332,9 @@ INTO_POOLS = (
         group=Group.CHANGE,
         made_on="pool",
         icon="plus",
+        inside=True,
+        into=project_of,
+        takes=taken_by_new,
         misfits=create_volume_misfits,
     ),
     Verb(
@@ -319,6 +351,9 @@ INTO_POOLS = (
         made_on="pool",
         icon="upload",
         resumable=True,
+        inside=True,
+        into=project_of,
+        takes=lambda _pool, spec: Amounts(disk=spec.size),
     ),
     Verb(
         "volume.fetch",
@@ -334,6 +369,10 @@ INTO_POOLS = (
         made_on="pool",
         icon="world-download",
         resumable=True,
+        inside=True,
+        into=project_of,
+        # How much it is its server tells.
+        takes=lambda _pool, _spec: Amounts(),
     ),
 )
 
@@ -348,6 +387,10 @@ ON_VOLUMES = (
         queue=Queue.SLOW,
         group=Group.CHANGE,
         icon="copy",
+        reaches=pool_of_clone,
+        inside=True,
+        into=project_or_its_own,
+        takes=taken_by_same,
         forbids=uses.volume_is_open,
     ),
     Verb(
@@ -362,6 +405,9 @@ ON_VOLUMES = (
         icon="transfer",
         resumable=True,
         reaches=lambda _volume, spec: (Reach("pool", "pool", spec.pool, "volume.create"),),
+        inside=True,
+        into=project_or_its_own,
+        takes=taken_by_same,
         forbids=uses.volume_is_open,
     ),
     Verb(
@@ -384,6 +430,8 @@ ON_VOLUMES = (
         spec=ResizeSpec,
         group=Group.CHANGE,
         icon="arrows-diagonal",
+        into=lambda volume, _spec: volume.project_id,
+        takes=taken_by_growth,
         forbids=uses.volume_is_fixed,
     ),
     Verb(

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_
 
 from webvirt.hypervisor.types import Bus, Firmware
 from webvirt.models import Flavour
-from webvirt.services.catalogue.specs import Spec, domain_name, one_line, printable
+from webvirt.services.catalogue.specs import InProject, Spec, domain_name, one_line, printable
 from webvirt.services.catalogue.volumes import Bytes, Format, WebAddress
 from webvirt.services.seeds.logins import check_ssh_key
 
@@ -115,7 +115,7 @@ class SetupWish(Spec):
     product_key: Line = ""
 
 
-class CreateDomainSpec(Spec):
+class CreateDomainSpec(InProject):
     """A machine that is to be made. Ids are of things on the host it is made on; memory in MiB, disks in bytes.
 
     What is `auto` or left out is chosen as fits the operating system (`os`, osinfo's short id) and the host.
@@ -230,13 +230,14 @@ class DiskChoice(Spec):
     pool: int | None = None
 
 
-class CloneDomainSpec(Spec):
+class CloneDomainSpec(InProject):
     """A machine that is to be made like another. What of its disks is not named goes as fits.
 
     `host` is the id of the host that it is made on, its own if left out. On another its disks go to pools of that one,
     and `cards` say where each card is there, in their order, null for one that the clone has not; left out, they are on
     the networks and bridges of the same names. The firmware's variables and the TPM begin anew. Without a `title` it
-    has the other's. `setup` is what the clone is told at its first start by cloud-init.
+    has the other's, and without a `project` it is in the other's. `setup` is what the clone is told at its first start
+    by cloud-init.
     """
 
     name: MachineName

@@ -33,6 +33,7 @@ from webvirt.models import (
     Status,
     Volume,
 )
+from webvirt.services import quotas
 
 SUMMARY_FIELDS = (
     "name",
@@ -159,10 +160,24 @@ def mark_missing(known: dict[str, Domain], seen: Sequence[DomainSummary], now: d
     return gone
 
 
-def expect_domain(host: Host, uuid: str, name: str, operation: Operation) -> Domain:
-    """Write down that a domain is being made, before its host has it; its operation is about it from now on."""
+def expect_domain(
+    host: Host, uuid: str, name: str, operation: Operation, *, vcpus: int = 0, memory_kib: int = 0
+) -> Domain:
+    """Write down that a domain is being made, before its host has it; its operation is about it from now on.
+
+    It belongs to the project that the operation has reserved in.
+    """
     with transaction.atomic():
-        row = Domain.objects.create(host=host, uuid=uuid, name=name, status=Status.MAKING, making=operation)
+        row = Domain.objects.create(
+            host=host,
+            uuid=uuid,
+            name=name,
+            status=Status.MAKING,
+            making=operation,
+            project_id=quotas.project_of(operation),
+            vcpus=vcpus,
+            memory_kib=memory_kib,
+        )
         Operation.objects.filter(pk=operation.pk).update(domain=row)
         operation.domain = row
         announce_domains(host, [row.pk])
@@ -170,9 +185,12 @@ def expect_domain(host: Host, uuid: str, name: str, operation: Operation) -> Dom
 
 
 def domain_is_whole(domain: Domain, seed: Volume | None) -> None:
-    """What was being made is made; `seed` is the disc that it begins with, if it has one."""
+    """What was being made is made: from now on it counts by itself in its project's quota. `seed` is the disc that it
+    begins with, if it has one."""
     with transaction.atomic():
         if Domain.objects.filter(pk=domain.pk, making=domain.making_id).update(making=None, seed=seed):
+            amounts = quotas.Amounts(machines=1, vcpus=domain.vcpus, memory_kib=domain.memory_kib)
+            quotas.is_counted(domain.making, amounts)
             announce_domains(domain.host, [domain.pk])
 
 

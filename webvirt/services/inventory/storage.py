@@ -14,6 +14,7 @@ from django.utils import timezone
 from webvirt import bus
 from webvirt.hypervisor.types import PoolInfo, PoolReading, PoolState, PoolSummary, VolumeInfo
 from webvirt.models import ENDED_BADLY, Domain, Host, Operation, Pool, PoolStatus, Volume
+from webvirt.services import quotas
 from webvirt.services.inventory.seen import reconcile_listed
 
 CHUNK = 400
@@ -87,31 +88,61 @@ def reconcile_volumes(pool: Pool, names: Iterable[str]) -> list[str]:
     return [*(row.name for row in new), *sorted(unread)]
 
 
-def claim_volume(pool: Pool, name: str, operation: Operation, title: str = "") -> bool:
-    """The same as `expect_volume`; False where a volume of this name is known already, or somebody else makes it."""
+def claim_volume(pool: Pool, name: str, operation: Operation) -> bool:
+    """Write down that a volume is being made that belongs to no project, whoever asks for it; False where one of this
+    name is known already, or somebody else makes it."""
     with transaction.atomic():
         Pool.objects.select_for_update().get(pk=pool.pk)
         if Volume.objects.filter(pool=pool, name=name, missing_since=None).exists():
             return False
-        expect_volume(pool, name, operation, title)
+        make_row(pool, name, operation, project=None)
     return True
 
 
-def expect_volume(pool: Pool, name: str, operation: Operation, title: str = "") -> None:
-    """Write down that a volume is being made, before its host has it; the host has been seen to have none so named."""
+def expect_volume(pool: Pool, name: str, operation: Operation, title: str = "", capacity: int = 0) -> None:
+    """Write down that a volume is being made, before its host has it; the host has been seen to have none so named.
+
+    It belongs to the project that the operation has reserved in, and counts there as `capacity` bytes until the host
+    tells how large it is.
+    """
+    with transaction.atomic():
+        mine = Volume.objects.filter(pool=pool, name=name, making=operation, missing_since=None).first()
+        project = mine.project_id if mine else quotas.project_of(operation)
+        make_row(pool, name, operation, project=project, title=title, capacity=capacity)
+
+
+def make_row(pool: Pool, name: str, operation: Operation, *, project: int | None, **known: Any) -> None:
     with transaction.atomic():
         empty = {"missing_since": None, "read_at": None, "secret": "", "starts": None} | NO_SYSTEM | OTHER_BYTES
-        new = empty | {"making": operation, "title": title[:255], "project": None}
+        known["title"] = known.get("title", "")[:255]
+        new = empty | known | {"making": operation, "project_id": project}
         row, _ = Volume.objects.update_or_create(pool=pool, name=name, defaults=new)
         bus.announce([f"pool:{pool.pk}", f"volume:{row.pk}"])
 
 
 def volume_is_whole(pool: Pool, name: str, operation: Operation) -> None:
-    """What was being made is made; or it turned out to be somebody else's, and none of ours to remove."""
+    """What was being made is made: from now on it counts by itself in its project's quota."""
     with transaction.atomic():
         for row in Volume.objects.filter(pool=pool, name=name, making=operation):
             Volume.objects.filter(pk=row.pk).update(making=None)
+            if row.project_id:
+                quotas.is_counted(operation, quotas.Amounts(disk=row.capacity))
             bus.announce([f"pool:{pool.pk}", f"volume:{row.pk}"])
+
+
+def volume_is_anothers(pool: Pool, name: str, operation: Operation) -> None:
+    """What was to be made turned out to be there by somebody else: none of ours to remove, nor our project's."""
+    with transaction.atomic():
+        for row in Volume.objects.filter(pool=pool, name=name, making=operation):
+            Volume.objects.filter(pk=row.pk).update(making=None, project=None, capacity=0, read_at=None)
+            bus.announce([f"pool:{pool.pk}", f"volume:{row.pk}"])
+
+
+def volume_has_grown(pool: Pool, info: VolumeInfo, operation: Operation, growth: int) -> None:
+    """Keep the figures of a volume that an operation made larger by so many bytes, which count by themselves now."""
+    with transaction.atomic():
+        remember_volumes(pool, [info])
+        quotas.is_counted(operation, quotas.Amounts(disk=growth))
 
 
 def volume_starts(pool: Pool, name: str, operation: Operation, domain: Domain) -> None:

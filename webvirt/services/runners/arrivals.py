@@ -19,6 +19,7 @@ from webvirt.hypervisor.streams import ZEROS, length_of
 from webvirt.hypervisor.types import Extent, PoolType, VolumeSpec
 from webvirt.models import Pool, Upload
 from webvirt.services import inventory, operations, uploads
+from webvirt.services.quotas import Amounts
 from webvirt.services.runners.context import Context, Failed
 from webvirt.services.runners.storage import LOOK_SECONDS, beginning, demand_free_name, look_at_volumes
 
@@ -45,9 +46,12 @@ class Arrival:
     row: Upload
     title: str = ""
     """What people call it, where the volume cannot be called so."""
+    is_counted: bool = False
+    """Whether the room that it takes is its own operation's to reserve; else it is reserved with something else."""
 
     def place(self) -> None:
         """See that there is room, and make the volume that is to be filled."""
+        self.reserve(self.row.size)
         if self.row.placed:
             return
         name = self.row.name
@@ -55,13 +59,18 @@ class Arrival:
             demand_free_name(self.context, self.calls, self.pool, name)
         (summary,) = self.calls.summaries([self.pool.uuid])
         refuse_for_room(uploads.place(self.row, summary.available))
-        inventory.expect_volume(self.pool, name, self.context.operation, self.title)
+        inventory.expect_volume(self.pool, name, self.context.operation, self.title, self.row.size)
         try:
             self.calls.create_volume(self.pool.uuid, VolumeSpec(name=name, capacity=self.row.size, format="raw"))
         except WrongState:
             if not self.made_by_us():
-                inventory.volume_is_whole(self.pool, name, self.context.operation)
+                inventory.volume_is_anothers(self.pool, name, self.context.operation)
                 raise
+
+    def reserve(self, capacity: int) -> None:
+        """See that it has room in its project as a volume of so many bytes. Raises Failed."""
+        if self.is_counted:
+            self.context.reserve(Amounts(disk=capacity))
 
     def made_by_us(self) -> bool:
         """Whether another worker had made the volume for this operation before it died."""
@@ -106,6 +115,9 @@ class Arrival:
             )
         if info.capacity > MOST_VIRTUAL:
             raise Failed(gettext_noop("The image says that it is larger than any disk."))
+        # As a disk it may be far larger than its file.
+        self.reserve(info.capacity)
+        inventory.remember_volumes(self.pool, [info])
         if sha256:
             inventory.remember_checksum(self.pool, info, sha256)
         if source_url:
@@ -137,12 +149,16 @@ def refuse_for_room(missing: int) -> None:
         )
 
 
-def fill_new(context: Context, pool: Pool, name: str, size: int, extents: Iterable[Extent], phase: str) -> None:
-    """Make a volume of so many bytes and fill it with what comes, in one go: it stays half made. Raises Failed."""
-    calls = context.connection.storage
-    with beginning(context, pool, name):
-        calls.create_volume(pool.uuid, VolumeSpec(name, size, "raw"))
+def fill_new(
+    context: Context, pool: Pool, name: str, size: int, extents: Iterable[Extent], phase: str, *, capacity: int
+) -> None:
+    """Make a volume of so many bytes and fill it with what comes, in one go: it stays half made. Raises Failed.
 
+    `capacity` is how many bytes it has as a disk, which is what counts in a quota.
+    """
+    calls = context.connection.storage
+    with beginning(context, pool, name, capacity):
+        calls.create_volume(pool.uuid, VolumeSpec(name, size, "raw"))
     if calls.upload(pool.uuid, name, 0, reported(context, extents, size, phase)) != size:
         raise Failed(gettext_noop("It is shorter than was said."))
 

@@ -15,7 +15,14 @@ from webvirt.models import Domain
 from webvirt.services import inventory, operations, templates
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.catalogue.building import FILES, NewVolume
-from webvirt.services.catalogue.cloning import RUNS, ClonePlan, at_their_paths, clone_plan_of, files_for_clone
+from webvirt.services.catalogue.cloning import (
+    RUNS,
+    ClonePlan,
+    at_their_paths,
+    clone_plan_of,
+    files_for_clone,
+    taken_by_clone,
+)
 from webvirt.services.catalogue.wishes import CloneDomainSpec, ToTemplateSpec
 from webvirt.services.runners.arrivals import demand_format, fill_new, refuse_for_room
 from webvirt.services.runners.context import Context, Failed, Result
@@ -38,11 +45,13 @@ def clone_domain(context: Context) -> Result:
         demand_quiet(context, source)
     if wrong := operations.misfits(context.operation.user, BY_KIND["domain.clone"], source, wish):
         raise Failed(next(iter(wrong.values())))
+    context.reserve(taken_by_clone(source, wish))
     plan = clone_plan_of(source, wish, str(uuid4()))
     there = context.on(plan.host)
     demand_room(context, plan)
     wait_for_name(there, plan.host, wish.name)
-    domain = inventory.expect_domain(plan.host, plan.copy.uuid, wish.name, context.operation)
+    figures = {"vcpus": source.vcpus, "memory_kib": source.memory_kib}
+    domain = inventory.expect_domain(plan.host, plan.copy.uuid, wish.name, context.operation, **figures)
     real = copy_running(context, source, plan) if runs else copy_quiet(context, source, plan)
     if plan.seed:
         password = wish.password.get_secret_value()
@@ -95,7 +104,7 @@ def copy_one(context: Context, plan: ClonePlan, new: NewVolume) -> str:
     here, pool = context.connection.storage, new.origin.pool
     info = here.inspect(pool.uuid, new.origin.name)
     with closing(here.extents(pool.uuid, new.origin.name)) as extents:
-        fill_new(there, new.pool, new.name, length_of_file(info), extents, phase)
+        fill_new(there, new.pool, new.name, length_of_file(info), extents, phase, capacity=new.capacity)
     if new.pool.type in FILES:
         demand_format(there, new.pool, new.name, new.format)
     return there.connection.storage.volume(new.pool.uuid, new.name).path
@@ -115,7 +124,7 @@ def copy_running(context: Context, source: Domain, plan: ClonePlan) -> dict[str,
         assert new.origin is not None
         (disk,) = (disk for disk in plan.copy.disks if disk.source and disk.source.path == new.path)
         size = calls.storage.volume(new.origin.pool.uuid, new.origin.name).capacity
-        with beginning(context, new.pool, new.name):
+        with beginning(context, new.pool, new.name, size):
             calls.storage.create_volume(new.pool.uuid, VolumeSpec(new.name, size, new.format))
         real[new.path] = path = calls.storage.volume(new.pool.uuid, new.name).path
         assert disk.source is not None

@@ -17,7 +17,7 @@ from webvirt.hypervisor.connection import Connection, connect
 from webvirt.hypervisor.errors import HypervisorError, IdentityChanged
 from webvirt.hypervisor.types import HostAddress
 from webvirt.models import Domain, Filter, Host, HostState, Network, Operation, Pool, Secret, Volume
-from webvirt.services import operations
+from webvirt.services import operations, quotas
 from webvirt.services.catalogue import BY_KIND, Spec
 from webvirt.services.runners.taking import take
 from webvirt.services.subjects import Subject, found
@@ -161,6 +161,14 @@ class Context:
     @property
     def secret(self) -> Secret:
         return cast(Secret, self.subject)
+
+    def reserve(self, amounts: quotas.Amounts) -> None:
+        """See that its project has room for so much, which may be more than when it was asked for. Raises Failed."""
+        try:
+            quotas.reserve_more(self.operation, amounts)
+        except quotas.Exceeded as error:
+            remedy = gettext_noop("Delete what is not needed, or ask an administrator for a larger quota.")
+            raise Failed(error.sentences[0], remedy) from None
 
     def progress(self, phase: str, done: int | None = None, total: int | None = None) -> None:
         """Report, at most twice a second; raises Cancelled when somebody asked to cancel."""

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Protocol, cast
 from uuid import uuid4
 
+from django.db import transaction
 from django.utils.translation import gettext_noop
 
 from webvirt.hypervisor.errors import HypervisorError
@@ -21,7 +22,7 @@ from webvirt.models import Domain, Host, Volume
 from webvirt.services import inventory, operations
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.catalogue.building import NewVolume, plan_of, volumes_named
-from webvirt.services.catalogue.creation import files_for
+from webvirt.services.catalogue.creation import files_for, taken_by
 from webvirt.services.catalogue.wishes import Begins, CloneDomainSpec, CreateDomainSpec
 from webvirt.services.runners.context import Context, Failed, Result
 from webvirt.services.runners.domains import look_again
@@ -41,9 +42,10 @@ def create_domain(context: Context) -> Result:
         # That may have taken long.
         wish = whole
         demand_fit(context, host, wish)
+    context.reserve(taken_by(host, wish))
     plan = plan_of(host, wish, str(uuid4()))
     wait_for_name(context, host, wish.name)
-    domain = inventory.expect_domain(host, plan.domain.uuid, wish.name, context.operation)
+    domain = expect(context, host, plan.domain)
     real = {new.path: make_volume(context, new) for new in plan.volumes}
     if plan.seed:
         password = wish.password.get_secret_value()
@@ -59,6 +61,12 @@ def create_domain(context: Context) -> Result:
     # Only now it is known to be in use.
     is_for_its_start(context, domain, fetched)
     return result
+
+
+def expect(context: Context, host: Host, spec: DomainSpec) -> Domain:
+    """Write down that a machine is being made."""
+    figures = {"vcpus": spec.vcpus, "memory_kib": spec.memory_kib}
+    return inventory.expect_domain(host, spec.uuid, spec.name, context.operation, **figures)
 
 
 def demand_fit(context: Context, host: Host, wish: CreateDomainSpec) -> None:
@@ -123,10 +131,11 @@ def wait_for_name(context: Context, host: Host, name: str) -> None:
 
 def settle(context: Context, domain: Domain, made: Iterable[NewVolume], seed: NewVolume | None) -> None:
     """All of it is there, `seed` among the volumes if it has one: from now on it stays."""
-    for new in made:
-        inventory.volume_is_whole(new.pool, new.name, context.operation)
-    row = Volume.objects.filter(pool=seed.pool, name=seed.name).first() if seed else None
-    inventory.domain_is_whole(domain, row)
+    with transaction.atomic():
+        for new in made:
+            inventory.volume_is_whole(new.pool, new.name, context.operation)
+        row = Volume.objects.filter(pool=seed.pool, name=seed.name).first() if seed else None
+        inventory.domain_is_whole(domain, row)
 
 
 @contextmanager
@@ -144,7 +153,7 @@ def make_volume(context: Context, new: NewVolume, phase: str = gettext_noop("cop
     calls = context.connection.storage
     if new.origin is None or new.linked:
         context.progress(gettext_noop("making its disks"))
-        with beginning(context, new.pool, new.name):
+        with beginning(context, new.pool, new.name, new.capacity):
             calls.create_volume(new.pool.uuid, new.spec)
     else:
         origin = new.origin
@@ -152,7 +161,7 @@ def make_volume(context: Context, new: NewVolume, phase: str = gettext_noop("cop
         def progress(done: int, total: int) -> None:
             context.progress(phase, done, total)
 
-        with beginning(context, new.pool, new.name):
+        with beginning(context, new.pool, new.name, new.capacity):
             calls.clone_volume(new.pool.uuid, origin.pool.uuid, origin.name, new.spec, progress)
         if new.capacity > calls.volume(new.pool.uuid, new.name).capacity:
             calls.resize_volume(new.pool.uuid, new.name, new.capacity)

@@ -25,6 +25,7 @@ from webvirt.services.appliances import BLOCK, DEFINITION, END, ENVELOPE, header
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.catalogue.moving import OvaSpec, names_in_ova, not_for_bundle, not_for_ova
 from webvirt.services.ovf import Appliance, Disk
+from webvirt.services.quotas import Amounts
 from webvirt.services.runners.appliances import described, in_words, looked_into, whole_of
 from webvirt.services.runners.arrivals import GIB
 from webvirt.services.runners.context import Context, Failed, Result
@@ -141,7 +142,9 @@ def export_ova(context: Context) -> Result:
             vmdk.demand_possible(one.info.capacity)
     demand_room(context, pool, leaving)
     told = appliance_of(parse_domain(calls.domains.read(domain.uuid).inactive_xml), leaving)
-    with beginning(context, pool, spec.name):
+    wanted = sum(one.info.allocation for one in leaving)
+    context.reserve(Amounts(disk=wanted))
+    with beginning(context, pool, spec.name, wanted):
         calls.storage.create_volume(pool.uuid, VolumeSpec(spec.name, BLOCK, "raw"))
     packing = Packing(context, pool, spec.name, told, sum(one.info.capacity for one in leaving))
     size = packing.pack(leaving, names.envelope, names.manifest)
@@ -177,6 +180,9 @@ def whole(context: Context, pool: Pool, name: str) -> Volume:
     calls.refresh(pool.uuid)
     volume = Volume.objects.select_related("pool__host").get(pool=pool, name=name, making=context.operation)
     looked_into(volume, whole_of(calls, volume))
+    # That has read how long it really is.
+    volume.refresh_from_db()
+    context.reserve(Amounts(disk=volume.capacity))
     inventory.volume_is_whole(pool, name, context.operation)
     look_at_volumes(calls, pool, name)
     return volume
@@ -229,7 +235,7 @@ class Packing:
         if is_plain(one.info):
             return self.send(at, self.deflated(one, one.volume.pool, one.volume.name))
         copy = f"export-{self.context.operation.pk}-disk{number}.raw"
-        with beginning(self.context, self.pool, copy):
+        with beginning(self.context, self.pool, copy, one.info.capacity):
             wanted = VolumeSpec(copy, 0, "raw")
             self.calls.clone_volume(self.pool.uuid, one.volume.pool.uuid, one.volume.name, wanted, self.converting)
         size = self.send(at, self.deflated(one, self.pool, copy))

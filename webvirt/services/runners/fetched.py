@@ -91,7 +91,7 @@ def await_removal(context: Context, fetch: Fetch) -> bool:
 def demand_name(context: Context, fetch: Fetch) -> None:
     """See that the host has no volume of a name that was claimed; what it has is somebody else's. Raises Failed."""
     if fetch.name in context.connection.storage.volumes(fetch.pool.uuid):
-        inventory.volume_is_whole(fetch.pool, fetch.name, context.operation)
+        inventory.volume_is_anothers(fetch.pool, fetch.name, context.operation)
         raise Failed(gettext_noop("There is a volume of this name already."), gettext_noop("Refresh the pool."))
 
 

@@ -7,7 +7,7 @@ within an appliance go through volumes of their own, half made and removed again
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 from uuid import uuid4
 
@@ -22,12 +22,13 @@ from webvirt.services import appliances, inventory, operations, vhdx
 from webvirt.services.appliances import Contents
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.catalogue.building import FILES, NewVolume, Plan, plan_of, source_in
+from webvirt.services.catalogue.creation import taken_by
 from webvirt.services.catalogue.moving import ImportSpec, wish_of
 from webvirt.services.ovf import Disk
 from webvirt.services.runners.appliances import Parts, Stored, in_words, length_in, looked_into, stored
 from webvirt.services.runners.arrivals import demand_format, fill_new, or_hole, refuse_for_room, reported
 from webvirt.services.runners.context import Context, Failed, Result
-from webvirt.services.runners.creation import at_their_paths, carry_out, make_volume, wait_for_name
+from webvirt.services.runners.creation import at_their_paths, carry_out, expect, make_volume, wait_for_name
 from webvirt.services.runners.storage import beginning
 
 CONVERTIBLE = ("raw", "qcow2", "vmdk", "vdi", "vpc")
@@ -45,15 +46,18 @@ def import_domain(context: Context) -> Result:
     # Now with what is really in it.
     demand_fit(context, host, spec)
     wish = wish_of(host, spec, found.appliance)
+    context.reserve(taken_by(host, wish))
     plan = plan_of(host, wish, str(uuid4()))
     demand_room(context, plan, found, parts)
     wait_for_name(context, host, wish.name)
-    domain = inventory.expect_domain(host, plan.domain.uuid, wish.name, context.operation)
+    domain = expect(context, host, plan.domain)
     bringing = Bringing(context, found, parts)
     for number, (new, disk) in enumerate(zip(plan.volumes, found.appliance.disks, strict=True), 1):
         bringing.bring(new, disk, number)
     calls = context.connection
     infos = [calls.storage.volume(new.pool.uuid, new.name) for new in plan.volumes]
+    # The disks may be larger than the file says.
+    context.reserve(replace(taken_by(host, wish), disk=sum(info.capacity for info in infos)))
     if moved:
         place = place_of(plan, moved, infos)
         return carry_out(context, domain, wish, plan, lambda: calls.domains.define_moved(place, moved))
@@ -140,7 +144,8 @@ class Bringing:
         """Copy a disk's bytes, with their holes, and see that they are what the manifest says."""
         size = disk.capacity if disk.format == "vhdx" else length_in(part, disk.format)
         with in_words():
-            fill_new(self.context, pool, name, size, self.extents(disk, part), gettext_noop("copying the disks"))
+            extents, phase = self.extents(disk, part), gettext_noop("copying the disks")
+            fill_new(self.context, pool, name, size, extents, phase, capacity=disk.capacity)
 
     def extents(self, disk: Disk, part: Stored) -> Iterator[Extent]:
         digest = appliances.Digest(disk.file, self.found.digests)
@@ -162,7 +167,7 @@ class Bringing:
         def progress(done: int, total: int) -> None:
             self.context.progress(gettext_noop("converting the disks"), done, total)
 
-        with beginning(self.context, new.pool, new.name):
+        with beginning(self.context, new.pool, new.name, new.capacity):
             wanted = VolumeSpec(new.name, 0, new.format)
             self.calls.clone_volume(new.pool.uuid, pool.uuid, name, wanted, progress)
 

@@ -7,24 +7,25 @@ from typing import cast
 from django.db import transaction
 from django.utils.translation import gettext_noop
 
-from webvirt.models import Domain, Project
-from webvirt.services import belongings, inventory
-from webvirt.services.catalogue.projects import Movable, ProjectSpec
+from webvirt.models import Project
+from webvirt.services import inventory, quotas
+from webvirt.services.catalogue.projects import Movable, ProjectSpec, moved_with, taken_by_move
 from webvirt.services.runners.context import Context, Failed, Result
 
 
 def set_project(context: Context) -> Result:
     """With a machine go the disks that are its own, as long as they are where it is."""
-    thing, pk = cast(Movable, context.subject), cast(ProjectSpec, context.spec).project
-    things: list[Movable] = [thing]
-    if isinstance(thing, Domain):
-        things += [volume for volume in belongings.chosen(thing, None) if volume.project_id == thing.project_id]
+    thing, spec = cast(Movable, context.subject), cast(ProjectSpec, context.spec)
+    pk, things = spec.project, moved_with(thing)
+    taken = taken_by_move(thing, spec)
+    context.reserve(taken)
     with transaction.atomic():
         # Locked, so that it is not closed meanwhile.
         into = Project.objects.select_for_update().open().filter(pk=pk).first() if pk else None
         if pk and into is None:
             raise Failed(gettext_noop("The project was closed meanwhile."))
         inventory.put_in_project(things, into)
+        quotas.is_counted(context.operation, taken)
     return {"project": into.name if into else "", "volumes": len(things) - 1}
 
 

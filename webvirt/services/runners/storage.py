@@ -19,7 +19,8 @@ from webvirt.models.domains import ACTIVE
 from webvirt.services import inventory, uses
 from webvirt.services.catalogue.pools import CreatePoolSpec
 from webvirt.services.catalogue.specs import AutostartSpec
-from webvirt.services.catalogue.volumes import CloneVolumeSpec, CreateVolumeSpec, ResizeSpec
+from webvirt.services.catalogue.volumes import CloneVolumeSpec, CreateVolumeSpec, ResizeSpec, taken_by_growth
+from webvirt.services.quotas import Amounts
 from webvirt.services.runners.context import Context, Failed, Result
 
 REMOVAL_SECONDS = 60.0
@@ -121,30 +122,30 @@ def create_volume(context: Context) -> Result:
         backing_format=base.format if base else "",
         secret=secret.uuid if secret else "",
     )
-    with making(context, pool, spec.name):
+    with making(context, pool, spec.name, wanted.capacity):
         context.connection.storage.create_volume(pool.uuid, wanted)
     look_at_volumes(context.connection.storage, pool, spec.name)
     return {"volume": spec.name}
 
 
 @contextmanager
-def making(context: Context, pool: Pool, name: str) -> Iterator[None]:
+def making(context: Context, pool: Pool, name: str, capacity: int) -> Iterator[None]:
     """Make a volume inside: known as half made before it is there, so that it is removed whatever happens to us."""
-    with beginning(context, pool, name):
+    with beginning(context, pool, name, capacity):
         yield
     inventory.volume_is_whole(pool, name, context.operation)
 
 
 @contextmanager
-def beginning(context: Context, pool: Pool, name: str) -> Iterator[None]:
-    """Make a volume inside that stays half made until somebody says that it is whole."""
+def beginning(context: Context, pool: Pool, name: str, capacity: int = 0) -> Iterator[None]:
+    """Make a volume of so many bytes inside that stays half made until somebody says that it is whole."""
     demand_free_name(context, context.connection.storage, pool, name)
-    inventory.expect_volume(pool, name, context.operation)
+    inventory.expect_volume(pool, name, context.operation, capacity=capacity)
     try:
         yield
     except WrongState:
         # libvirt refused, and so made nothing: what is there of this name is somebody else's.
-        inventory.volume_is_whole(pool, name, context.operation)
+        inventory.volume_is_anothers(pool, name, context.operation)
         with suppress(HypervisorError):
             look_at_volumes(context.connection.storage, pool)
         raise
@@ -212,7 +213,8 @@ def clone_volume(context: Context) -> Result:
         context.progress(gettext_noop("copying"), done, total)
 
     wanted = VolumeSpec(name=spec.name, capacity=0, format=spec.format)
-    with making(context, pool, spec.name):
+    context.reserve(Amounts(disk=volume.capacity))
+    with making(context, pool, spec.name, volume.capacity):
         calls.clone_volume(pool.uuid, volume.pool.uuid, volume.name, wanted, progress)
     look_at_volumes(context.connection.storage, pool, spec.name)
     return {"volume": spec.name}
@@ -234,6 +236,7 @@ def resize_volume(context: Context) -> Result:
             gettext_noop("A volume cannot be made smaller: the end of what it holds would be cut off."),
             gettext_noop("Make a smaller one and copy what it holds, inside a machine."),
         )
+    context.reserve(taken_by_growth(volume, spec))
     calls = context.connection.storage
     running = [use for use in disks_of(volume) if use.live and use.domain.status in ACTIVE]
     if running:
@@ -241,6 +244,8 @@ def resize_volume(context: Context) -> Result:
     else:
         demand_its_secret(context, volume)
         calls.resize_volume(volume.pool.uuid, volume.name, spec.capacity)
+    info = calls.volume(volume.pool.uuid, volume.name)
+    inventory.volume_has_grown(volume.pool, info, context.operation, info.capacity - volume.capacity)
     look_at_volumes(context.connection.storage, volume.pool, volume.name)
     return None
 

@@ -22,7 +22,7 @@ from webvirt.services.runners.storage import length_of_file, refuse
 def fetch(context: Context) -> Result:
     """Fetch a file from the web into a volume; nothing of it waits on our side."""
     spec = cast(FetchSpec, context.spec)
-    arrival, digest = brought(context, context.pool, spec, uploads.arrival_of)
+    arrival, digest = brought(context, context.pool, spec, uploads.arrival_of, is_counted=True)
     arrival.is_whole()
     if spec.look_into:
         # It is here either way: what is wrong with it as a machine is said where one asks for that.
@@ -32,11 +32,16 @@ def fetch(context: Context) -> Result:
 
 
 def brought(
-    context: Context, pool: Pool, spec: FetchSpec, row_of: Callable[[Operation, int, str, int], Upload]
+    context: Context,
+    pool: Pool,
+    spec: FetchSpec,
+    row_of: Callable[[Operation, int, str, int], Upload],
+    *,
+    is_counted: bool = False,
 ) -> tuple[Arrival, hashlib._Hash]:
     """A file from the web that has arrived in a pool of the operation's host and is what it should be.
 
-    Nobody gets to use it before somebody says that it is whole.
+    Nobody gets to use it before somebody says that it is whole. `is_counted` as in Arrival.
     """
     try:
         checksum = spec.checksum or listed_checksum(context, spec)
@@ -50,7 +55,7 @@ def brought(
                 raise Failed(gettext_noop("The file has changed on the server while it was fetched."))
             # Another worker may have been at it; how far the file was, the server cannot be asked.
             row.carried = 0
-            arrival = Arrival(context, context.connection.storage, pool, row, spec.shown)
+            arrival = Arrival(context, context.connection.storage, pool, row, spec.shown, is_counted)
             arrival.place()
             sha256 = hashlib.sha256()
             digest = hashlib.sha512() if len(checksum) == 128 else sha256
@@ -108,7 +113,7 @@ def copy(context: Context) -> Result:
     row = uploads.arrival_of(context.operation, pool.pk, spec.name, size)
     if row.size != size:
         raise Failed(gettext_noop("The volume has changed while it was copied."))
-    arrival = Arrival(context, context.connection_with(pool.host).storage, pool, row, volume.title)
+    arrival = Arrival(context, context.connection_with(pool.host).storage, pool, row, volume.title, is_counted=True)
     arrival.place()
     if row.carried < row.size:
         with closing(here.extents(volume.pool.uuid, volume.name, row.carried)) as source:

@@ -27,7 +27,7 @@ def upload(context: Context) -> Result:
     """Make the volume, fill it with what comes, and look at the whole before anybody gets to use it."""
     spec = cast(UploadSpec, context.spec)
     row = uploads.upload_of(context.operation)
-    arrival = Arrival(context, context.connection.storage, context.pool, row, spec.shown)
+    arrival = Arrival(context, context.connection.storage, context.pool, row, spec.shown, is_counted=True)
     arrival.place()
     # It costs as much as all else that is done here: only where there is something to compare it to.
     whole = hashlib.sha256() if spec.sha256 and row.carried == 0 else None

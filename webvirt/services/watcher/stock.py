@@ -295,7 +295,7 @@ class Stock:
         try:
             changed = self.look_for(pool, volume.name).modified_at
             if changed is not None and changed < begun - CLOCKS_APART_SECONDS:
-                inventory.volume_is_whole(pool, volume.name, volume.making)
+                inventory.volume_is_anothers(pool, volume.name, volume.making)
                 return
             # Somebody may have been quicker, and another operation make it anew.
             if inventory.left_half_made(pool).filter(pk=volume.pk, making=volume.making).exists():
