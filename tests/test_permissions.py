@@ -543,6 +543,11 @@ ROUTES = {
     "projects/": Row(SIGNED_IN),
     "projects/add/": Row(ADMINISTRATOR, methods=GET_POST),
     "projects/<int:pk>/": Row("viewer", "project"),
+    "projects/usage/": Row(SIGNED_IN),
+    "projects/usage.csv": Row(SIGNED_IN),
+    "projects/<int:pk>/usage.csv": Row("viewer", "project"),
+    "projects/<int:pk>/quota/": Row(ADMINISTRATOR, "its project", methods=GET_POST),
+    "projects/<int:pk>/uses/": Row(ADMINISTRATOR, "its project", methods=GET_POST),
     "projects/<int:pk>/edit/": Row(ADMINISTRATOR, "its project", methods=GET_POST),
     "projects/<int:pk>/close/": Row(ADMINISTRATOR, "its project", methods=POST),
     "people/<int:pk>/link/": Row(ADMINISTRATOR, "user", methods=POST),
@@ -622,6 +627,10 @@ ROUTES = {
     "api/v1/operations/<int:pk>/cancel": Row("operator", "operation", methods=POST),
     "api/v1/projects": Row(SIGNED_IN, methods=GET_POST),
     "api/v1/projects/<int:pk>": Row("viewer", "project", methods=("GET", "PUT", "DELETE")),
+    "api/v1/projects/usage": Row(SIGNED_IN),
+    "api/v1/projects/<int:pk>/usage": Row("viewer", "project"),
+    "api/v1/projects/<int:pk>/quota": Row("viewer", "project", methods=("GET", "PUT")),
+    "api/v1/projects/<int:pk>/uses": Row("viewer", "project", methods=("GET", "PUT")),
     "api/v1/people": Row(ADMINISTRATOR),
     "api/v1/groups": Row(ADMINISTRATOR, methods=GET_POST),
     "api/v1/groups/<int:pk>": Row(ADMINISTRATOR, "group", methods=("GET", "PUT", "DELETE")),
@@ -780,6 +789,8 @@ WRITTEN_BY_ADMINISTRATORS = (
     "api/v1/flavours/<int:pk>",
     "api/v1/projects",
     "api/v1/projects/<int:pk>",
+    "api/v1/projects/<int:pk>/quota",
+    "api/v1/projects/<int:pk>/uses",
 )
 
 

@@ -62,24 +62,30 @@ function system(form) {
   draw();
 }
 
+/** The page anew at another address, with these fields as they are. */
+function go(form, path, names) {
+  const fields = new FormData(form);
+  location.assign(`${path}?${new URLSearchParams(names.map((name) => [name, fields.get(name) ?? ""]))}`);
+}
+
+const ANYWHERE = ["name", "os", "begins", "vcpus", "memory", "memory_unit", "project"];
+
 /** Another host has other pools and networks: the page is asked for anew, with what does not depend on the host. */
 function place(form) {
   const hosts = form.querySelector("[data-place]");
-  hosts.addEventListener("change", () => {
-    const kept = new URLSearchParams();
-    for (const name of ["name", "os", "begins", "vcpus", "memory", "memory_unit"]) kept.set(name, new FormData(form).get(name) ?? "");
-    location.assign(ours(`/hosts/${hosts.value}/create-domain/?${kept}`));
-  });
+  hosts.addEventListener("change", () => go(form, ours(`/hosts/${hosts.value}/create-domain/`), ANYWHERE));
 }
 
 /** A clone on another host goes to other pools and networks: the page is asked for anew for that one. */
 function elsewhere(form) {
   const hosts = form.querySelector("[data-elsewhere]");
-  hosts?.addEventListener("change", () => {
-    const kept = new URLSearchParams();
-    for (const name of ["host", "name", "title"]) kept.set(name, form.elements[name].value);
-    location.assign(`?${kept}`);
-  });
+  hosts?.addEventListener("change", () => go(form, "", ["host", "name", "title", "project"]));
+}
+
+/** So is another project's, where one may use but what is a project's. */
+function within(form) {
+  const projects = form.querySelector("[data-within]");
+  projects.addEventListener("change", () => go(form, location.pathname, projects.dataset.within.split(" ")));
 }
 
 /** A box that opens what follows from it. */
@@ -109,4 +115,6 @@ function count(form) {
 const form = document.querySelector("form [data-submit], form [data-rows]")?.closest("form");
 if (form?.querySelector("[data-submit]")) for (const part of [openers, count, elsewhere]) part(form);
 if (form?.querySelector("[data-rows]")) rows(form);
+const inside = document.querySelector("[data-within]");
+if (inside) within(inside.form);
 if (form?.querySelector("[data-place]")) for (const part of [flavours, system, place]) part(form);

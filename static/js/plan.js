@@ -47,6 +47,23 @@ function foretell(data) {
   definition.closest("details").hidden = !data.xml;
 }
 
+/** What is used of a project's quota after this, a bar each. */
+function quota(found) {
+  const card = document.querySelector("[data-plan-quota]");
+  if (!card) return;
+  card.hidden = !found?.lines.length;
+  if (card.hidden) return;
+  card.querySelector("h2").textContent = gettext("After this, in project %(name)s").replace("%(name)s", found.project);
+  card.querySelector("dl").replaceChildren(
+    ...found.lines.flatMap(({ label, percent, text, over }) => {
+      const full = over || percent >= 90 ? " full" : "";
+      const bar = percent === null ? "" : make("progress", { className: `bar${full}`, max: 100, value: Math.min(percent, 100) });
+      const words = make("span", { className: over ? "bad" : "" }, over ? `${text} · ${gettext("too much")}` : text);
+      return [make("dt", {}, label), make("dd", {}, bar, words)];
+    }),
+  );
+}
+
 async function show(form) {
   const fields = new FormData(form);
   fields.set("plan", "1");
@@ -57,6 +74,7 @@ async function show(form) {
   code.classList.toggle("muted", !answer.data.virsh);
   compare(answer.data.diff ?? []);
   foretell(answer.data);
+  quota(answer.data.quota);
 }
 
 const form = document.querySelector("[data-plan]");

@@ -187,8 +187,8 @@ class Transfer {
 const transfers = [];
 
 /** Without a name of its own the volume gets one that is made of the file's. */
-async function begin(file, name = "", sha256 = "") {
-  const fields = { title: file.name.slice(0, 255), name, size: file.size, sha256 };
+async function begin(file, name = "", sha256 = "", project = "") {
+  const fields = { title: file.name.slice(0, 255), name, size: file.size, sha256, project };
   const answer = await post(ours(`/pools/${box.dataset.uploads}/upload-volume/`), fields);
   if (answer.status !== 202) return complain(answer.data.error ?? gettext("It was not accepted."));
   const upload = { id: answer.data.id, name: name || file.name, size: file.size, received: 0, carried: 0, state: "queued" };
@@ -207,7 +207,9 @@ function takeForm(form) {
   const name = form.querySelector('[name="name"]');
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (file.files.length) begin(file.files[0], name.value.trim(), form.querySelector('[name="sha256"]').value.trim());
+    const sha256 = form.querySelector('[name="sha256"]').value.trim();
+    const project = form.querySelector('[name="project"]')?.value;
+    if (file.files.length) begin(file.files[0], name.value.trim(), sha256, project);
     form.reset();
   });
 }

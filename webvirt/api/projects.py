@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
 from ninja import Query, Router, Schema, Status
 
 from webvirt.api.auth import ADMINISTRATORS, access_for
 from webvirt.api.lists import Page, one, ordered, page_of
 from webvirt.api.rights import REFUSED
 from webvirt.api.shapes import GrantOut, grant_out
-from webvirt.models import Grant, Project
-from webvirt.services import projects
+from webvirt.api.verbs import body_of
+from webvirt.models import Grant, MonthlyUse, Network, Pool, Project, Volume
+from webvirt.services import projects, quotas, showback
+from webvirt.services.catalogue import Spec
+from webvirt.services.operations import Invalid
 
 router = Router(tags=["projects"])
 
@@ -33,12 +37,71 @@ class ProjectOut(Schema):
     created_at: datetime
 
 
+class Share(Schema):
+    """`used` with what is being made and what is in the recycle bin; `most` is null where there is no limit."""
+
+    used: int
+    most: int | None
+
+
+class QuotaOut(Schema):
+    """Memory in KiB, disk in bytes by the capacity of volumes."""
+
+    machines: Share
+    vcpus: Share
+    memory_kib: Share
+    disk: Share
+
+
 class ProjectDetail(ProjectOut):
     machines: int
     """Those in the recycle bin too."""
     volumes: int
     networks: int
     members: list[GrantOut]
+    quota: QuotaOut
+
+
+class Usable(Schema):
+    id: int
+    name: str
+    host: int | None = None
+    """Of pools, networks and images: the id of the host that they are on."""
+
+
+class UsesOut(Schema):
+    """What members make things of; of an image that is a volume."""
+
+    hosts: list[Usable]
+    pools: list[Usable]
+    networks: list[Usable]
+    images: list[Usable]
+    cloud_images: list[Usable]
+    flavours: list[Usable]
+    of_flavours_only: bool
+
+
+class UseOut(Schema):
+    """What a project used in a month (UTC), looked at once a minute: a start or a stop counts up to a minute wrong.
+
+    In `gap_hours` nobody looked, which is no use; in `partial_hours` a host with running machines did not answer, and
+    these were not counted.
+    """
+
+    project: int
+    name: str
+    month: str
+    vcpu_hours: float
+    memory_gib_hours: float
+    disk_gib_hours: float
+    hours: float
+    gap_hours: float
+    partial_hours: float
+
+
+class Uses(Schema):
+    total: int
+    items: list[UseOut]
 
 
 class Projects(Schema):
@@ -59,6 +122,39 @@ def list_projects(request: HttpRequest, page: Query[Page], q: str = "", sort: st
     return Projects(total=total, items=[ProjectOut(**fields(project)) for project in rows])
 
 
+@router.get("/usage", response={200: Uses} | REFUSED, summary="Use by month")
+def usage(request: HttpRequest, page: Query[Page], month: str = "") -> Uses:
+    """Of the projects that you may know of, of one `month` (2025-11) or of all, the last one first."""
+    first = month_of(month) if month else None
+    return uses_page(showback.uses_of(access_for(request).projects(), first), page)
+
+
+def month_of(text: str) -> date:
+    found = showback.month_named(text)
+    if found is None:
+        raise Invalid({"month": _("A month is written like 2025-11.")})
+    return found
+
+
+def uses_page(rows: QuerySet[MonthlyUse], page: Page) -> Uses:
+    total, found = page_of(rows, page)
+    return Uses(total=total, items=[use_out(row) for row in found])
+
+
+def use_out(row: MonthlyUse) -> UseOut:
+    return UseOut(
+        project=row.project_id,
+        name=row.project.name,
+        month=f"{row.month:%Y-%m}",
+        vcpu_hours=round(row.vcpu_hours, 3),
+        memory_gib_hours=round(row.memory_gib_hours, 3),
+        disk_gib_hours=round(row.disk_gib_hours, 3),
+        hours=round(row.seconds / 3600, 3),
+        gap_hours=round(row.gap_seconds / 3600, 3),
+        partial_hours=round(row.partial_seconds / 3600, 3),
+    )
+
+
 @router.post("", response={201: ProjectOut} | REFUSED, summary="Add a project", auth=ADMINISTRATORS)
 def add_project(request: HttpRequest, spec: ProjectSpec) -> Status[ProjectOut]:
     """Administrators only."""
@@ -76,6 +172,7 @@ def project(request: HttpRequest, pk: int) -> ProjectDetail:
         volumes=there.volumes,
         networks=there.networks,
         members=[grant_out(grant) for grant in Grant.objects.filter(project=found).order_by("pk")],
+        quota=quota_out(found),
     )
 
 
@@ -93,3 +190,66 @@ def close_project(request: HttpRequest, pk: int) -> Status[None]:
     access = access_for(request)
     projects.close(one(access.projects(), pk))
     return Status(204, None)
+
+
+def body(spec: type[Spec]) -> dict[str, Any]:
+    content = {"application/json": {"schema": spec.model_json_schema()}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+@router.get("/{int:pk}/quota", response={200: QuotaOut} | REFUSED, summary="The quota of a project")
+def quota(request: HttpRequest, pk: int) -> QuotaOut:
+    """How much may be in it, and how much is."""
+    return quota_out(one(access_for(request).projects(), pk))
+
+
+def quota_out(found: Project) -> QuotaOut:
+    used, limits = quotas.used_in(found.pk), quotas.limits_of(found)
+    return QuotaOut(**{name: Share(used=getattr(used, name), most=most) for name, most in limits.items()})
+
+
+@router.put(
+    "/{int:pk}/quota",
+    response={200: QuotaOut} | REFUSED,
+    summary="Change the quota of a project",
+    auth=ADMINISTRATORS,
+    openapi_extra=body(projects.QuotaSpec),
+)
+def change_quota(request: HttpRequest, pk: int) -> QuotaOut:
+    """All of it: what is left out has no limit. What is above it already stays as it is. Administrators only."""
+    return quota_out(projects.set_quota(one(access_for(request).projects(), pk), body_of(request)))
+
+
+@router.get("/{int:pk}/uses", response={200: UsesOut} | REFUSED, summary="What a project may use")
+def uses(request: HttpRequest, pk: int) -> UsesOut:
+    """What its members name when they make something in it, without any role there."""
+    return uses_out(one(access_for(request).projects(), pk))
+
+
+def uses_out(found: Project) -> UsesOut:
+    lists = {name: [usable_out(row) for row in projects.used_by(found, name)] for name in projects.USABLE}
+    return UsesOut(**lists, of_flavours_only=found.of_flavours_only)
+
+
+def usable_out(row: Any) -> Usable:
+    host = row.host.pk if isinstance(row, Pool | Network | Volume) else None
+    return Usable(id=row.pk, name=row.name, host=host)
+
+
+@router.put(
+    "/{int:pk}/uses",
+    response={200: UsesOut} | REFUSED,
+    summary="Change what a project may use",
+    auth=ADMINISTRATORS,
+    openapi_extra=body(projects.UsesSpec),
+)
+def change_uses(request: HttpRequest, pk: int) -> UsesOut:
+    """All of it: of what is left out, nothing. Administrators only."""
+    return uses_out(projects.set_uses(one(access_for(request).projects(), pk), body_of(request)))
+
+
+@router.get("/{int:pk}/usage", response={200: Uses} | REFUSED, summary="Use of a project by month")
+def usage_of_one(request: HttpRequest, pk: int, page: Query[Page]) -> Uses:
+    """The last month first."""
+    found = one(access_for(request).projects(), pk)
+    return uses_page(showback.uses_of(Project.objects.filter(pk=found.pk)), page)

@@ -114,7 +114,6 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "ordering": ["-month", "project__name"],
                 "constraints": [
                     models.UniqueConstraint(fields=("project", "month"), name="one_use_per_project_and_month")
                 ],

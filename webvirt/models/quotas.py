@@ -48,11 +48,28 @@ class MonthlyUse(models.Model):
     """Of the `seconds` those in which a host that runs some of it did not answer, so that these were not counted."""
 
     class Meta:
-        ordering = ["-month", "project__name"]
         constraints = [models.UniqueConstraint(name="one_use_per_project_and_month", fields=["project", "month"])]
 
     def __str__(self) -> str:
         return f"use of {self.project_id} in {self.month:%Y-%m}"
+
+    @property
+    def vcpu_hours(self) -> float:
+        return self.vcpu_seconds / 3600
+
+    @property
+    def memory_gib_hours(self) -> float:
+        return self.memory_mib_seconds / 1024 / 3600
+
+    @property
+    def disk_gib_hours(self) -> float:
+        return self.disk_mib_seconds / 1024 / 3600
+
+    @property
+    def known_percent(self) -> float:
+        """How much of the time somebody looked."""
+        whole = self.seconds + self.gap_seconds
+        return 100 * self.seconds / whole if whole else 100.0
 
 
 class Meter(models.Model):

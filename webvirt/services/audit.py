@@ -48,6 +48,8 @@ EVENTS: dict[str, Promise] = {
     "role.keep": _("Make or change a custom role"),
     "role.remove": _("Remove a custom role"),
     "project.keep": _("Make or change a project"),
+    "project.quota": _("Change the quota of a project"),
+    "project.allow": _("Change what a project may use"),
     "project.close": _("Close a project"),
     "flavour.keep": _("Add or change a flavour"),
     "flavour.remove": _("Remove a flavour"),

@@ -66,15 +66,16 @@ def places_for(hosts: Iterable[Host], memory_kib: int = 0, vcpus: int = 1) -> li
 
 
 def may_make_on(access: Access) -> list[Host]:
-    """The hosts that a person may make machines on."""
+    """The hosts that a person may make machines on, those that a project of theirs may use among them."""
     verb = BY_KIND["domain.create"]
-    return [host for host in access.hosts() if access.may(verb, host)]
+    return [host for host in access.targets(verb) if access.may(verb, host)]
 
 
 def pools_to_fill(access: Access, kind: str) -> list[Pool]:
     """The running pools that a person may bring something into by this verb, of all hosts that answer."""
-    found = access.pools().filter(status=PoolStatus.RUNNING, host__state=HostState.UP).order_by("host__name", "name")
-    return [pool for pool in found if access.may(BY_KIND[kind], pool)]
+    verb, running = BY_KIND[kind], {"status": PoolStatus.RUNNING, "host__state": HostState.UP}
+    found = access.targets(verb).filter(**running).order_by("host__name", "name")
+    return [pool for pool in found if access.may(verb, pool)]
 
 
 def free_of(host: Host) -> int | None:

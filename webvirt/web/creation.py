@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET
 
-from webvirt.models import CloudImage, Volume
+from webvirt.models import CloudImage, Host, Volume
 from webvirt.services.access import Access
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.catalogue.wishes import Begins
@@ -22,16 +22,29 @@ from webvirt.web.guards import signed_in
 @signed_in
 def create(request: HttpRequest, access: Access) -> HttpResponse:
     """Lead to the form of the best host, with what the address brings along; say what is missing where none fits."""
-    places = places_for(may_make_on(access))
+    places = places_for(hosts_in(access, request.GET.get("project", "")))
     if places and not places[0].lacks:
         query = f"?{request.GET.urlencode()}" if request.GET else ""
         return redirect(f"/hosts/{places[0].host.pk}/create-domain/{query}")
-    return render(request, "domains/nowhere.html", {"places": places, "may_add": access.is_administrator})
+    return render(
+        request,
+        "domains/nowhere.html",
+        {"places": places, "may_add": access.is_administrator, "is_member": bool(access.on["project"])},
+    )
+
+
+def hosts_in(access: Access, project: str) -> list[Host]:
+    """The hosts that one may make machines on, or those of them on which a project may have one."""
+    hosts = may_make_on(access)
+    if not (project.isdecimal() and len(project) < 18 and int(project)):
+        return hosts
+    verb, allowed = BY_KIND["domain.create"], access.allowances.ids("host", int(project))
+    return [host for host in hosts if host.pk in allowed or access.may_freely(verb, host)]
 
 
 def may_create_anywhere(access: Access) -> bool:
     """Whether there is a place where this person may make machines, as far as their roles tell."""
-    return access.anywhere("host").allows(BY_KIND["domain.create"])
+    return access.anywhere("host", "project").allows(BY_KIND["domain.create"])
 
 
 def link_to_fetch(image: CloudImage) -> str:

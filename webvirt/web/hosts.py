@@ -29,7 +29,7 @@ from webvirt.web.lists import query_of, slice_of
 from webvirt.web.offers import offers
 from webvirt.web.overview import HostCard, host_cards
 from webvirt.web.transports import labels
-from webvirt.web.verbs import form_page, perform
+from webvirt.web.verbs import form_page, perform, target_of
 
 ADD = BY_KIND["host.add"]
 
@@ -156,7 +156,7 @@ def add(request: HttpRequest, access: Access) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @signed_in
 def verb(request: HttpRequest, access: Access, pk: int, name: str) -> HttpResponse:
-    host = find(access, pk)
+    host = target_of(access, "host", pk, name)
     if name == imports.IMPORT.name:
         return imports.page(request, access, host)
     answer = perform(request, access, host, name)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse, QueryDict
+from collections.abc import Mapping
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
 
 from webvirt.models import Host, OperationState
@@ -16,8 +19,8 @@ from webvirt.web.actor import actor_of
 from webvirt.web.forms import FORMS
 from webvirt.web.forms.form import Values, filled
 from webvirt.web.forms.moving import chosen_of, fetch_of, fetched_by, pools_to_fetch_into
-from webvirt.web.forms.storage import fetch
-from webvirt.web.verbs import form_page, perform
+from webvirt.web.forms.within import Within, within
+from webvirt.web.verbs import form_page, parameters_of, perform
 
 IMPORT, FETCH = BY_KIND["domain.import"], BY_KIND["volume.fetch"]
 
@@ -27,7 +30,8 @@ def page(request: HttpRequest, access: Access, host: Host) -> HttpResponse:
     if request.method == "POST" and "url" in request.POST:
         return begin_fetch(request, access, host)
     if request.method == "GET" and access.may(IMPORT, host):
-        if step := next_step(host, request.GET):
+        place = within(access, IMPORT, host, request.GET.get("project", ""))
+        if step := next_step(place, host, request.GET):
             return redirect(f"/hosts/{host.pk}/import-domain/{step}")
         typed = FORMS[IMPORT.kind].begun(request.GET, host)
         return form_page(request, access, IMPORT, host, typed | failure_of(access, typed), {})
@@ -37,16 +41,25 @@ def page(request: HttpRequest, access: Access, host: Host) -> HttpResponse:
     return answer
 
 
-def next_step(host: Host, given: QueryDict) -> str:
-    """The address of the step after the one that is asked for; empty while that is the right one."""
+def next_step(place: Within, host: Host, given: QueryDict) -> str:
+    """The address of the step after the one that is asked for; empty while that is the right one. Http404 for a file
+    that nothing can be made of there."""
     if operation := fetch_of(given, host):
         there = fetched_by(operation) if operation.state == OperationState.SUCCEEDED else None
-        return f"?look={there.pk}" if there else ""
+        return f"?look={there.pk}{in_project(operation.parameters)}" if there else ""
     volume = chosen_of(given, host)
     if volume is None:
         return ""
+    if not place.rows("volume").filter(pk=volume.pk).exists():
+        raise Http404
     word = "volume" if volume.appliance else "look"
-    return "" if word in given else f"?{word}={volume.pk}"
+    return "" if word in given else f"?{word}={volume.pk}{in_project(given)}"
+
+
+def in_project(given: Mapping[str, Any]) -> str:
+    """The part of an address that says in which project the machine will be."""
+    project = str(given.get("project", ""))
+    return f"&project={project}" if project.isdecimal() else ""
 
 
 def failure_of(access: Access, typed: Values) -> Values:
@@ -58,11 +71,12 @@ def failure_of(access: Access, typed: Values) -> Values:
 def begin_fetch(request: HttpRequest, access: Access, host: Host) -> HttpResponse:
     """Have what is at an address fetched into a pool, and looked into there; its page shows how far that is."""
     here, given = f"/hosts/{host.pk}/import-domain/", request.POST
-    pool = next((pool for pool in pools_to_fetch_into(access, host) if str(pool.pk) == given.get("pool")), None)
+    place = within(access, IMPORT, host, given.get("project", ""))
+    pool = next((pool for pool in pools_to_fetch_into(place, host) if str(pool.pk) == given.get("pool")), None)
     if pool is None or not access.may(IMPORT, host):
         return answers.refused(request, operations.Denied(str(FETCH.label)), here)
     try:
-        operation = operations.submit(actor_of(request), FETCH, pool, fetch(given) | {"look_into": True})
+        operation = operations.submit(actor_of(request), FETCH, pool, parameters_of(FETCH, given) | {"look_into": True})
     except operations.Invalid as error:
         form = FORMS[IMPORT.kind]
         typed = form.begun(request.GET, host) | {"pool": pool.pk} | filled(given, "url", "checksum")

@@ -24,7 +24,7 @@ from webvirt.web.kinds import NEARLY_FULL, pool_type
 from webvirt.web.lists import Query, query_of, slice_of
 from webvirt.web.offers import offers
 from webvirt.web.projects import project_of
-from webvirt.web.verbs import perform
+from webvirt.web.verbs import perform, target_of
 
 VOLUME_ORDERS = {
     "name": ("name", "pk"),
@@ -163,7 +163,7 @@ def operations_page(request: HttpRequest, subject: Subject) -> dict[str, Any]:
 @require_http_methods(["GET", "POST"])
 @signed_in
 def pool_verb(request: HttpRequest, access: Access, pk: int, name: str) -> HttpResponse:
-    answer = perform(request, access, find_pool(access, pk), name)
+    answer = perform(request, access, target_of(access, "pool", pk, name), name)
     if name in ("undefine", "delete") and answer.status_code == 302:
         answer.headers["Location"] = "/pools/"
     return answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse, QueryDict
-from django.shortcuts import render
+from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
 
 from webvirt.models import Host, Volume
@@ -15,9 +15,11 @@ from webvirt.services.bulk import submit_all
 from webvirt.services.catalogue import NoParameters, Verb, verbs_on
 from webvirt.services.catalogue.specs import AutostartSpec
 from webvirt.services.subjects import Subject, address_of, name_of, noun_of
-from webvirt.web import answers
+from webvirt.web import answers, quotas
 from webvirt.web.actor import actor_of
 from webvirt.web.forms import FORMS, NO_FORM, Form
+from webvirt.web.forms.form import number, text
+from webvirt.web.forms.within import within
 from webvirt.web.guards import wants_json
 from webvirt.web.words import size
 
@@ -32,12 +34,12 @@ def perform(request: HttpRequest, access: Access, target: Subject, name: str) ->
     if verb.kind not in FORMS:
         return HttpResponseNotAllowed(["POST"])
     if not access.may(verb, target):
-        return answers.refused(request, operations.Denied(str(verb.label)), address_of(name_of(target)))
+        return answers.refused(request, operations.Denied(str(verb.label)), home_of(access, target))
     return form_page(request, access, verb, target, FORMS[verb.kind].begun(request.GET, target), {})
 
 
 def ask(request: HttpRequest, access: Access, verb: Verb, target: Subject) -> HttpResponse:
-    home, form = address_of(name_of(target)), form_of(verb)
+    home, form = home_of(access, target), form_of(verb)
     if access.may(verb, target) and (page := sure_page(request, verb, [target], home)):
         return page
     try:
@@ -48,6 +50,10 @@ def ask(request: HttpRequest, access: Access, verb: Verb, target: Subject) -> Ht
             return answers.refused(request, error, home)
         typed = form.typed(request.POST, target)
         return form_page(request, access, verb, target, typed, form.wrong(error.fields), status=400)
+    except operations.OverQuota as error:
+        if wants_json(request) or verb.kind not in FORMS:
+            return answers.refused(request, error, home)
+        return form_page(request, access, verb, target, form.typed(request.POST, target), {"": str(error)}, status=409)
     except operations.Refused as error:
         return answers.refused(request, error, home)
     return answers.accepted(request, asked[0], home) if len(asked) == 1 else answers.all_accepted(request, asked)
@@ -102,12 +108,15 @@ def plan(request: HttpRequest, access: Access, verb: Verb, target: Subject) -> H
     form = form_of(verb)
     try:
         wanted = form.each(parameters_of(verb, request.POST))
-        spec = operations.parse_parameters(verb, wanted[0])
+        specs = [operations.parse_parameters(verb, one) for one in wanted]
+        wrong = operations.misfits(access.user, verb, target, spec := specs[0])
     except operations.Invalid as error:
         return JsonResponse({"virsh": "", "fields": form.wrong(error.fields)})
-    if wrong := operations.misfits(access.user, verb, target, spec):
+    except operations.Denied as error:
+        return answers.refused(request, error, "")
+    if wrong:
         return JsonResponse({"virsh": "", "fields": form.wrong(wrong)})
-    more = form.plan(target, spec)
+    more = form.plan(target, spec) | quotas.foreseen(verb, target, specs)
     return JsonResponse({"virsh": verb.virsh(target, spec), "fields": {}} | more)
 
 
@@ -121,9 +130,27 @@ def form_page(
     status: int = 200,
 ) -> HttpResponse:
     form = FORMS[verb.kind]
-    home = address_of(name_of(target)) if target else "/hosts/"
-    context = {"verb": verb, "target": target, "typed": typed, "errors": errors, "home": home}
+    home = home_of(access, target) if target else "/hosts/"
+    context: dict[str, Any] = {"verb": verb, "target": target, "typed": typed, "errors": errors, "home": home}
+    if target is not None and verb.inside:
+        given = request.POST if request.method == "POST" else request.GET
+        place = within(access, verb, target, given.get("project", ""))
+        context |= {"within": place} | (form.offers(place, target, typed) if form.offers else {})
     return render(request, form.template, context | form.more(access, target), status=status)
+
+
+def target_of(access: Access, noun: str, pk: int, name: str) -> Any:
+    """What the verb of this name is asked for on, or Http404: what is made inside a project is made of what its members
+    need not know of."""
+    verb = next((verb for verb in verbs_on(noun) if verb.name == name and not verb.session), None)
+    return get_object_or_404(access.targets(verb) if verb else access.rows(noun), pk=pk)
+
+
+def home_of(access: Access, target: Subject) -> str:
+    """Where to go afterwards, and back: a thing's own page, if one may know of it."""
+    if access.knows(target):
+        return address_of(name_of(target))
+    return "/vms/" if isinstance(target, Host) else "/projects/"
 
 
 def parameters_of(verb: Verb, given: QueryDict) -> dict[str, Any]:
@@ -132,4 +159,5 @@ def parameters_of(verb: Verb, given: QueryDict) -> dict[str, Any]:
         return {}
     if verb.spec is AutostartSpec:
         return {"enabled": given.get("enabled") == "on"}
-    return FORMS[verb.kind].parameters(given)
+    chosen = text(given, "project") if verb.inside else ""
+    return FORMS[verb.kind].parameters(given) | ({"project": number(chosen)} if chosen else {})

@@ -160,6 +160,16 @@ def clones(number: int) -> str:
     return ngettext("%(n)s linked clone", "%(n)s linked clones", number) % {"n": count(number)}
 
 
+def hours(value: float) -> str:
+    """Hours of something, with a tenth below a hundred."""
+    return str(number_format(value, 0 if value >= 100 else 1, force_grouping=True))
+
+
+def known(value: float) -> str:
+    """A per cent with a tenth, never rounded up to all."""
+    return f"{int(value * 10) / 10:g}\N{NO-BREAK SPACE}%"
+
+
 def running(number: int) -> str:
     return ngettext("%(n)s operation under way", "%(n)s operations under way", number) % {"n": number}
 
@@ -187,5 +197,7 @@ FILTERS = {
     "clones": clones,
     "people": people,
     "verbs": verbs,
+    "hours": hours,
+    "known": known,
     "running": running,
 }

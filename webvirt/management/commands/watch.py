@@ -28,7 +28,18 @@ from redis.exceptions import RedisError
 from webvirt import bus
 from webvirt.hypervisor.errors import HypervisorError
 from webvirt.models import Host, HostState
-from webvirt.services import guessing, heartbeats, inventory, machines, operations, quotas, sessions, syslog, uploads
+from webvirt.services import (
+    guessing,
+    heartbeats,
+    inventory,
+    machines,
+    operations,
+    quotas,
+    sessions,
+    showback,
+    syslog,
+    uploads,
+)
 from webvirt.services.watcher.watch import HostWatch
 
 log = logging.getLogger(__name__)
@@ -138,6 +149,7 @@ class Watch:
             uploads.look_after(timezone.now())
             machines.look_after(timezone.now())
             quotas.clear_away()
+            showback.look_after(timezone.now())
             sessions.sweep(timezone.now())
             guessing.sweep(timezone.now())
             self.tend_sender(now)

@@ -18,7 +18,7 @@ from webvirt.services.access import Access
 from webvirt.services.bulk import for_each_name
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.catalogue.building import NewVolume
-from webvirt.services.catalogue.cloned_disks import Disk, disks_of, pools_of, ways_for
+from webvirt.services.catalogue.cloned_disks import Disk, disks_of, ways_for
 from webvirt.services.catalogue.cloning import RUNS, ClonePlan, clone_plan_of, has_agent, pauses
 from webvirt.services.catalogue.creation import NOBODY
 from webvirt.services.catalogue.elsewhere import cards_on, lacking
@@ -27,8 +27,9 @@ from webvirt.services.catalogue.wishes import CardWish, CloneDomainSpec, Way
 from webvirt.services.placement import may_make_on, places_for
 from webvirt.services.subjects import Subject
 from webvirt.services.uses import used_by
-from webvirt.web.forms.creation import SETUP, setup
+from webvirt.web.forms.creation import SETUP, pools_in, setup
 from webvirt.web.forms.form import Form, Values, number, text
+from webvirt.web.forms.within import Within
 from webvirt.web.words import size
 
 MADE = (Way.COPY, Way.LINK)
@@ -104,20 +105,19 @@ def way_words() -> dict[Way, str]:
     }
 
 
-def choices(access: Access, target: Subject | None) -> Values:
-    assert isinstance(target, Domain)
+def offers(place: Within, target: Domain, typed: Values) -> Values:
     return {
-        "on_host": partial(on_host, access, target),
-        "versions": list(templates.versions_of(access.domains(), target)),
-        "own_keys": access.user.ssh_keys,
+        "on_host": partial(on_host, place, target),
+        "versions": list(templates.versions_of(place.access.domains(), target)),
+        "own_keys": place.access.user.ssh_keys,
         "windows": False,
     }
 
 
-def on_host(access: Access, domain: Domain, chosen: str) -> Values:
+def on_host(place: Within, domain: Domain, chosen: str) -> Values:
     """What there is to choose from where the clone is made on the host that was chosen; its own where none was."""
     definition = Definition.objects.filter(domain=domain).first()
-    hosts = hosts_for(access, domain, definition)
+    hosts = hosts_for(place, domain, definition)
     elsewhere = next((host for host, _reason, _fits in hosts if str(host.pk) == chosen and host != domain.host), None)
     words = way_words()
     judged = [(disk, *ways_for(disk)) for disk in disks_of(domain, elsewhere)]
@@ -125,19 +125,27 @@ def on_host(access: Access, domain: Domain, chosen: str) -> Values:
         "hosts": hosts,
         "host": elsewhere or domain.host,
         "disks": [(disk, [(way, words[way]) for way in ways], reason) for disk, ways, reason in judged],
-        "pools": list(pools_of(elsewhere or domain.host)),
+        "pools": pools_in(place, elsewhere or domain.host),
         "cards": cards_elsewhere(definition, elsewhere) if definition and elsewhere else [],
-        "places": [(value_of(place), name) for name, place in places_of(elsewhere).items()] if elsewhere else [],
+        "places": places_in(place, elsewhere) if elsewhere else [],
     }
 
 
-def hosts_for(access: Access, domain: Domain, definition: Definition | None) -> list[tuple[Host, str, bool]]:
+def places_in(place: Within, host: Host) -> list[tuple[str, str]]:
+    """Where a card can be on another host, and what that is called; a project's machines are on its networks alone."""
+    usable = set(place.rows("network").filter(host=host).values_list("pk", flat=True)) if place.ground else None
+    found = places_of(host).items()
+    return [(value_of(where), name) for name, where in found if usable is None or where.network in usable]
+
+
+def hosts_for(place: Within, domain: Domain, definition: Definition | None) -> list[tuple[Host, str, bool]]:
     """The hosts that it can be made on, its own first, each with the reason for it or against it."""
-    others = [host for host in may_make_on(access) if host != domain.host]
+    usable = set(place.rows("host").values_list("pk", flat=True))
+    others = [host for host in may_make_on(place.access) if host != domain.host and host.pk in usable]
     found = [(domain.host, _("where it is"), True)]
-    for place in places_for(others, domain.memory_kib, domain.vcpus):
-        lacks = place.lacks or next((str(sentence) for _field, sentence in lacking_on(definition, place.host)), "")
-        found.append((place.host, lacks or place.reason, not lacks))
+    for one in places_for(others, domain.memory_kib, domain.vcpus):
+        lacks = one.lacks or next((str(sentence) for _field, sentence in lacking_on(definition, one.host)), "")
+        found.append((one.host, lacks or one.reason, not lacks))
     return found
 
 
@@ -299,6 +307,13 @@ def next_words(template: Domain) -> str:
 FORMS = {
     "domain.to_template": Form("domains/to_template.html", start_template, template_parameters, template_choices),
     "domain.clone": Form(
-        "domains/clone.html", start, parameters, choices, foreseen, for_each_name, named, ("name", "title", "host")
+        "domains/clone.html",
+        start,
+        parameters,
+        plan=foreseen,
+        each=for_each_name,
+        named=named,
+        offers=offers,
+        linked=("name", "title", "host"),
     ),
 }

@@ -14,7 +14,6 @@ from django.utils.translation import gettext as _
 from webvirt.hypervisor.xml.domains import preview_of
 from webvirt.models import CloudImage, Flavour, Host, HostState, Network, NetworkStatus, Pool, PoolStatus, Volume
 from webvirt.services import flavours, images, uses
-from webvirt.services.access import Access
 from webvirt.services.bulk import for_each_name
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.catalogue.building import MAKEABLE, Plan, plan_of
@@ -22,11 +21,11 @@ from webvirt.services.catalogue.creation import NOBODY
 from webvirt.services.catalogue.fetches import Fetch
 from webvirt.services.catalogue.wishes import Begins, CreateDomainSpec
 from webvirt.services.placement import free_of, may_make_on, places_for
-from webvirt.services.subjects import Subject
 from webvirt.services.systems import systems, traits_of
-from webvirt.services.trees import Tree, trees
+from webvirt.services.trees import trees
 from webvirt.web.forms.form import Form, Values, filled, number, text, words
 from webvirt.web.forms.storage import UNITS, size_of, size_typed
+from webvirt.web.forms.within import Within
 from webvirt.web.kinds import forward
 from webvirt.web.words import size, size_kib
 
@@ -196,15 +195,17 @@ def named(field: str) -> str:
 # --- what there is to choose from
 
 
-def choices(access: Access, target: Subject | None) -> Values:
-    assert isinstance(target, Host)
-    volumes = access.volumes().filter(pool__host=target, making=None).order_by("name", "pk")
+def offers(place: Within, target: Host, typed: Values) -> Values:
+    access = place.access
+    volumes = place.rows("volume").filter(pool__host=target, making=None).order_by("name", "pk")
     # Thousands of rows, and all of them on the one host.
     volumes = volumes.select_related(None).select_related("pool").defer("pool__xml", "pool__info")
     library = images.images_of(volumes)
     discs = list(images.chosen(library, kind=images.ISO)[:MOST_OFFERED])
-    used = uses.names_of_users(free := list(volumes.exclude(images.IS_ISO).filter(capacity__gt=0)[:MOST_OFFERED]))
-    networks = access.networks().filter(host=target).order_by("name")
+    # What several projects may use nobody writes to.
+    own = volumes.filter(project=place.chosen) if place.ground else volumes
+    used = uses.names_of_users(free := list(own.exclude(images.IS_ISO).filter(capacity__gt=0)[:MOST_OFFERED]))
+    networks = place.rows("network").filter(host=target).order_by("name")
     return {
         "host": target,
         "own_keys": access.user.ssh_keys,
@@ -213,37 +214,51 @@ def choices(access: Access, target: Subject | None) -> Values:
         "beginnings": beginnings(),
         "discs": discs,
         "images": list(images.chosen(library, kind=images.DISK).filter(encrypted=False)[:MOST_OFFERED]),
-        "catalogue": catalogue_for(access, target),
-        "trees": trees_for(access, target),
+        "catalogue": catalogue_for(target, place),
+        "trees": trees(target.info.get("arch", "x86_64")) if may_fetch(target, place) else (),
         "free": [volume for volume in free if not used[volume.pk]],
         "files": list(volumes.filter(kind="file")[:MOST_OFFERED]),
         "systems": systems(),
-        "flavours": [(row, *size_typed(row.memory_mib * 2**20), *disk_typed(row)) for row in flavours.flavours()],
-        "pools": list(pools_of(target)),
+        "flavours": [(row, *size_typed(row.memory_mib * 2**20), *disk_typed(row)) for row in flavours_in(place)],
+        "pools": pools_in(place, target),
         "networks": [(row, forward(row.forward)) for row in networks],
-        "bridges": [one["name"] for one in target.interfaces if one.get("type") == "bridge"],
+        "bridges": bridges_in(place, target),
         "units": list(UNITS),
     }
 
 
-def catalogue_for(access: Access, host: Host) -> list[CloudImage]:
-    """The images of the catalogue that are not on the host yet, and that this person may have fetched there."""
-    if not may_fetch(access, host):
+def pools_in(place: Within, host: Host) -> list[Pool]:
+    """The pools for disks of what is made there."""
+    usable = set(place.rows("pool").filter(host=host).values_list("pk", flat=True)) if place.ground else None
+    return [pool for pool in pools_of(host) if usable is None or pool.pk in usable]
+
+
+def bridges_in(place: Within, host: Host) -> list[str]:
+    return [] if place.ground else [one["name"] for one in host.interfaces if one.get("type") == "bridge"]
+
+
+def flavours_in(place: Within) -> Iterable[Flavour]:
+    limited = place.ground is not None and place.ground.project.of_flavours_only
+    return place.rows("flavour") if limited else flavours.flavours()
+
+
+def catalogue_for(host: Host, place: Within) -> list[CloudImage]:
+    """The images of the catalogue that are not on the host yet, and that this person may have fetched there: those of
+    the project, or any."""
+    if place.ground is None and not may_fetch(host, place):
         return []
+    enabled = place.rows("cloud_image") if place.ground else CloudImage.objects.filter(enabled=True)
     there = images.from_the_web(
-        Volume.objects.filter(pool__host=host), CloudImage.objects.values_list("url", flat=True)
+        Volume.objects.filter(pool__host=host, project=None), CloudImage.objects.values_list("url", flat=True)
     )
-    found = CloudImage.objects.filter(enabled=True).exclude(url__in=there.order_by().values("source_url"))
+    found = enabled.exclude(url__in=there.order_by().values("source_url"))
     return [image for image in found if image.arch == host.info.get("arch", image.arch)]
 
 
-def trees_for(access: Access, host: Host) -> tuple[Tree, ...]:
-    return trees(host.info.get("arch", "x86_64")) if may_fetch(access, host) else ()
-
-
-def may_fetch(access: Access, host: Host) -> bool:
-    """Whether this person may have something fetched from the web into a pool of a host."""
-    return access.may(BY_KIND["volume.fetch"], host)
+def may_fetch(host: Host, place: Within) -> bool:
+    """Whether this person may have something fetched from the web into a pool of a host, whatever its address."""
+    on = place.chosen if place.ground and place.chosen else host
+    return place.access.may_freely(BY_KIND["volume.fetch"], on)
 
 
 def disk_typed(flavour: Flavour) -> tuple[str, str]:
@@ -341,5 +356,14 @@ def warnings_of(host: Host, wish: CreateDomainSpec, fetches: Iterable[Fetch] = (
 LINKED = ("name", "os", "begins", *PLACES, "vcpus", "memory", "memory_unit")
 
 FORMS = {
-    "domain.create": Form("domains/create.html", start, parameters, choices, foreseen, for_each_name, named, LINKED)
+    "domain.create": Form(
+        "domains/create.html",
+        start,
+        parameters,
+        plan=foreseen,
+        each=for_each_name,
+        named=named,
+        offers=offers,
+        linked=LINKED,
+    )
 }

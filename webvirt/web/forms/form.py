@@ -10,6 +10,7 @@ from django.http import QueryDict
 
 from webvirt.services.access import Access
 from webvirt.services.subjects import Subject
+from webvirt.web.forms.within import Within
 
 Values = dict[str, Any]
 
@@ -48,6 +49,9 @@ class Form:
     """The parameters of each of several things that one form asks for."""
     named: Callable[[str], str] = same_name
     """The name of the field that a parameter comes from."""
+    offers: Callable[[Within, Any, Values], Values] | None = None
+    """In place of `more` for what is made inside projects: what there is to choose from there, by what was
+    typed."""
     linked: tuple[str, ...] = ()
     """The fields that an address which leads to the form may fill in."""
 

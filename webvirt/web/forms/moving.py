@@ -6,13 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import QueryDict
+from django.http import Http404, QueryDict
 from django.utils.translation import gettext as _
 
 from webvirt.hypervisor.xml.domains import preview_of
 from webvirt.models import Domain, Host, Network, NetworkStatus, Operation, Pool, Volume
 from webvirt.services import belongings, images, uses
-from webvirt.services.access import Access
 from webvirt.services.appliances import from_json, stem_of
 from webvirt.services.catalogue import BY_KIND, why_not
 from webvirt.services.catalogue.building import FILES, plan_of
@@ -30,9 +29,10 @@ from webvirt.services.ovf import Appliance
 from webvirt.services.subjects import Subject, name_of
 from webvirt.services.systems import systems, traits_of
 from webvirt.web.forms import creation
-from webvirt.web.forms.creation import MOST_OFFERED, pools_of, steps_of, warnings_of
+from webvirt.web.forms.creation import MOST_OFFERED, bridges_in, pools_in, pools_of, steps_of, warnings_of
 from webvirt.web.forms.form import Form, Values, filled, number, text
 from webvirt.web.forms.storage import size_of
+from webvirt.web.forms.within import Within
 from webvirt.web.kinds import forward
 from webvirt.web.words import size
 
@@ -87,10 +87,10 @@ def fetched_by(operation: Operation) -> Volume | None:
     return Volume.objects.filter(pool=pool, name=name, missing_since=None, making=None).first()
 
 
-def pools_to_fetch_into(access: Access, host: Host) -> list[Pool]:
+def pools_to_fetch_into(place: Within, host: Host) -> list[Pool]:
     """The pools of a host where this person may have files brought from the web."""
     fetch = BY_KIND["volume.fetch"]
-    return [pool for pool in pools_of(host).filter(type__in=FILES) if access.may(fetch, pool)]
+    return [pool for pool in pools_in(place, host) if pool.type in FILES and place.access.may(fetch, pool)]
 
 
 def chosen_of(given: QueryDict, host: Host) -> Volume | None:
@@ -151,19 +151,20 @@ def parameters(given: QueryDict) -> Values:
     return found | ({"cards": creation.cards(given)} if "card" in given else {})
 
 
-def choices(access: Access, target: Subject | None) -> Values:
-    assert isinstance(target, Host)
-    here = access.volumes().filter(pool__host=target, making=None, kind="file", capacity__gt=0)
+def offers(place: Within, target: Host, typed: Values) -> Values:
+    if typed["chosen"] and not place.rows("volume").filter(pk=typed["chosen"].pk).exists():
+        raise Http404
+    here = place.rows("volume").filter(pool__host=target, making=None, kind="file", capacity__gt=0)
     files = list(here.exclude(images.IS_ISO).select_related("pool").order_by("name", "pk")[:MOST_OFFERED])
     used = uses.names_of_users(files)
-    networks = access.networks().filter(host=target).order_by("name")
+    networks = place.rows("network").filter(host=target).order_by("name")
     return {
         "files": [row for row in files if not used[row.pk]],
-        "pools": list(pools_of(target)),
-        "fetch_pools": pools_to_fetch_into(access, target),
+        "pools": pools_in(place, target),
+        "fetch_pools": pools_to_fetch_into(place, target),
         "systems": systems(),
         "networks": [(row, forward(row.forward)) for row in networks],
-        "bridges": [one["name"] for one in target.interfaces if one.get("type") == "bridge"],
+        "bridges": bridges_in(place, target),
         "look_label": BY_KIND["volume.look_into"].label,
     }
 
@@ -195,12 +196,12 @@ def ova(given: QueryDict) -> Values:
     return {"pool": number(text(given, "pool")), "name": text(given, "name")}
 
 
-def ways_out(access: Access, target: Subject | None) -> Values:
+def ways_out(place: Within, target: Domain, typed: Values) -> Values:
     """Where an appliance can be made, and whether it can be a bundle instead."""
-    assert isinstance(target, Domain)
     bundle, create = BY_KIND["domain.export"], BY_KIND["volume.create"]
+    pools = [pool for pool in pools_in(place, target.host) if pool.type in FILES]
     return {
-        "pools": [pool for pool in places_for_ova(target) if access.may(create, pool)],
+        "pools": [pool for pool in pools if place.ground or place.access.may_freely(create, pool)],
         "bundle": bundle,
         "not_bundle": why_not(bundle, target),
     }
@@ -231,6 +232,8 @@ def lost_in_ova(domain: Domain) -> list[str]:
 
 
 FORMS = {
-    "domain.import": ImportForm("domains/import.html", start, parameters, choices, foreseen, named=creation.named),
-    "domain.export_ova": Form("domains/export_ova.html", start_ova, ova, ways_out, foreseen_ova),
+    "domain.import": ImportForm(
+        "domains/import.html", start, parameters, plan=foreseen, named=creation.named, offers=offers
+    ),
+    "domain.export_ova": Form("domains/export_ova.html", start_ova, ova, plan=foreseen_ova, offers=ways_out),
 }

@@ -15,6 +15,7 @@ from webvirt.services.placement import pools_to_fill
 from webvirt.services.subjects import Subject, host_of
 from webvirt.services.uses import FOR_VOLUMES
 from webvirt.web.forms.form import Form, Values, filled, number, text, words
+from webvirt.web.forms.within import Within
 from webvirt.web.kinds import pool_types
 
 UNITS = {"MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
@@ -102,13 +103,11 @@ def create_volume(given: QueryDict) -> Values:
     return found
 
 
-def parts_of_volume(access: Access, target: Subject | None) -> Values:
+def parts_of_volume(place: Within, target: Pool, typed: Values) -> Values:
     """What a new volume of this pool can be based on, and encrypted with."""
-    assert isinstance(target, Pool)
-    bases = (
-        access.volumes().filter(pool__host=target.host, kind="file", encrypted=False, making=None).exclude(format="iso")
-    )
-    secrets = access.secrets().filter(host=target.host, missing_since=None, usage__in=FOR_VOLUMES)
+    files = place.rows("volume").filter(pool__host=target.host, kind="file")
+    bases = files.filter(encrypted=False, making=None).exclude(format="iso")
+    secrets = place.rows("secret").filter(host=target.host, missing_since=None, usage__in=FOR_VOLUMES)
     return {
         "bases": list(bases.order_by("name")[:500]),
         "secrets": list(secrets.order_by("name")[:500]),
@@ -189,7 +188,7 @@ def places_elsewhere(access: Access, target: Subject | None) -> Values:
 
 FORMS = {
     "pool.create": Form("pools/create.html", start_create_pool, create_pool, kinds_of_pool),
-    "volume.create": Form("volumes/create.html", start_create_volume, create_volume, parts_of_volume),
+    "volume.create": Form("volumes/create.html", start_create_volume, create_volume, offers=parts_of_volume),
     "volume.upload": Form("volumes/upload.html", start_upload, upload, ways_in),
     "volume.fetch": Form("volumes/fetch.html", start_fetch, fetch, linked=("url", "checksum", "checksum_url")),
     "volume.copy": Form("volumes/copy.html", start_copy, copy, places_elsewhere),
