@@ -3,13 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 
 from django.contrib.auth.models import Group
 
-from webvirt.models import CustomRole, DiskUse, Domain, Grant, Network, Project, Role, User, Volume
+from webvirt.models import (
+    CloudImage,
+    CustomRole,
+    DiskUse,
+    Domain,
+    Flavour,
+    Grant,
+    Host,
+    MonthlyUse,
+    Network,
+    Project,
+    Role,
+    User,
+    Volume,
+)
 
 PEOPLE = ("grace", "linus", "margaret", "edsger", "barbara", "a" * 60)
 LONG = "the team that looks after everything which nobody else looks after, in three shifts, on two continents"
+
+
+def add_quota(shop: Project) -> None:
+    """Half used up, with one resource nearly and one above its quota; and what it used before."""
+    Project.objects.filter(pk=shop.pk).update(most_machines=40, most_vcpus=64, most_memory_kib=60 * 2**20)
+    here = Host.objects.order_by("pk").first()
+    assert here is not None
+    shop.allowed_hosts.set([here])
+    for name, rows in (("pools", here.pools), ("networks", here.networks)):
+        getattr(shop, f"allowed_{name}").set(rows.filter(missing_since=None)[:3])
+    shop.allowed_images.set(Volume.objects.filter(pool__host=here, format="iso")[:4])
+    shop.allowed_cloud_images.set(CloudImage.objects.all()[:3])
+    shop.allowed_flavours.set(Flavour.objects.all()[:3])
+    for number, month in enumerate((date(2025, 9, 1), date(2025, 10, 1), date(2025, 11, 1))):
+        seconds = 30 * 86_400
+        MonthlyUse.objects.create(
+            project=shop,
+            month=month,
+            vcpu_seconds=(30 + number) * seconds,
+            memory_mib_seconds=(50 + number) * 1024 * seconds,
+            disk_mib_seconds=800 * 1024 * seconds,
+            seconds=seconds,
+            gap_seconds=number * 5000,
+            partial_seconds=900 if number == 2 else 0,
+        )
 
 
 def add_rights(rows: Sequence[Domain]) -> None:
@@ -21,6 +61,7 @@ def add_rights(rows: Sequence[Domain]) -> None:
     disks = DiskUse.objects.filter(domain__in=inside).values("path")
     Volume.objects.filter(path__in=disks).exclude(path="").update(project=shop)
     Network.objects.filter(pk__in=Network.objects.order_by("pk").values("pk")[:1]).update(project=shop)
+    add_quota(shop)
     starter = CustomRole.objects.create(
         name="Night shift",
         description="Starts again what fell over",

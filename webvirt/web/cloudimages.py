@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from webvirt.models import CloudImage, Pool, Volume
 from webvirt.services import cloudimages
 from webvirt.services.access import Access
+from webvirt.services.catalogue import BY_KIND
 from webvirt.services.operations import Invalid
 from webvirt.services.placement import pools_to_fill
 from webvirt.web.creation import link_to_begin, link_to_fetch
@@ -54,18 +55,30 @@ def index(request: HttpRequest, access: Access) -> HttpResponse:
     images = list(found[part.start :][: part.size])
     volumes = cloudimages.volumes_of(access, images)
     may_get = bool(pools_to_fill(access, "volume.fetch"))
+    project_of = projects_using(access)
     context = {
         "query": query,
         "part": part,
-        "lines": [line_of(access, image, volumes.get(image.url, []), may_get=may_get) for image in images],
+        "lines": [
+            line_of(access, image, volumes.get(image.url, []), may_get=may_get, project=project_of.get(image.pk))
+            for image in images
+        ],
         "may_get": may_get,
     }
     return render(request, "cloudimages/list.html", context)
 
 
-def line_of(access: Access, image: CloudImage, volumes: list[Volume], *, may_get: bool) -> ImageLine:
+def projects_using(access: Access) -> dict[int, int]:
+    """By the ids of images a project inside which this person may make machines from it."""
+    within = access.projects_with(BY_KIND["domain.create"])
+    return {image: pk for pk in within for image in access.allowances.ids("cloud_image", pk)}
+
+
+def line_of(
+    access: Access, image: CloudImage, volumes: list[Volume], *, may_get: bool, project: int | None
+) -> ImageLine:
     links = (link_to_begin(access, volume) for volume in volumes)
-    fetched = link_to_fetch(image) if may_get and image.enabled else ""
+    fetched = link_to_fetch(image, project) if (may_get or project) and image.enabled else ""
     return ImageLine(image, volumes, next(filter(None, links), fetched))
 
 

@@ -47,9 +47,10 @@ def may_create_anywhere(access: Access) -> bool:
     return access.anywhere("host", "project").allows(BY_KIND["domain.create"])
 
 
-def link_to_fetch(image: CloudImage) -> str:
-    """The form of a machine that begins with an image of the catalogue, on the best host."""
+def link_to_fetch(image: CloudImage, project: int | None) -> str:
+    """The form of a machine that begins with an image of the catalogue, on the best host, or on that of a project."""
     asked = {"begins": Begins.IMAGE.value, "volume_image": f"{CATALOGUE}{image.pk}", "os": image.os}
+    asked |= {"project": str(project)} if project else {}
     return f"/vms/create/?{urlencode(asked)}"
 
 

@@ -6,13 +6,18 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
+from webvirt.models import Volume
 from webvirt.services import images, uses
 from webvirt.services.access import Access
+from webvirt.services.allowances import images_for
+from webvirt.services.catalogue import BY_KIND
 from webvirt.services.placement import pools_to_fill
 from webvirt.web.context import hosts_for
+from webvirt.web.creation import link_to_begin
 from webvirt.web.guards import signed_in
 from webvirt.web.lists import query_of, slice_of
 
+MOST_USABLE = 100
 ORDERS = {
     "name": ("name", "pk"),
     "-name": ("-name", "-pk"),
@@ -49,8 +54,19 @@ def index(request: HttpRequest, access: Access) -> HttpResponse:
         "hosts": hosts_for(request, access),
         "systems": images.systems_of(everything),
         "no_system": images.NO_SYSTEM,
+        "usable": usable(access),
         "places": [
             pool for pool in pools_to_fill(access, "volume.upload") if query.get("host") in ("", str(pool.host_id))
         ],
     }
     return render(request, "images/list.html", context)
+
+
+def usable(access: Access) -> list[tuple[Volume, str]]:
+    """The images that one's projects may use and that are nobody's to see, each with the way to a machine of it."""
+    within = access.projects_with(BY_KIND["domain.create"])
+    if not within or access.everywhere:
+        return []
+    found = images.images_of(images_for(within)).exclude(pk__in=access.volumes().order_by().values("pk"))
+    rows = found.order_by("name", "pk")[:MOST_USABLE]
+    return [(volume, link_to_begin(access, volume)) for volume in rows]

@@ -13,12 +13,25 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from webvirt.models import ACTIVE, NOT_REACHED, Domain, Host, Operation, OperationState, Pool, PoolStatus, Status
+from webvirt.models import (
+    ACTIVE,
+    NOT_REACHED,
+    Domain,
+    Host,
+    Operation,
+    OperationState,
+    Pool,
+    PoolStatus,
+    Project,
+    Status,
+)
 from webvirt.services.access import Access
+from webvirt.services.catalogue import BY_KIND
 from webvirt.services.disclosure import error_for
 from webvirt.web.domains import STATES
 from webvirt.web.guards import signed_in
 from webvirt.web.kinds import NEARLY_FULL
+from webvirt.web.quotas import Line, lines_for
 
 ATTENTION = timedelta(days=1)
 BUSIEST = 8
@@ -70,8 +83,27 @@ def overview(request: HttpRequest, access: Access) -> HttpResponse:
         "errors": {one.pk: error_for(access, one) for one in found["failed"]},
         "recent": list(access.operations().select_related(None)[:SHOWN]),
         "capacity": capacity(cards),
+        "projects": own_projects(access),
     }
     return render(request, "overview.html", context)
+
+
+@dataclass(frozen=True)
+class ProjectCard:
+    """A project with what it uses of its quota, and whether one may make machines in it."""
+
+    project: Project
+    lines: list[Line]
+    may_create: bool
+
+
+def own_projects(access: Access) -> list[ProjectCard]:
+    """The projects that somebody holds something on; who sees everything has their list for that."""
+    if access.everywhere or not access.on["project"]:
+        return []
+    rows, verb = list(access.projects()[:SHOWN]), BY_KIND["domain.create"]
+    lines = lines_for(rows)
+    return [ProjectCard(row, lines[row.pk], access.may_freely(verb, row)) for row in rows]
 
 
 def host_cards(access: Access) -> list[HostCard]:
