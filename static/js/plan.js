@@ -51,8 +51,9 @@ function foretell(data) {
 function quota(found) {
   const card = document.querySelector("[data-plan-quota]");
   if (!card) return;
-  card.hidden = !found?.lines.length;
-  if (card.hidden) return;
+  // Until the form is filled in, it stays as it is now.
+  if (!found) return;
+  card.hidden = !found.lines.length;
   card.querySelector("h2").textContent = gettext("After this, in project %(name)s").replace("%(name)s", found.project);
   card.querySelector("dl").replaceChildren(
     ...found.lines.flatMap(({ label, percent, text, over }) => {

@@ -143,7 +143,12 @@ def usable(name: str) -> QuerySet[Any]:
 def used_by(project: Project, name: str) -> QuerySet[Any]:
     """What a project may use, by the name of UsesSpec; not what is gone."""
     chosen = getattr(project, f"allowed_{name}").values("pk")
-    return usable(name).filter(pk__in=chosen).order_by("name", "pk")
+    return in_order(name).filter(pk__in=chosen)
+
+
+def in_order(name: str) -> QuerySet[Any]:
+    """The same in the order that people know them in."""
+    return usable(name) if name in ("cloud_images", "flavours") else usable(name).order_by("name", "pk")
 
 
 def contents(project: Project) -> Held:

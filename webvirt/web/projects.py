@@ -259,7 +259,7 @@ def uses_page(
 
 def offered(name: str, ids: set[Any]) -> list[Any]:
     """Those that can be chosen, the chosen ones whatever their number."""
-    found = projects.usable(name).order_by("name", "pk")
+    found = projects.in_order(name)
     some = list(found[:OFFERED])
     if len(some) < OFFERED:
         return some

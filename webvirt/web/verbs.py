@@ -135,7 +135,8 @@ def form_page(
     if target is not None and verb.inside:
         given = request.POST if request.method == "POST" else request.GET
         place = within(access, verb, target, given.get("project", ""))
-        context |= {"within": place} | (form.offers(place, target, typed) if form.offers else {})
+        used = quotas.lines_for([place.chosen])[place.chosen.pk] if place.chosen else []
+        context |= {"within": place, "quota": used} | (form.offers(place, target, typed) if form.offers else {})
     return render(request, form.template, context | form.more(access, target), status=status)
 
 
