@@ -251,6 +251,16 @@ def test_an_image_of_the_catalogue_that_it_has_is_fetched_into_its_pools(shop: S
     assert theirs in inside.rows("volume")
 
 
+def test_the_discs_that_it_may_use_go_into_its_machines(shop: Shop, host: Host) -> None:
+    assert shop.worker.do("domain.create", host, **shop.wish(start=False)).state == S.SUCCEEDED
+    machine, disc = Domain.objects.get(name="new-1"), shop.alpha.volume(ISO.name)
+    assert shop.worker.do("domain.insert", machine, drive="sda", volume=disc.pk).state == S.SUCCEEDED
+    assert shop.worker.do("domain.eject", Domain.objects.get(pk=machine.pk), drive="sda").state == S.SUCCEEDED
+    shop.project.allowed_images.clear()
+    with pytest.raises(operations.Invalid):
+        shop.worker.ask("domain.insert", Domain.objects.get(pk=machine.pk), drive="sda", volume=disc.pk)
+
+
 def test_closed_projects_allow_nothing(shop: Shop, host: Host) -> None:
     Project.objects.filter(pk=shop.project.pk).update(closed_at="2025-01-01T00:00Z")
     access = access_of(shop.alpha.cast.stranger)

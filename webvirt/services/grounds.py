@@ -1,19 +1,114 @@
-"""On what ground somebody does something: what they hold on it, or a project that may use it and what they make in it.
-
-Whatever it touches besides is asked for as what is done there would be.
-"""
+"""On what ground somebody makes something: by what they hold there, or inside a project, of what that may use."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import QuerySet
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
-from webvirt.models import Project
+from webvirt.hypervisor.types import CardSpec
+from webvirt.models import CloudImage, Domain, Flavour, Host, Network, Pool, Project
 from webvirt.services.access import Access
-from webvirt.services.allowances import Inside
+from webvirt.services.allowances import ids_in, images_for
 from webvirt.services.catalogue import BY_KIND, Reach, Spec, Verb, why_not
+from webvirt.services.catalogue.building import plan_of
+from webvirt.services.catalogue.cloning import clone_plan_of
+from webvirt.services.catalogue.creation import NOBODY
+from webvirt.services.catalogue.moving import ImportSpec, appliance_in, wish_of
+from webvirt.services.catalogue.wishes import Begins, CardWish, CloneDomainSpec, CreateDomainSpec
 from webvirt.services.refusals import Denied, Invalid, NotNow
 from webvirt.services.subjects import Subject, rows_of
+
+Wrong = Iterator[tuple[str, Promise | str]]
+
+
+@dataclass(frozen=True)
+class Inside:
+    """A project as the only ground on which somebody may make something: what they may make it of."""
+
+    project: Project
+
+    def ids(self, noun: str) -> QuerySet[Any, Any]:
+        return ids_in(noun, [self.project.pk])
+
+    def rows(self, noun: str) -> QuerySet[Any]:
+        """As `Access.rows`; nothing of the nouns that a project has no say in."""
+        on_host = {"host__in": self.ids("host")}
+        match noun:
+            case "host":
+                return Host.objects.kept().filter(pk__in=self.ids("host"))
+            case "pool":
+                return Pool.objects.kept().filter(pk__in=self.ids("pool"), **on_host).select_related("host")
+            case "network":
+                return Network.objects.kept().filter(pk__in=self.ids("network"), **on_host).select_related("host")
+            case "volume":
+                return images_for([self.project.pk], own=True).filter(pool__host__in=self.ids("host"))
+            case "cloud_image":
+                return CloudImage.objects.filter(enabled=True, pk__in=self.ids("cloud_image"))
+            case "flavour":
+                return Flavour.objects.filter(pk__in=self.ids("flavour"))
+            case "domain":
+                return Domain.objects.kept().filter(project=self.project).select_related("host")
+        return rows_of(noun).none()
+
+    def misfits(self, target: Subject, spec: Spec) -> dict[str, str]:
+        """What somebody may not have who makes it on this ground alone."""
+        found: list[tuple[str, Promise | str]] = []
+        if isinstance(spec, CreateDomainSpec) and isinstance(target, Host):
+            found = [*self.wrong_wish(spec), *self.wrong_size(spec), *self.wrong_places(places_of(target, spec))]
+        elif isinstance(spec, ImportSpec) and isinstance(target, Host):
+            volume = self.rows("volume").filter(pk=spec.volume).first()
+            wish = wish_of(target, spec, appliance_in(volume))
+            found = [*self.wrong_wish(wish), *self.wrong_size(wish), *self.wrong_places({"pool": {spec.pool}})]
+        elif isinstance(spec, CloneDomainSpec) and isinstance(target, Domain):
+            plan = clone_plan_of(target, spec, NOBODY)
+            places = {"disks": {new.pool.pk for new in plan.volumes}, "setup": {plan.seed.pool.pk} if plan.seed else ()}
+            found = [*self.wrong_cards(plan.cards or ()), *self.wrong_places(places)]
+        return {name: str(sentence) for name, sentence in reversed(found)}
+
+    def wrong_wish(self, wish: CreateDomainSpec) -> Wrong:
+        yield from self.wrong_cards(wish.cards)
+        if wish.cloud_image is not None and not self.rows("cloud_image").filter(pk=wish.cloud_image).exists():
+            yield "cloud_image", _("This project may not use this image.")
+        if wish.begins == Begins.VOLUME:
+            own = self.rows("volume").filter(pk=wish.volume, project=self.project)
+            if not own.exists():
+                yield "volume", _("It is none of this project's volumes: begin with a copy of it.")
+
+    def wrong_cards(self, cards: Sequence[CardWish | CardSpec | None]) -> Wrong:
+        for number, card in enumerate(cards):
+            if card and card.bridge:
+                yield f"cards.{number}.bridge", _("A machine of this project is on its networks alone: choose one.")
+
+    def wrong_size(self, wish: CreateDomainSpec) -> Wrong:
+        if not self.project.of_flavours_only:
+            return
+        flavours = list(self.rows("flavour"))
+        if (wish.vcpus, wish.memory_mib) not in {(one.vcpus, one.memory_mib) for one in flavours}:
+            names = ", ".join(one.name for one in flavours) or "–"
+            yield "vcpus", _("Machines of this project have one of these sizes: %(names)s.") % {"names": names}
+
+    def wrong_places(self, places: Mapping[str, Iterable[int]]) -> Wrong:
+        """Fields, each with the ids of the pools that something is put into for its sake."""
+        allowed = set(self.rows("pool").values_list("pk", flat=True))
+        for field, pools in places.items():
+            if not set(pools) <= allowed:
+                yield field, _("This project may not use the pool that it would go into: choose another.")
+
+
+def places_of(host: Host, wish: CreateDomainSpec) -> Mapping[str, Iterable[int]]:
+    """The pools that a new machine puts something into, by the field for whose sake that is."""
+    plan = plan_of(host, wish, NOBODY)
+    fetched = "tree" if wish.begins == Begins.TREE else "cloud_image"
+    return {
+        **{f"disks.{number}.pool": {disk.pool} for number, disk in enumerate(wish.disks)},
+        "setup": {plan.seed.pool.pk} if plan.seed else (),
+        fetched: {fetch.pool.pk for fetch in plan.fetches},
+    }
 
 
 def demand(access: Access, verb: Verb, target: Subject) -> None:

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from webvirt.hypervisor.types import METADATA_URI
 from webvirt.models import Domain, Role, Status, Volume
 from webvirt.services import belongings, templates, uses
+from webvirt.services.allowances import discs_for
 from webvirt.services.catalogue.specs import AutostartSpec, Spec, domain_name, one_line, printable
 from webvirt.services.catalogue.verb import Group, Queue, Rows, Verb, nothing_on_the_host, virsh, virsh_autostart
 from webvirt.services.subjects import Subject
@@ -145,7 +146,7 @@ def eject_misfits(rows: Rows, domain: Domain, spec: EjectSpec) -> dict[str, str]
 def insert_misfits(rows: Rows, domain: Domain, spec: InsertSpec) -> dict[str, str]:
     if spec.drive not in belongings.drives_of(domain):
         return {"drive": str(_("It has no such drive."))}
-    disc = rows("volume").filter(pk=spec.volume, pool__host=domain.host_id).first()
+    disc = discs_for(rows, domain).filter(pk=spec.volume).first()
     if disc is None or not disc.is_whole:
         return {"volume": str(_("This volume is not on this host: copy it there first."))}
     return {} if disc.is_iso else {"volume": str(_("This is no CD or DVD."))}

@@ -9,6 +9,7 @@ from django.http import QueryDict
 from webvirt.models import CardUse, Domain, Filter
 from webvirt.services import belongings, images
 from webvirt.services.access import Access
+from webvirt.services.allowances import discs_for
 from webvirt.services.subjects import Subject, host_of
 from webvirt.web.forms.form import Form, Values, number, text
 from webvirt.web.offers import KEYS
@@ -106,7 +107,7 @@ def insert(given: QueryDict) -> Values:
 
 def drives(access: Access, target: Subject | None) -> Values:
     assert isinstance(target, Domain)
-    here = access.volumes().filter(images.IS_ISO, pool__host=target.host_id, making=None).order_by("name")
+    here = discs_for(access.rows, target).filter(images.IS_ISO, making=None).order_by("name")
     return {"drives": belongings.drives_of(target), "discs": list(here[:500])}
 
 

@@ -9,8 +9,8 @@ from django.db.models import QuerySet
 
 from webvirt.models import Domain, Project, Volume
 from webvirt.services.access import Access
-from webvirt.services.allowances import Inside
 from webvirt.services.catalogue import BY_KIND, Verb
+from webvirt.services.grounds import Inside
 from webvirt.services.subjects import Subject
 
 MOST = 1000
