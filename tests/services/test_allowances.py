@@ -27,7 +27,7 @@ from webvirt.models import (
     Role,
     Volume,
 )
-from webvirt.services import grounds, operations, runners
+from webvirt.services import grounds, images, operations, runners
 from webvirt.services.access import access_of
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.catalogue.wishes import CreateDomainSpec
@@ -174,6 +174,31 @@ def test_what_is_withdrawn_while_it_waits_is_not_used(shop: Shop, host: Host, wh
     assert not Domain.objects.filter(name="new-1").exists()
 
 
+@pytest.mark.parametrize("what", ["allowed_hosts", "allowed_pools", "role"])
+def test_a_volume_is_not_made_after_the_right_was_withdrawn(shop: Shop, host: Host, what: str) -> None:
+    asked = {"name": "late.qcow2", "capacity": GIB, "project": shop.project.pk}
+    operation = shop.worker.ask("volume.create", shop.alpha.pool, **asked)
+    if what == "role":
+        Grant.objects.filter(project=shop.project).update(role=Role.OPERATOR)
+    else:
+        getattr(shop.project, what).clear()
+    runners.run(operation.pk)
+    operation.refresh_from_db()
+    assert operation.state == S.DENIED
+    assert "late.qcow2" not in shop.alpha.names()
+
+
+def test_a_volume_stays_out_of_a_project_whose_say_was_lost(shop: Shop, host: Host) -> None:
+    """Who may fill the pool by a role there may not fill the project's quota any more."""
+    Grant.objects.create(user=shop.alpha.cast.stranger, role=Role.OWNER, pool=shop.alpha.pool)
+    asked = {"name": "late.qcow2", "capacity": GIB, "project": shop.project.pk}
+    operation = shop.worker.ask("volume.create", shop.alpha.pool, **asked)
+    Grant.objects.filter(project=shop.project).delete()
+    runners.run(operation.pk)
+    operation.refresh_from_db()
+    assert operation.state == S.DENIED
+
+
 def test_hosts_that_it_may_not_use_are_not_found(shop: Shop, host: Host) -> None:
     beta = make_host("beta", hostname="beta.example.org")
     access = access_of(shop.alpha.cast.stranger)
@@ -247,7 +272,9 @@ def test_an_image_of_the_catalogue_that_it_has_is_fetched_into_its_pools(shop: S
     inside = grounds.ground_of(access, CREATE, host, CreateDomainSpec.model_validate(asked))
     assert inside is not None
     assert theirs not in inside.rows("volume")
+    assert images.on_host_of(shop.alpha.pool, image.url) is None
     Volume.objects.filter(pk=theirs.pk).update(project=None)
+    assert images.on_host_of(shop.alpha.pool, image.url) == theirs
     assert theirs in inside.rows("volume")
 
 

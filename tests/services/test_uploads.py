@@ -6,6 +6,7 @@ import hashlib
 import os
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from django.conf import settings
 from django.utils import timezone
 
 from tests.services.conftest import GIB, FakeHost
+from tests.services.shop import make_shop
 from webvirt.hypervisor.errors import HostUnreachable
 from webvirt.models import Operation, OperationState, Upload, Volume
 from webvirt.services import operations, uploads
+from webvirt.services.quotas import Amounts, used_in
 from webvirt.services.runners import uploads as runner
 
 S = OperationState
@@ -265,3 +268,21 @@ def test_an_image_that_names_another_file_is_refused(alpha: FakeHost) -> None:
     assert alpha.carry_out(operation).state == S.FAILED
     alpha.stock.pools()
     assert alpha.names() == ["web-1.qcow2"]
+
+
+def test_an_image_counts_in_its_project_as_the_disk_that_it_is(
+    alpha: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file is a few MiB long, and the disk in it 40 GiB."""
+    shop = make_shop(most_disk=30 * GIB)
+    storage = alpha.connection.storage
+    real = storage.inspect
+    monkeypatch.setattr(storage, "inspect", lambda uuid, name: replace(real(uuid, name), capacity=40 * GIB))
+    operation = alpha.ask("volume.upload", alpha.pool, name="disk.img", size=len(DATA), project=shop.pk)
+    assert used_in(shop.pk) == Amounts(disk=len(DATA))
+    send_all(operation)
+    done = alpha.carry_out(operation)
+    assert (done.state, done.error[:21]) == (S.FAILED, "40 GiB of disk asked,"), done.error
+    alpha.stock.pools()
+    assert alpha.connection.storage.volumes(alpha.uuid) == ["web-1.qcow2"]
+    assert used_in(shop.pk) == Amounts()
