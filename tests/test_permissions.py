@@ -57,7 +57,6 @@ from webvirt.models import (
 from webvirt.realtime import urls as sockets
 from webvirt.services import hidden, operations
 from webvirt.services.catalogue import VERBS, Verb
-from webvirt.services.catalogue.verb import project_or_its_own
 from webvirt.services.subjects import NOUNS
 
 __all__ = ["redis_server"]
@@ -352,12 +351,12 @@ def test_an_owner_of_any_place(ways: Ways, project: Project, scope: str, by_grou
         if verb.kind.endswith(".set_project") and scope != "project":
             # It would leave a project that is not theirs.
             return 403
-        if verb.into is project_or_its_own and scope != "project":
-            # It would be in a project that is not theirs.
+        if verb.kind == "volume.copy":
+            # From a project they know of no pool that it could go into.
+            return 422 if scope == "project" else 202
+        if verb.kind == "volume.clone" and scope == "project":
+            # Nor may the project use the pool that it is in.
             return 403
-        if verb.kind in ("volume.copy", "volume.clone"):
-            # The project may use no pool that it could go into, and they know of none.
-            return 422 if verb.kind == "volume.copy" else 403
         knows_disc = verb.kind == "domain.insert" and scope != "domain"
         return 202 if knows_disc else accepted_from(verb, "stranger")
 

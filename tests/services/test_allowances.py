@@ -235,6 +235,15 @@ def test_a_member_clones_the_projects_machines_within_its_pools(shop: Shop, host
         shop.worker.ask("domain.clone", machine, name="new-4")
 
 
+def test_of_who_has_no_say_in_its_project_a_clone_is_in_none(shop: Shop, host: Host) -> None:
+    assert shop.worker.do("domain.create", host, **shop.wish(start=False)).state == S.SUCCEEDED
+    Grant.objects.create(user=shop.alpha.cast.viewer, role=Role.OWNER, host=host)
+    owner, machine = Worker(shop.alpha.cast.viewer), Domain.objects.get(name="new-1")
+    assert owner.do("domain.clone", machine, name="new-2").state == S.SUCCEEDED
+    assert Domain.objects.get(name="new-2").project is None
+    assert used_in(shop.project.pk).machines == 1
+
+
 def test_volumes_are_made_in_the_projects_pools_alone(shop: Shop, host: Host) -> None:
     pool, vault = shop.alpha.pool, make_pool(host, "vault", 9)
     done = shop.worker.do("volume.create", pool, name="data.qcow2", capacity=GIB, project=shop.project.pk)

@@ -148,14 +148,22 @@ def demand_reach(access: Access, verb: Verb, target: Subject, spec: Spec) -> Non
             raise NotNow(refusal(needed, reason))
 
 
+def placed(access: Access, verb: Verb, target: Subject, spec: Spec) -> Spec:
+    """The parameters, of who may not make anything in the project of what the new thing is like: then it is in none."""
+    project = into(verb, target, spec) if verb.inside and getattr(spec, "project", 0) is None else None
+    if project is None:
+        return spec
+    known = access.one("project", project)
+    return spec if known and access.may_freely(verb, known) else spec.model_copy(update={"project": 0})
+
+
 def reaches_of(verb: Verb, target: Subject, spec: Spec) -> tuple[Reach, ...]:
     """What it touches besides: what it is made in, too."""
     found: tuple[Reach, ...] = verb.reaches(target, spec) if verb.reaches else ()
     project = into(verb, target, spec) if verb.inside else None
     if project is None:
         return found
-    parameter = "project" if getattr(spec, "project", None) else ""
-    return (Reach(parameter, "project", project, verb.kind), *found)
+    return (Reach("project", "project", project, verb.kind), *found)
 
 
 def is_covered(access: Access, verb: Verb, target: Subject, spec: Spec, reach: Reach) -> bool:

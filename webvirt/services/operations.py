@@ -31,7 +31,7 @@ from webvirt.models import AuditResult, Domain, Operation, OperationState, Proje
 from webvirt.services import actors, audit, hidden, quotas, refusals
 from webvirt.services.access import ALL, Access, access_of
 from webvirt.services.catalogue import BY_KIND, Queue, Spec, Verb, why_not
-from webvirt.services.grounds import demand, demand_reach, ground_of, into, refusal
+from webvirt.services.grounds import demand, demand_reach, ground_of, into, placed, refusal
 from webvirt.services.phrases import said
 from webvirt.services.seals import NoKey
 from webvirt.services.subjects import Subject, host_of, name_of, subject_of
@@ -109,8 +109,10 @@ def accept(actor: Actor, verb: Verb, target: Subject, parameters: dict[str, Any]
         raise Invalid({"": _("“%(verb)s” is not an operation.") % {"verb": verb.label}})
     spec = parse_parameters(verb, parameters or {})
     if actor.user is not None:
-        ground_of(access_of(actor.user), verb, target, spec)
-        demand_reach(access_of(actor.user), verb, target, spec)
+        access = access_of(actor.user)
+        spec = placed(access, verb, target, spec)
+        ground_of(access, verb, target, spec)
+        demand_reach(access, verb, target, spec)
     if before := asked_before(actor, verb, spec, target):
         return before
     if reason := why_not(verb, target):

@@ -14,6 +14,7 @@ from webvirt.services.access import Access
 from webvirt.services.bulk import submit_all
 from webvirt.services.catalogue import NoParameters, Verb, verbs_on
 from webvirt.services.catalogue.specs import AutostartSpec
+from webvirt.services.grounds import placed
 from webvirt.services.subjects import Subject, address_of, name_of, noun_of
 from webvirt.web import answers, quotas
 from webvirt.web.actor import actor_of
@@ -108,7 +109,7 @@ def plan(request: HttpRequest, access: Access, verb: Verb, target: Subject) -> H
     form = form_of(verb)
     try:
         wanted = form.each(parameters_of(verb, request.POST))
-        specs = [operations.parse_parameters(verb, one) for one in wanted]
+        specs = [placed(access, verb, target, operations.parse_parameters(verb, one)) for one in wanted]
         wrong = operations.misfits(access.user, verb, target, spec := specs[0])
     except operations.Invalid as error:
         return JsonResponse({"virsh": "", "fields": form.wrong(error.fields)})

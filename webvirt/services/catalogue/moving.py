@@ -72,7 +72,7 @@ class ImportSpec(InProject):
 class OvaSpec(InProject):
     """`pool` is the id of the pool of the machine's host that the appliance is made in, `name` its name there.
 
-    Without a `project` it is in that of the machine.
+    Without a `project` it is in that of the machine, if one may make something there.
     """
 
     pool: int

@@ -236,8 +236,8 @@ class CloneDomainSpec(InProject):
     `host` is the id of the host that it is made on, its own if left out. On another its disks go to pools of that one,
     and `cards` say where each card is there, in their order, null for one that the clone has not; left out, they are on
     the networks and bridges of the same names. The firmware's variables and the TPM begin anew. Without a `title` it
-    has the other's, and without a `project` it is in the other's. `setup` is what the clone is told at its first start
-    by cloud-init.
+    has the other's, and without a `project` it is in the other's, if one may make something there. `setup` is what the
+    clone is told at its first start by cloud-init.
     """
 
     name: MachineName
