@@ -508,7 +508,7 @@ TERMS = """
     osinfo db cloud init config SUMS Unix http https
     SATA IDE PXE YAML initrd OVMF ovmf edk swtpm tools virtio virt qemu
     English
-    OVA OVF WebSocket Upgrade Connection deploy proxy conf example env XS XL Alpine Arch rolling FreeBSD
+    CSV OVA OVF WebSocket Upgrade Connection deploy proxy conf example env XS XL Alpine Arch rolling FreeBSD
 """
 TECHNICAL = frozenset(TERMS.split())
 """Words that Chinese readers use as they are. `English` names a language in that language."""
