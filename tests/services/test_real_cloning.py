@@ -23,7 +23,7 @@ from webvirt.services.runners.context import connection_to
 from webvirt.services.watcher.stock import Stock
 
 PREFIX = "wvk-"
-NUMBER = 9
+NUMBER = 4
 S = OperationState
 CLONES = [f"{PREFIX}web-{number}" for number in (1, 2, 3)]
 
