@@ -37,6 +37,7 @@ TERMS = set(
         IOMMU AMD svm VT UTC DHCP MAC root host passthrough virtio pc hd network vda sda cpu cpuset io memory EPYC Rome
         NAT ISO NFS RBD ZFS LVM iSCSI Ceph Gluster IPv MTU VLAN Open vSwitch SHA qcow raw bridge ethernet virbr TiB
         IDE SATA TPM UEFI CD sda scsi virt ssh ed AAAA me laptop timezone Europe Berlin https debian fx
+        CSV OVA OVF WebSocket Upgrade Connection deploy proxy conf example env http XS XL rolling FreeBSD
         PCI USB SCSI mac ipv cgroups Ctrl Alt Del Shift Super Esc Tab Enter Backspace PrtSc SysRq
         """
     )
