@@ -37,7 +37,7 @@ TERMS = set(
         IOMMU AMD svm VT UTC DHCP MAC root host passthrough virtio pc hd network vda sda cpu cpuset io memory EPYC Rome
         NAT ISO NFS RBD ZFS LVM iSCSI Ceph Gluster IPv MTU VLAN Open vSwitch SHA qcow raw bridge ethernet virbr TiB
         IDE SATA TPM UEFI CD sda scsi virt ssh ed AAAA me laptop timezone Europe Berlin https debian fx
-        CSV OVA OVF WebSocket Upgrade Connection deploy proxy conf example env http XS XL rolling FreeBSD
+        ED CSV OVA OVF WebSocket Upgrade Connection deploy proxy conf example env http XS XL rolling FreeBSD
         PCI USB SCSI mac ipv cgroups Ctrl Alt Del Shift Super Esc Tab Enter Backspace PrtSc SysRq
         """
     )
@@ -48,12 +48,15 @@ FILTERS = "|".join((*CLEAN_TRAFFIC, "clean-traffic", "no-outgoing-mail", "allow-
 SYSTEMS = (
     r"AlmaLinux \d+|Alpine Linux [\d.]+|Arch Linux|CentOS Stream \d+|Debian \d+|Fedora Linux \d+|"
     r"Fedora \d+|Rocky Linux \d+|openSUSE Leap [\d.]+|Ubuntu [\d.]+(?: LTS)?|"
-    r"Microsoft Windows Server 2022|Red Hat Enterprise Linux 9\.4|"
+    r"Microsoft Windows Server 2022|Red Hat Enterprise Linux 9\.4|Windows 2k22|openSUSE (?:Tumbleweed|[\d.]+)|"
+    r"(?:Circle|Scientific) Linux [\d.]+|Debian testing|Fedora Silverblue \d+|Univention Corporate Server [\d.]+|"
     # The two letters that stand before each of them, and what images are called.
     r"^[A-Zo][a-z]$|[\w.…-]+\.(?:iso|img)|customer-42-….*|[0-9a-f]{64}"
 )
 DATA = re.compile(
     rf"(?:{SYSTEMS}|(?<!\w)/[\w./…-]+|\b(?:{HARDWARE}|{FILTERS}|client\.libvirt|of the office's Ceph))(?!\w)|"
+    # Where the page is, and what it is looked at with.
+    r"http://127\.0\.0\.1:\d+|Chrome, Linux|"
     r"\b(?:And a title.*|customer-42-a.*|Ask Ada[\s\S]*|Cannot recv data.*|internal error.*|[\w@.]+\.example\.org|"
     r"default|backend|office|images|isos|fast|git|[\w.-]+\.qcow2|"
     rf"{'|'.join(PEOPLE)}|a+…a+|the team that.*|web team|Night shift|Starts again.*|shop|What sells.*|customer-42-m.*|"
