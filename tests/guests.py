@@ -7,6 +7,8 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.until import until
+
 LOCAL = "qemu:///system"
 
 XML = """<domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid><memory unit='MiB'>{memory}</memory><vcpu>1</vcpu>
@@ -74,9 +76,14 @@ class Guest:
         return self.virsh("domstate")
 
     def remove(self) -> None:
-        """End it and take it off the host, whatever state it is in."""
-        self.virsh("destroy", check=False)
-        self.virsh("undefine", "--managed-save", check=False)
+        """End it and take it off the host, whatever state it is in and whatever is being done to it."""
+
+        def is_gone() -> bool:
+            self.virsh("destroy", check=False)
+            self.virsh("undefine", "--managed-save", check=False)
+            return self.uuid not in virsh("list", "--all", "--uuid", uri=self.uri, check=False)
+
+        until(is_gone, 60, every=0.5, what=f"{self.name} gone")
 
     @property
     def pid(self) -> int:

@@ -58,7 +58,7 @@ DATA = re.compile(
     # Where the page is, and what it is looked at with.
     r"http://127\.0\.0\.1:\d+|Chrome, Linux|"
     r"\b(?:And a title.*|customer-42-a.*|Ask Ada[\s\S]*|Cannot recv data.*|internal error.*|[\w@.]+\.example\.org|"
-    r"default|backend|office|images|isos|fast|git|[\w.-]+\.qcow2|"
+    r"default|backend|office|images|isos|fast|git|[\w.-]+\.(?:qcow2|vmdk|ovf|mf)|"
     rf"{'|'.join(PEOPLE)}|a+…a+|the team that.*|web team|Night shift|Starts again.*|shop|What sells.*|customer-42-m.*|"
     r"Application|Front of the shop|Nightly builds|ada|north|east|south|west|app-server|mail-relay|"
     r"(web|db|mail|build|cache|proxy|queue|backup)-\d+|customer-42|eu-central|needs-patching|prod|web|test)(?!\w)"

@@ -28,7 +28,7 @@ def copier(file: Path) -> int:
 @contextmanager
 def held(file: Path) -> Iterator[int]:
     """Hold whoever copies to this file for as long; gives its number."""
-    pid = until(lambda: copier(file), 30, every=0.001, what="the copier at work")
+    pid = until(lambda: copier(file), 30, every=0.02, what="the copier at work")
     os.kill(pid, signal.SIGSTOP)
     try:
         yield pid

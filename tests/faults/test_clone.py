@@ -20,13 +20,13 @@ from tests.until import until
 
 NUMBER = 7
 HOST = "copier"
-SIZE = 192 * MIB
+SIZE = 32 * MIB
 COPY = "copy.qcow2"
 
 
 @pytest.fixture(scope="module")
 def second() -> Iterator[SecondHost]:
-    host = SecondHost(NUMBER)
+    host = SecondHost(NUMBER, copies_slowly=True)
     host.up()
     yield host
     host.down()

@@ -27,7 +27,7 @@ NUMBER = 6
 HOST = "maker"
 NAME = "wvf-made"
 IMAGE = "image.img"
-SIZE = 192 * MIB
+SIZE = 32 * MIB
 DISKS = 12
 GONE_SECONDS = 60
 """After the end of the operation."""
@@ -35,7 +35,7 @@ GONE_SECONDS = 60
 
 @pytest.fixture(scope="module")
 def second() -> Iterator[SecondHost]:
-    host = SecondHost(NUMBER)
+    host = SecondHost(NUMBER, copies_slowly=True)
     host.up()
     yield host
     host.down()

@@ -156,7 +156,7 @@ def test_a_pool_that_fills_up_under_an_upload_keeps_nothing_of_it(api: Api, smal
     for offset in range(PIECE, len(data), PIECE):
         small.send(pk, data, offset)
     ended = api.ends(pk, 60)
-    assert ended["state"] == "failed"
+    assert ended["state"] == "failed", (shutil.disk_usage(small.folder), os.listdir(small.folder))
     assert "No space left on device" in ended["error"]
     until(lambda: "system.img" not in small.on_the_host(), 40, what="nothing of it on the host")
     until(lambda: "system.img" not in small.volumes(), 40, what="nothing of it on the pages")

@@ -68,7 +68,7 @@ HOSTILE = f"""
 
 
 def place(moved: Moved, **more: object) -> str:
-    disks = {disk.target: (Source(f"/srv/{disk.file}"), "raw") for disk in moved.disks if disk.file}
+    disks = {disk.target: (Source(f"/srv/{disk.file.rpartition('/')[2]}"), "raw") for disk in moved.disks if disk.file}
     plain: dict[str, object] = {"name": "new", "uuid": UUID, "type": "qemu", "disks": disks, "cards": [CARD]}
     return placed(Place(**(plain | more)), moved)  # type: ignore[arg-type]
 

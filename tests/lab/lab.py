@@ -34,6 +34,7 @@ namespaces = []
 """
 DAEMONS = """
 set -e
+PATH=$1/bin:$PATH
 mount --make-rprivate /
 for name in run lib etc cache log; do
     case $name in
@@ -56,6 +57,17 @@ exec libvirtd --daemon --listen --pid-file /run/libvirt/libvirtd.pid
 """
 """Run inside the namespaces. There is no KVM there, whatever the machine has, so that every run sees the same host.
 The name differs too: libvirt refuses to move a guest to a host of the same name."""
+
+
+SLOW_COPIER = """\
+#!/bin/sh
+if [ "$1" = convert ]; then
+    shift
+    exec {copier} convert -r 16M "$@"
+fi
+exec {copier} "$@"
+"""
+"""What libvirt converts images with, at 16 MiB a second: a copy is to last until somebody has looked at it."""
 
 
 def run(*command: str, check: bool = True, seconds: float = 60) -> str:
@@ -103,11 +115,15 @@ def built(recipe_name: str, kind: str, last: str) -> Path:
 
 
 class SecondHost:
-    """Host number `n` (1 to 9) of the lab: `uri` for virsh, `hostname` and PORT for us."""
+    """Host number `n` (1 to 9) of the lab: `uri` for virsh, `hostname` and PORT for us.
 
-    def __init__(self, n: int) -> None:
+    Where images go from one format to another it takes its time, if it `copies_slowly`.
+    """
+
+    def __init__(self, n: int, *, copies_slowly: bool = False) -> None:
         assert 1 <= n <= 9, "the lab has nine places"
         self.n = n
+        self._copies_slowly = copies_slowly
         self.hostname = f"10.98.{n}.2"
         self.uri = f"qemu+tcp://{self.hostname}:{PORT}/system"
         self.home = LAB / f"host-{n}"
@@ -230,8 +246,12 @@ class SecondHost:
             self._lock = None
 
     def _write_configuration(self) -> None:
-        for name in ("run", "etc", "lib/images", "cache", "log"):
+        for name in ("run", "etc", "lib/images", "cache", "log", "bin"):
             (self.home / name).mkdir(parents=True, exist_ok=True)
+        if self._copies_slowly:
+            script = self.home / "bin" / "qemu-img"
+            script.write_text(SLOW_COPIER.format(copier=shutil.which("qemu-img")))
+            script.chmod(0o755)
         lines = [f"{name} = {value}\n" for name, value in self._settings().items()]
         (self.home / "etc" / "libvirtd.conf").write_text("".join(lines))
         (self.home / "etc" / "qemu.conf").write_text(QEMU_CONF)
