@@ -10,7 +10,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -545,6 +545,8 @@ ROUTES = {
     "projects/usage/": Row(SIGNED_IN),
     "projects/usage.csv": Row(SIGNED_IN),
     "projects/<int:pk>/usage.csv": Row("viewer", "project"),
+    "projects/<int:pk>/members/": Row("owner", "project", methods=POST),
+    "projects/<int:pk>/members/<int:grant_pk>/withdraw/": Row("owner", "project", methods=POST),
     "projects/<int:pk>/quota/": Row(ADMINISTRATOR, "its project", methods=GET_POST),
     "projects/<int:pk>/uses/": Row(ADMINISTRATOR, "its project", methods=GET_POST),
     "projects/<int:pk>/edit/": Row(ADMINISTRATOR, "its project", methods=GET_POST),
@@ -628,6 +630,8 @@ ROUTES = {
     "api/v1/projects/<int:pk>": Row("viewer", "project", methods=("GET", "PUT", "DELETE")),
     "api/v1/projects/usage": Row(SIGNED_IN),
     "api/v1/projects/<int:pk>/usage": Row("viewer", "project"),
+    "api/v1/projects/<int:pk>/members": Row("viewer", "project", methods=GET_POST),
+    "api/v1/projects/<int:pk>/members/<int:grant_pk>": Row("owner", "project", methods=("DELETE",)),
     "api/v1/projects/<int:pk>/quota": Row("viewer", "project", methods=("GET", "PUT")),
     "api/v1/projects/<int:pk>/uses": Row("viewer", "project", methods=("GET", "PUT")),
     "api/v1/people": Row(ADMINISTRATOR),
@@ -793,6 +797,10 @@ WRITTEN_BY_ADMINISTRATORS = (
 )
 
 
+WRITTEN_BY_OWNERS = ("api/v1/projects/<int:pk>/members",)
+"""Whoever knows of the object may look."""
+
+
 @pytest.mark.parametrize("who", PEOPLE)
 def test_reading_any_route(world: World, ways: Ways, who: str) -> None:
     """For every route that can be read, the answer that its row says; in one go, since there are many."""
@@ -825,6 +833,8 @@ def test_writing_to_any_route(world: World, ways: Ways, who: str) -> None:
             # One may look, and only the administrator write, at the same address.
             if route in WRITTEN_BY_ADMINISTRATORS and who != "nobody":
                 wanted = "in" if who == "administrator" else "denied"
+            if route in WRITTEN_BY_OWNERS:
+                wanted = verdict(replace(row, needs="owner"), who, own)
             if ("grant_pk" in route or "handle" in route or row.noun == "grant") and wanted == "in":
                 wanted = "unknown"
             if found != wanted:
