@@ -69,3 +69,58 @@ def test_the_last_administrator_stays(api: Callers, cast: Cast) -> None:
     assert admin.call("DELETE", f"/grants/{grant.pk}").status_code == 409
     assert admin.post("/grants", {"person": cast.administrator.pk, "role": "owner"}).status_code == 409
     assert access_of(cast.administrator).is_administrator
+
+
+def test_an_owner_keeps_the_members_of_a_project(api: Callers, cast: Cast) -> None:
+    admin = api.administrator
+    project = admin.post("/projects", {"name": "shop"}).json()["id"]
+    at = f"/projects/{project}/members"
+    for name, kinds in (("Starter", ["domain.start"]), ("Above", ["network.create"])):
+        admin.post("/roles", {"name": name, "kinds": kinds})
+    admin.post("/groups", {"name": "night shift"})
+    assert admin.post(at, {"who": "owner", "role": "owner"}).status_code == 201
+    assert admin.post(at, {"who": "operator", "custom_role": "Above"}).status_code == 201
+    owner = api.owner
+    listed = owner.get(at).json()
+    assert (listed["roles"], listed["custom_roles"]) == (["viewer", "operator", "owner"], ["Starter"])
+    given = owner.post(at, {"kind": "group", "who": "night shift", "custom_role": "Starter"})
+    assert given.status_code == 201
+    wanted = {"kind": "group", "who": "night shift", "role": "", "custom_role": "Starter"}
+    assert given.json() == wanted | {"id": given.json()["id"]}
+    assert owner.post(at, {"who": "viewer", "role": "viewer"}).status_code == 201
+    for body, field in (
+        ({}, "who"),
+        ({"who": "viewer"}, "role"),
+        ({"who": "viewer", "role": "king"}, "role"),
+        ({"who": "viewer", "role": "viewer", "custom_role": "Starter"}, "custom_role"),
+        ({"who": "viewer", "custom_role": "Above"}, "custom_role"),
+        ({"who": "view", "role": "viewer"}, "who"),
+        ({"who": "view\u0000er", "role": "viewer"}, "who"),
+        ({"who": "night shift", "role": "viewer"}, "who"),
+        ({"who": "viewer", "role": "viewer", "on": "host:1"}, "on"),
+        ({"kind": "host", "who": "viewer", "role": "viewer"}, "kind"),
+    ):
+        answer = owner.post(at, body)
+        assert answer.status_code == 422, (body, answer.content)
+        assert field in answer.json()["fields"], (body, answer.content)
+    assert owner.post(at, {"who": "viewer", "role": "administrator"}).status_code == 403
+    assert owner.post(at, {"who": "operator", "role": "viewer"}).status_code == 403
+    members = {row["who"]: row["id"] for row in owner.get(at).json()["items"]}
+    assert list(members) == ["viewer", "owner", "operator", "night shift"]
+    assert owner.call("DELETE", f"{at}/{members['operator']}").status_code == 403
+    assert owner.call("DELETE", f"{at}/{members['owner']}").status_code == 409
+    assert owner.call("DELETE", f"{at}/{members['night shift']}").status_code == 204
+    # Elsewhere, and of what is not on this project, nothing.
+    elsewhere = Grant.objects.get(user=cast.viewer, domain=cast.domain)
+    assert owner.call("DELETE", f"{at}/{elsewhere.pk}").status_code == 404
+    assert owner.call("DELETE", f"/grants/{members['viewer']}").status_code == 403
+    assert owner.post("/grants", {"person": cast.viewer.pk, "role": "viewer"}).status_code == 403
+    viewer = api.viewer
+    assert viewer.get(at).json()["roles"] == viewer.get(at).json()["custom_roles"] == []
+    assert viewer.post(at, {"who": "nobody of this name", "role": "king"}).status_code == 403
+    assert viewer.call("DELETE", f"{at}/{members['viewer']}").status_code == 403
+    assert api.stranger.get(at).status_code == api.stranger.post(at, {}).status_code == 404
+    for number in range(20):
+        owner.post(at, {"who": f"n{number}", "role": "viewer"})
+    assert "Too many wrong tries" in owner.post(at, {"who": "stranger", "role": "viewer"}).json()["error"]
+    assert admin.post(at, {"who": "stranger", "role": "viewer"}).status_code == 201

@@ -29,11 +29,11 @@ os.environ.update(stack.env)
 django.setup()
 
 # Models can be imported only after that.
-from tests.bench import events, machines, memory, pages, storage  # noqa: E402
+from tests.bench import events, machines, memory, pages, signin, storage  # noqa: E402
 from tests.bench.house import House  # noqa: E402
 from tests.bench.line import table  # noqa: E402
 
-PARTS = {part.__name__: part for module in (memory, pages, events, storage, machines) for part in module.PARTS}
+PARTS = {part.__name__: part for module in (memory, pages, events, storage, machines, signin) for part in module.PARTS}
 
 if __name__ == "__main__":
     lines = []

@@ -6,10 +6,13 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from secrets import token_hex
+from typing import Any
 
 import pytest
 import requests
+from celery import Celery
 
 from tests.api_client import Api
 from tests.guests import Guest
@@ -178,6 +181,44 @@ def test_a_worker_killed_at_work(api: Api, stack: Stack, second: SecondHost, the
     again = api.ends(api.submit(there.name, "start"), 30)
     assert again["state"] in ("succeeded", "failed")
     turns(api, there, "running", 20)
+
+
+class Canary:
+    """Makes a folder of this path when somebody unpickles it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+RUN = "webvirt.run_operation"
+
+
+def test_what_is_forged_into_the_queue_runs_nothing(api: Api, stack: Stack, here: Guest) -> None:
+    """By whoever reaches Redis: the worker refuses each of it, and goes on with what was really asked for."""
+    ended = api.ends(api.submit(here.name, "start"))
+    before, worker, canary = api.get("/operations")["total"], stack.process("worker-fast"), stack.home / "unpickled"
+    queue = Celery(broker=f"redis+socket://{stack.home}/run/redis.sock", set_as_current=False)
+    forged: tuple[tuple[str, list[Any], str], ...] = (
+        *((RUN, [number], "json") for number in (0, -1, 999_999, 10**30, ended["id"], str(ended["id"]))),
+        *((RUN, args, "json") for args in (["1 OR 1=1"], [None], [[1]], [{"pk": 1}], [], [1, 2])),
+        *((name, [str(canary)], "json") for name in ("os.mkdir", "webvirt.no_such_task", "")),
+        (RUN, [Canary(canary)], "pickle"),
+    )
+    for name, args, serializer in forged:
+        queue.send_task(name, args, serializer=serializer, queue="fast", ignore_result=True)
+    # It waits behind all of these.
+    assert api.ends(api.submit(here.name, "destroy"))["state"] == "succeeded"
+    turns(api, here, "shutoff")
+    assert api.get("/operations")["total"] == before + 1
+    assert api.operation(ended["id"]) == ended
+    assert stack.process("worker-fast") == worker
+    assert not canary.exists()
+    said = stack.log.read_text(errors="replace")
+    for word in ("'os.mkdir'", "'webvirt.no_such_task'", "application/x-python-serialize"):
+        assert word in said, word
 
 
 def test_redis_frozen(api: Api, stack: Stack, here: Guest) -> None:

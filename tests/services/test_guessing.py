@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from webvirt.models import Guesses
+from webvirt.models import AuditLine, Guesses
 from webvirt.services import guessing
 from webvirt.services.operations import NotNow
 
@@ -85,7 +85,7 @@ def test_a_try_comes_back_each_minute_and_what_is_past_is_forgotten(db: None, cl
     tries(50)
     clock(guessing.EACH)
     assert tries(5) == 1
-    clock(guessing.AHEAD * guessing.EACH)
+    clock(guessing.TOLD)
     guessing.sweep(timezone.now() + timedelta(seconds=1))
     assert not Guesses.objects.exists()
 
@@ -94,6 +94,34 @@ def test_a_clock_that_is_set_back_locks_nobody_out(db: None, clock: Clock) -> No
     tries(50)
     clock(-timedelta(days=1))
     assert tries(50) == guessing.AHEAD
+
+
+def told() -> list[tuple[str, str]]:
+    return list(AuditLine.objects.order_by("number").values_list("event", "name"))
+
+
+def test_the_log_tells_of_a_siege_once_in_an_hour(db: None, clock: Clock) -> None:
+    assert tries(guessing.AHEAD) == guessing.AHEAD
+    assert told() == []
+    for _ in range(50):
+        tries(20)
+        clock(guessing.EACH)
+    assert told() == [("person.guess", "ada")]
+    clock(timedelta(minutes=10))
+    tries(20)
+    assert told() == [("person.guess", "ada")] * 2
+
+
+def test_whoever_has_many_addresses_and_names_does_not_fill_the_log(db: None, clock: Clock) -> None:
+    """Each of thirty attacks is told, until there have been so many at once; then one a minute."""
+    for at in range(30):
+        tries(12, name=f"n{at}", address=f"192.0.2.{at}")
+    assert len(told()) == guessing.AHEAD
+    for _ in range(5):
+        clock(guessing.EACH)
+        tries(3, name="n29", address="192.0.2.29")
+        tries(3, name="n28", address="192.0.2.28")
+    assert len(told()) == guessing.AHEAD + 2
 
 
 def test_a_row_tells_nothing_of_whom_it_is_about(db: None) -> None:
@@ -110,3 +138,4 @@ def test_several_at_once_share_one_limit(transactional_db: None) -> None:
 
     with ThreadPoolExecutor(4) as threads:
         assert sum(threads.map(guess, range(40))) == guessing.AHEAD
+    assert told() == [("person.guess", "ada")]

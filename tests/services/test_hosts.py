@@ -20,10 +20,10 @@ from tests.hypervisor.test_addresses import HOSTILE, KEY, OTHER_KEY, RSA
 from tests.people import Cast, make_host
 from tests.services.carrying import WorkerOnFake, worker_on
 from webvirt.hypervisor.addresses import fingerprint
-from webvirt.hypervisor.errors import HostRefused, IdentityChanged, IdentityUnknown
+from webvirt.hypervisor.errors import HostRefused, HostUnreachable, IdentityChanged, IdentityUnknown
 from webvirt.hypervisor.types import HostAddress, Transport
-from webvirt.models import Host, HostState, Operation, OperationState, Origin
-from webvirt.services import hosts, operations
+from webvirt.models import AuditLine, Host, HostState, Operation, OperationState, Origin
+from webvirt.services import hosts, inventory, operations
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.catalogue.hosts import HostSpec
 from webvirt.services.operations import Actor, Invalid, parse_parameters
@@ -184,6 +184,40 @@ def test_before_a_host_is_known_nothing_is_opened(
     near.refresh_from_db()
     assert (near.state, near.offered, opened) == (state, [KEY], [])
     assert not near.is_up
+
+
+@pytest.mark.parametrize("shows", [(OTHER_KEY,), ()], ids=["ssh", "tls"])
+def test_another_identity_is_told_once_and_not_at_each_look(
+    near: Host, monkeypatch: pytest.MonkeyPatch, shows: tuple[str, ...]
+) -> None:
+    def look(error: Exception) -> int:
+        """How often it was told after another look."""
+
+        def verify(_address: HostAddress) -> None:
+            raise error
+
+        monkeypatch.setattr(watch, "verify", verify)
+        with pytest.raises(HostRefused if isinstance(error, HostRefused) else HostUnreachable):
+            HostWatch(Host.objects.get(pk=near.pk), lambda: None).run()
+        return AuditLine.objects.filter(event="host.identity").count()
+
+    Host.objects.filter(pk=near.pk).update(keys=[KEY], state=HostState.UP)
+    assert [look(IdentityChanged("another", shows)) for _ in range(4)] == [1] * 4
+    line = AuditLine.objects.get(event="host.identity")
+    assert (line.name, line.result, line.actor, line.object_id) == ("near", "denied", "webvirt", near.pk)
+    assert json.loads(line.details) == {"reason": "another"}
+    if shows:
+        # Away in between, it is the same one; a third one is another.
+        assert look(HostUnreachable("away")) == 1
+        assert look(IdentityChanged("another", shows)) == 1
+        assert look(IdentityChanged("another", (*shows, RSA))) == 1
+        Host.objects.filter(pk=near.pk).update(offered=[])
+        inventory.host_is(near.pk, HostState.UP)
+        assert look(IdentityChanged("another", (KEY, RSA))) == 2
+        assert look(IdentityChanged("another", shows)) == 3
+    inventory.remember_offered(near.pk, ())
+    inventory.host_is(near.pk, HostState.UP)
+    assert look(IdentityChanged("again", shows)) == (4 if shows else 2)
 
 
 def test_over_an_older_connection_nothing_goes_either(near: Host, worker: WorkerOnFake) -> None:

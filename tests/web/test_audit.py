@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -14,9 +15,10 @@ from django.utils import timezone
 
 from tests.people import PASSWORD, Cast
 from tests.web.conftest import Enter
-from webvirt.models import AuditLine, AuditResult, Origin, User
-from webvirt.services import audit, auditlog
+from webvirt.models import ApiToken, AuditLine, AuditResult, Origin, User
+from webvirt.services import audit, auditlog, guessing, tokens
 from webvirt.services.actors import Actor, current
+from webvirt.web import accounts
 
 HOSTILE = "eve\n<b>Admin</b> signed in"
 
@@ -76,6 +78,56 @@ def test_who_is_deactivated_is_kept_out(cast: Cast) -> None:
     User.objects.filter(pk=cast.owner.pk).update(is_active=False)
     Client().post("/login/", {"login": "owner", "password": PASSWORD})
     assert told()[0][:4] == ("person.sign_in", "denied", "", "owner")
+
+
+@pytest.mark.parametrize(("name", "known"), [("owner", True), ("nobody here", False)])
+def test_the_limit_on_guessing_is_told_once(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, name: str, known: bool
+) -> None:
+    monkeypatch.setattr(accounts.AccountAdapter.__base__, "authenticate", lambda *_given, **_named: None)
+    for number in range(3 * guessing.AHEAD):
+        client = Client(REMOTE_ADDR=f"198.51.100.{number}")
+        client.post("/login/", {"login": name, "password": "wrong"})
+    lines = AuditLine.objects.filter(event="person.guess")
+    first = f"198.51.100.{guessing.AHEAD}"
+    assert [(line.result, line.actor, line.name, line.address) for line in lines] == [("denied", "", name, first)]
+    assert lines[0].object_id == (cast.owner.pk if known else None)
+    assert json.loads(lines[0].details) == {"guessed": "password or code"}
+
+
+def use_token(raw: str, address: str = "203.0.113.7") -> int:
+    client = Client(REMOTE_ADDR=address, headers={"authorization": f"Bearer {raw}"})
+    return client.get("/api/v1/me").status_code
+
+
+def test_a_token_that_is_not_good_is_told_once(cast: Cast) -> None:
+    """Whose it was, where that is known; with nothing of it."""
+    expired, deactivated = tokens.create_token(cast.owner, "backup", 1), tokens.create_token(cast.viewer, "cron", 1)
+    ApiToken.objects.filter(name="backup").update(expires_at=timezone.now())
+    User.objects.filter(pk=cast.viewer.pk).update(is_active=False)
+    before = AuditLine.objects.count()
+    for _ in range(3):
+        assert [use_token(raw) for raw in (expired, deactivated, "wv_c4nary")] == [401] * 3
+    lines = AuditLine.objects.filter(number__gt=before).order_by("number")
+    assert [(line.event, line.result, line.actor, line.origin, line.address) for line in lines] == [
+        ("token.refused", "denied", "", "api", "203.0.113.7")
+    ] * 3
+    assert [(line.name, json.loads(line.details)["reason"]) for line in lines] == [
+        ("backup", "it has expired"),
+        ("cron", "the account is deactivated"),
+        ("", "there is no such token"),
+    ]
+    assert [json.loads(line.details).get("person") for line in lines] == ["owner", "viewer", None]
+    assert "c4nary" not in "".join(map(audit.exported, lines))
+    assert [use_token("wv_x") for _ in range(3)] == [401, 429, 429]
+    assert AuditLine.objects.filter(event="person.guess").count() == 1
+    assert AuditLine.objects.filter(event="token.refused").count() == 3
+
+
+def test_wrong_tokens_from_many_addresses_do_not_fill_the_log(cast: Cast) -> None:
+    for number in range(3 * guessing.AHEAD):
+        assert use_token(f"wv_{number}", f"203.0.113.{number}") == 401
+    assert AuditLine.objects.filter(event="token.refused").count() == guessing.AHEAD
 
 
 def test_a_password_of_ones_own(cast: Cast, enter: Enter) -> None:

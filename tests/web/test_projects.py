@@ -17,7 +17,19 @@ from tests.fakes import MACHINES
 from tests.people import Cast, make_domain, make_network, make_pool, make_volume
 from tests.services.shop import make_shop
 from tests.web.conftest import Enter
-from webvirt.models import CloudImage, Flavour, Grant, Host, MonthlyUse, Network, Operation, Project, Role, Volume
+from webvirt.models import (
+    CloudImage,
+    CustomRole,
+    Flavour,
+    Grant,
+    Host,
+    MonthlyUse,
+    Network,
+    Operation,
+    Project,
+    Role,
+    Volume,
+)
 from webvirt.services import operations
 
 GIB = 2**30
@@ -197,6 +209,51 @@ def test_a_person_who_has_only_a_project_is_led(cast: Cast, enter: Enter, shop: 
     assert "secret.iso" not in images
     shop.allowed_hosts.clear()
     assert "Your project may use no host yet" in text_of(member.get("/vms/create/"))
+
+
+def test_its_owner_keeps_the_members_on_its_page(cast: Cast, enter: Enter, shop: Project) -> None:
+    """As an administrator does; what they may not give they are not offered, and see no list of people."""
+    Grant.objects.filter(project=shop).delete()
+    Grant.objects.create(user=cast.owner, role=Role.OWNER, project=shop)
+    above = CustomRole.objects.create(name="Above", kinds=["network.create"])
+    within = CustomRole.objects.create(name="Within", kinds=["domain.start"])
+    high = Grant.objects.create(user=cast.operator, custom_role=above, project=shop)
+    client, at = enter("owner"), f"/projects/{shop.pk}/"
+    page = client.get(at)
+    assert re.findall(r'<option value="(\w+)"', page.content.decode()) == [
+        *("person", "group", "viewer", "operator", "owner", str(within.pk))
+    ]
+    assert "/people/" not in page.content.decode()
+    assert "stranger" not in text_of(page)
+    assert f"members/{high.pk}/withdraw/" not in page.content.decode()
+    form = {"kind": "person", "who": "stranger", "role": "viewer"}
+    for change in ({"who": "strange"}, {"kind": "group"}, {"who": ""}, {"role": "king"}):
+        wrong = client.post(f"{at}members/", form | change)
+        assert wrong.status_code == 400, change
+        assert "invalid-feedback" in wrong.content.decode(), change
+    kept = client.post(f"{at}members/", form | {"who": "strange"}).content.decode()
+    assert 'value="strange"' in kept
+    assert client.post(f"{at}members/", form)["Location"] == at
+    grant = Grant.objects.get(user=cast.stranger, project=shop)
+    assert "stranger" in text_of(client.get(at))
+    assert 'name="role"' not in enter("stranger").get(at).content.decode()
+    for change in ({"role": "administrator"}, {"role": str(above.pk)}, {"who": "operator"}):
+        assert client.post(f"{at}members/", form | change).status_code == 403, change
+    assert client.post(f"{at}members/{high.pk}/withdraw/").status_code == 403
+    own = Grant.objects.get(user=cast.owner, project=shop)
+    told = client.post(f"{at}members/{own.pk}/withdraw/", follow=True)
+    assert "You would not be an owner of this project any more" in text_of(told)
+    assert (
+        client.post(f"{at}members/{Grant.objects.get(user=cast.owner, domain=cast.domain).pk}/withdraw/").status_code
+        == 404
+    )
+    assert enter("stranger").post(f"{at}members/{grant.pk}/withdraw/").status_code == 403
+    assert client.post(f"{at}members/{grant.pk}/withdraw/")["Location"] == at
+    assert enter("stranger").get(at).status_code == 404
+    administrator = enter("administrator")
+    assert administrator.post(f"{at}members/", form | {"role": str(above.pk)})["Location"] == at
+    assert administrator.post(f"{at}members/{high.pk}/withdraw/")["Location"] == at
+    assert set(Grant.objects.filter(project=shop).values_list("user__username", flat=True)) == {"owner", "stranger"}
 
 
 @pytest.fixture

@@ -90,8 +90,8 @@ def test_a_project_shows_its_members_what_is_in_it(cast: Cast, enter: Enter) -> 
         rows.update(project=project)
     at = f"/projects/{project.pk}/"
     assert stranger.get(at).status_code == 404
-    given = {"on": f"project:{project.pk}", "kind": "person", "who": "stranger", "role": "viewer", "next": at}
-    assert client.post("/people/who/give/", given)["Location"] == at
+    given = {"kind": "person", "who": "stranger", "role": "viewer"}
+    assert client.post(f"{at}members/", given)["Location"] == at
     page = text_of(stranger.get(at))
     assert all(name in page for name in ("web-1", "web-1.qcow2", "default", "stranger", "What sells"))
     assert "db-1" not in page

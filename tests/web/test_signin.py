@@ -18,7 +18,9 @@ from django.contrib.auth.hashers import Argon2PasswordHasher, make_password
 from django.contrib.auth.signals import user_logged_in, user_login_failed
 from django.core import mail, signing
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from tests.people import HASHED, PASSWORD, Cast
@@ -168,6 +170,38 @@ def test_names_that_nobody_has_cost_as_much_work(cast: Cast, monkeypatch: pytest
         made.clear()
         sign_in(Client(), name, "wrong")
         assert len(made) == 1, name
+
+
+def asked(client: Client, path: str, **form: str) -> list[str]:
+    """The queries of a form that is sent, without what they ask for."""
+    client.cookies.clear()
+    with CaptureQueriesContext(connection) as queries:
+        client.post(path, form)
+    return [re.sub(r"'[^']*'|NULL|\b\d+\b|\"s\d+_x\d+\"", "?", query["sql"]) for query in queries]
+
+
+def test_names_that_nobody_has_ask_the_database_for_the_same(cast: Cast) -> None:
+    """Beside the hash, nothing takes any time that a name could be told by."""
+    people.create("invited", None)
+    User.objects.filter(username="stranger").update(is_active=False)
+    found = {}
+    for number, name in enumerate(("viewer", "nobody-is-called-so", "invited", "stranger")):
+        client = Client(REMOTE_ADDR=f"198.51.100.{number}")
+        asked(client, "/login/", login=name, password="wrong")
+        found[name] = asked(client, "/login/", login=name, password="wrong")
+    assert found == dict.fromkeys(found, found["viewer"])
+
+
+def test_links_that_are_good_no_more_ask_the_database_as_unknown_ones_do(cast: Cast) -> None:
+    expired, gone = links.make(cast.owner), links.make(cast.viewer)
+    PasswordLink.objects.filter(user=cast.owner).update(expires_at=timezone.now())
+    User.objects.filter(pk=cast.viewer.pk).update(is_active=False)
+    found = {}
+    for number, link in enumerate(("x" * len(expired), expired, gone)):
+        client = Client(REMOTE_ADDR=f"198.51.100.{number}")
+        asked(client, f"/link/{link}/", password=NEW, again=NEW)
+        found[link] = asked(client, f"/link/{link}/", password=NEW, again=NEW)
+    assert found == dict.fromkeys(found, found[expired])
 
 
 def test_old_passwords_codes_links_and_tokens_are_limited_alike(cast: Cast, enter: Enter) -> None:

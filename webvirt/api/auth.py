@@ -19,7 +19,7 @@ from webvirt.services import guessing
 from webvirt.services.access import Access, access_of
 from webvirt.services.actors import Actor, become
 from webvirt.services.operations import Denied, NotNow
-from webvirt.services.tokens import note_use, user_of_token
+from webvirt.services.tokens import note_use, tell_refused, user_of_token
 
 LONGEST_KEY = 150
 
@@ -42,6 +42,7 @@ class Bearer(HttpBearer):
     openapi_name = "token"
 
     def authenticate(self, request: HttpRequest, token: str) -> Caller | None:
+        become(Actor(None, Origin.API, client_address(request)))
         found = user_of_token(token)
         # One that was good before is known; whoever guesses from the same address does not shut it out.
         if found is None or found[1].last_used_at is None:
@@ -50,6 +51,7 @@ class Bearer(HttpBearer):
             except NotNow as error:
                 raise HttpError(429, str(error)) from None
             if found is None:
+                tell_refused(token, client_address(request))
                 return None
             guess.was_right()
         user, kept = found

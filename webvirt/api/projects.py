@@ -1,9 +1,12 @@
-"""Projects over REST: one's own to read, and for administrators to keep. What is in them is moved by verbs."""
+"""Projects over REST: one's own to read, and for administrators to keep; their owners keep who is in them.
+
+What is in them is moved by verbs.
+"""
 
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Literal
 
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
@@ -15,10 +18,12 @@ from webvirt.api.lists import Page, one, ordered, page_of
 from webvirt.api.rights import REFUSED
 from webvirt.api.shapes import GrantOut, grant_out
 from webvirt.api.verbs import body_of
-from webvirt.models import Grant, MonthlyUse, Network, Pool, Project, Volume
-from webvirt.services import projects, quotas, showback
+from webvirt.models import CustomRole, Grant, MonthlyUse, Network, Pool, Project, Volume
+from webvirt.services import grants, projects, quotas, showback
+from webvirt.services.access import Access
 from webvirt.services.catalogue import Spec
-from webvirt.services.operations import Invalid
+from webvirt.services.operations import Invalid, parsed
+from webvirt.services.rights import in_order
 
 router = Router(tags=["projects"])
 
@@ -60,6 +65,34 @@ class ProjectDetail(ProjectOut):
     networks: int
     members: list[GrantOut]
     quota: QuotaOut
+
+
+class MemberSpec(Spec):
+    """`who` and `custom_role` are exact names; one of `role` and `custom_role`."""
+
+    kind: Literal["person", "group"] = "person"
+    who: str
+    role: str = ""
+    custom_role: str = ""
+
+
+class MemberOut(Schema):
+    """The same with the id of the grant."""
+
+    id: int
+    kind: str
+    who: str
+    role: str
+    custom_role: str
+
+
+class Members(Schema):
+    """Who is in it, and what you may give there, if anything."""
+
+    total: int
+    items: list[MemberOut]
+    roles: list[str]
+    custom_roles: list[str]
 
 
 class Usable(Schema):
@@ -195,6 +228,77 @@ def close_project(request: HttpRequest, pk: int) -> Status[None]:
 def body(spec: type[Spec]) -> dict[str, Any]:
     content = {"application/json": {"schema": spec.model_json_schema()}}
     return {"requestBody": {"required": True, "content": content}}
+
+
+# --- who is in it
+
+
+@router.get("/{int:pk}/members", response={200: Members} | REFUSED, summary="Who is in a project")
+def members(request: HttpRequest, pk: int, page: Query[Page]) -> Members:
+    """The grants on it: not who holds something on everything."""
+    access = access_for(request)
+    found = one(access.projects(), pk)
+    total, rows = page_of(in_order(Grant.objects.filter(project=found)), page)
+    roles, custom_roles = grants.roles_to_give(access, found)
+    return Members(
+        total=total,
+        items=[member_out(grant) for grant in rows],
+        roles=[role.value for role in roles],
+        custom_roles=[role.name for role in custom_roles],
+    )
+
+
+def member_out(grant: Grant) -> MemberOut:
+    return MemberOut(
+        id=grant.pk,
+        kind="group" if grant.group else "person",
+        who=grant.group.name if grant.group else str(grant.user),
+        role=grant.role,
+        custom_role=grant.custom_role.name if grant.custom_role else "",
+    )
+
+
+@router.post(
+    "/{int:pk}/members",
+    response={201: MemberOut} | REFUSED,
+    summary="Give a role on a project",
+    openapi_extra=body(MemberSpec),
+)
+def add_member(request: HttpRequest, pk: int) -> Status[MemberOut]:
+    """An earlier one of the same holder there is replaced. Administrators give any, owners of the project what they may
+    there themselves."""
+    access = access_for(request)
+    found = one(access.projects(), pk)
+    grants.demand_keeper(access, found)
+    spec = parsed(MemberSpec, body_of(request))
+    role = role_named(access, found, spec)
+    holder = grants.holder_named(spec.kind, spec.who, access)
+    return Status(201, member_out(grants.give(holder, role, found, by=access)))
+
+
+def role_named(access: Access, project: Project, spec: MemberSpec) -> str | CustomRole:
+    if not spec.custom_role:
+        return spec.role
+    _roles, custom_roles = grants.roles_to_give(access, project)
+    found = next((role for role in custom_roles if role.name == spec.custom_role), None)
+    if found is None or spec.role:
+        raise Invalid({"custom_role": _("Choose a role.")})
+    return found
+
+
+@router.delete(
+    "/{int:pk}/members/{int:grant_pk}", response={204: None} | REFUSED, summary="Withdraw a role on a project"
+)
+def take_out(request: HttpRequest, pk: int, grant_pk: int) -> Status[None]:
+    """By its owners and administrators. Owners do not take their own ownership away."""
+    access = access_for(request)
+    found = one(access.projects(), pk)
+    grants.demand_keeper(access, found)
+    grants.withdraw(one(found.grants.all(), grant_pk), by=access)
+    return Status(204, None)
+
+
+# --- what may be in it
 
 
 @router.get("/{int:pk}/quota", response={200: QuotaOut} | REFUSED, summary="The quota of a project")

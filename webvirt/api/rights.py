@@ -228,7 +228,8 @@ def give(request: HttpRequest, spec: GrantSpec) -> Status[GrantOut]:
     place = target_of(access, spec.on) if spec.on else None
     if place is not None and not isinstance(place, tuple(grants.PLACES.values())):
         raise Invalid({"on": _("One of %(names)s.") % {"names": ", ".join(grants.PLACES)}})
-    return Status(201, grant_out(grants.give(holder_of(spec), given_role(spec), cast(grants.Place | None, place))))
+    given = grants.give(holder_of(spec), given_role(spec), cast(grants.Place | None, place), by=access)
+    return Status(201, grant_out(given))
 
 
 def holder_of(spec: GrantSpec) -> grants.Holder:
@@ -256,7 +257,7 @@ def given_role(spec: GrantSpec) -> str | CustomRole:
 @grant_router.delete("/{int:pk}", response={204: None} | REFUSED, summary="Withdraw a role")
 def withdraw(request: HttpRequest, pk: int) -> Status[None]:
     """Not that of the last administrator. Administrators only."""
-    grants.withdraw(one(Grant.objects.select_related("user", "group"), pk))
+    grants.withdraw(one(Grant.objects.select_related("user", "group"), pk), by=access_for(request))
     return Status(204, None)
 
 

@@ -41,7 +41,7 @@ class PasswordLink(models.Model):
 
 
 class Guesses(models.Model):
-    """How much of what may be guessed at one account, or from one address, is used up."""
+    """How much of what may be guessed at one account, or from one address, is used up; and what the log told of it."""
 
     key = models.CharField(max_length=64, primary_key=True)
     """A keyed hash: the row does not say which account or address it is about."""

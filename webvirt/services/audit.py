@@ -25,13 +25,14 @@ from django.utils.translation import gettext_lazy as _
 from pydantic import SecretStr
 
 from webvirt import bus
-from webvirt.models import AuditHead, AuditLine, AuditResult, Operation, Origin
+from webvirt.models import AuditHead, AuditLine, AuditResult, Operation, Origin, User
 from webvirt.services.actors import Actor, current
 from webvirt.services.subjects import NOUNS
 
 EVENTS: dict[str, Promise] = {
     "person.sign_in": _("Sign in"),
     "person.sign_out": _("Sign out"),
+    "person.guess": _("Guess beyond the limit"),
     "person.create": _("Create an account"),
     "person.activate": _("Activate an account"),
     "person.deactivate": _("Deactivate an account"),
@@ -57,6 +58,8 @@ EVENTS: dict[str, Promise] = {
     "grant.withdraw": _("Withdraw a role"),
     "token.make": _("Make an API token"),
     "token.revoke": _("Revoke an API token"),
+    "token.refused": _("Use an API token that is not good"),
+    "host.identity": _("Connect to a host that shows another identity"),
     "cloud_image.add": _("Add a cloud image"),
     "cloud_image.change": _("Change a cloud image"),
     "cloud_image.remove": _("Remove a cloud image"),
@@ -94,6 +97,12 @@ def thing_of(row: Model) -> Thing:
     """Any row of ours. Its noun is the name of its model; a row without a name says what it is."""
     noun = row._meta.model_name or ""
     return Thing(noun, row.pk, str(getattr(row, "name", row)), str(getattr(row, "uuid", "")))
+
+
+def account_named(name: str) -> Thing:
+    """The account that somebody typed the name of; where nobody has it, the name alone."""
+    account = User.objects.filter(username=name).first()
+    return thing_of(account) if account else Thing("user", name=name)
 
 
 # --- writing

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from webvirt.models import ApiToken, User
-from webvirt.services import audit
+from webvirt.services import audit, guessing
 from webvirt.services.operations import Invalid
 
 PREFIX = "wv_"
@@ -42,8 +42,23 @@ def create_token(user: User, name: str, days: int) -> str:
 
 
 def note(event: str, token: ApiToken) -> None:
-    details = {"person": token.user.get_username(), "expires": token.expires_at.isoformat(timespec="seconds")}
-    audit.note(event, token, details=details)
+    audit.note(event, token, details=details_of(token))
+
+
+def details_of(token: ApiToken) -> dict[str, str]:
+    return {"person": token.user.get_username(), "expires": token.expires_at.isoformat(timespec="seconds")}
+
+
+def tell_refused(raw: str, address: str | None) -> None:
+    """Have the log tell of a token that is good for nothing, and whose it was, where that is known."""
+    token = ApiToken.objects.select_related("user").filter(digest=digest_of(raw)).first()
+    if token is None:
+        key, details = f"address:{guessing.network_of(address)}", {"reason": "there is no such token"}
+    else:
+        has_expired = token.expires_at <= timezone.now()
+        reason = "it has expired" if has_expired else "the account is deactivated"
+        key, details = f"token:{token.pk}", details_of(token) | {"reason": reason}
+    guessing.tell("token.refused", [key], lambda: token, details)
 
 
 def user_of_token(raw: str) -> tuple[User, ApiToken] | None:

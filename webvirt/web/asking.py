@@ -47,9 +47,7 @@ def went_out(user: User | None, **_signal: Any) -> None:
 @receiver(user_login_failed)
 def stayed_out(credentials: dict[str, Any], **_signal: Any) -> None:
     """Nobody acted: whose name was typed is what it is about, and they may know nothing of it."""
-    typed = str(credentials.get("username", ""))
-    account = User.objects.filter(username=typed).first()
-    about = audit.thing_of(account) if account else audit.Thing("user", name=typed)
+    about = audit.account_named(str(credentials.get("username", "")))
     audit.note("person.sign_in", about, result=AuditResult.DENIED, details={"reason": "wrong name or password"})
 
 

@@ -17,10 +17,9 @@ from webvirt.services import grants, groups
 from webvirt.services.access import Access
 from webvirt.services.operations import Invalid, NotNow
 from webvirt.services.rights import JOINED
-from webvirt.web.answers import way_back
 from webvirt.web.guards import administrators
 from webvirt.web.lists import query_of, slice_of
-from webvirt.web.sharing import give_as_typed, give_context, grants_of, holder_of
+from webvirt.web.sharing import give_context, give_on_page, grants_of, withdraw_on_page
 
 
 @require_GET
@@ -100,7 +99,7 @@ def remove(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
 def put_in(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     group = get_object_or_404(Group, pk=pk)
     try:
-        person = holder_of("person", request.POST.get("who", "").strip())
+        person = grants.holder_named("person", request.POST.get("who", ""), access)
         assert isinstance(person, User)
         groups.put_in(group, person)
     except Invalid as error:
@@ -125,22 +124,10 @@ def take_out(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
 @require_POST
 @administrators
 def give(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
-    group = get_object_or_404(Group, pk=pk)
-    try:
-        give_as_typed(group, request.POST)
-    except Invalid as error:
-        return group_page(request, group, error.fields, status=400)
-    except NotNow as error:
-        messages.error(request, str(error))
-    return redirect("group", pk)
+    return give_on_page(request, access, get_object_or_404(Group, pk=pk), group_page)
 
 
 @require_POST
 @administrators
 def withdraw(request: HttpRequest, access: Access, pk: int, grant_pk: int) -> HttpResponse:
-    grant = get_object_or_404(Grant, pk=grant_pk, group=pk)
-    try:
-        grants.withdraw(grant)
-    except NotNow as error:
-        messages.error(request, str(error))
-    return redirect(way_back(request, f"/people/groups/{pk}/"))
+    return withdraw_on_page(request, access, get_object_or_404(Group, pk=pk), grant_pk)

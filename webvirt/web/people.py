@@ -16,15 +16,14 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from webvirt.models import ApiToken, Grant, PasswordLink, User
-from webvirt.services import factors, grants, links, people, sessions
+from webvirt.services import factors, links, people, sessions
 from webvirt.services.access import Access
 from webvirt.services.operations import Invalid, NotNow
 from webvirt.services.rights import JOINED
-from webvirt.web.answers import way_back
 from webvirt.web.browsers import session_rows
 from webvirt.web.factorforms import announce_removed
 from webvirt.web.guards import administrators
-from webvirt.web.sharing import give_as_typed, give_context, grants_of
+from webvirt.web.sharing import give_context, give_on_page, grants_of, withdraw_on_page
 
 
 @require_GET
@@ -165,22 +164,10 @@ def active(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
 @require_POST
 @administrators
 def give(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
-    user = get_object_or_404(User, pk=pk)
-    try:
-        give_as_typed(user, request.POST)
-    except Invalid as error:
-        return person_page(request, user, error.fields, status=400)
-    except NotNow as error:
-        messages.error(request, str(error))
-    return redirect("person", pk)
+    return give_on_page(request, access, get_object_or_404(User, pk=pk), person_page)
 
 
 @require_POST
 @administrators
 def withdraw(request: HttpRequest, access: Access, pk: int, grant_pk: int) -> HttpResponse:
-    grant = get_object_or_404(Grant, pk=grant_pk, user=pk)
-    try:
-        grants.withdraw(grant)
-    except NotNow as error:
-        messages.error(request, str(error))
-    return redirect(way_back(request, f"/people/{pk}/"))
+    return withdraw_on_page(request, access, get_object_or_404(User, pk=pk), grant_pk)

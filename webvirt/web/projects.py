@@ -13,18 +13,19 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from webvirt.models import Domain, Grant, MonthlyUse, Network, Project, Volume
-from webvirt.services import projects, showback
+from webvirt.services import grants, projects, showback
 from webvirt.services.access import Access
 from webvirt.services.catalogue import BY_KIND
-from webvirt.services.operations import Invalid, NotNow
+from webvirt.services.operations import Invalid, NotNow, Refused
 from webvirt.services.rights import in_order
 from webvirt.services.subjects import Subject
+from webvirt.web.answers import refused
 from webvirt.web.forms.form import number, text
 from webvirt.web.forms.storage import UNITS, size_of, size_typed
 from webvirt.web.guards import administrators, signed_in
 from webvirt.web.lists import query_of, slice_of
 from webvirt.web.quotas import lines_for
-from webvirt.web.sharing import here_context
+from webvirt.web.sharing import here_context, role_of
 
 SHOWN = 200
 """So many machines, volumes and networks stand on a project's page; the rest is in their lists."""
@@ -68,24 +69,31 @@ def find(access: Access, pk: int) -> Project:
 @signed_in
 def detail(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     """Everybody in it sees what is in it, and who else is."""
-    project = find(access, pk)
+    return project_page(request, access, find(access, pk), {})
+
+
+def project_page(
+    request: HttpRequest, access: Access, project: Project, errors: dict[str, str], status: int = 200
+) -> HttpResponse:
     machines = access.domains().filter(project=project).order_by("name", "pk")
     volumes = access.volumes().filter(project=project).order_by("name", "pk")
     networks = access.networks().filter(project=project).order_by("name", "pk")
+    members = in_order(Grant.objects.filter(project=project))
     context: dict[str, Any] = {
         "project": project,
         "machines": part_of(machines),
         "volumes": part_of(volumes),
         "networks": part_of(networks),
-        "members": in_order(Grant.objects.filter(project=project)),
-        "quota": lines_for([project])[pk],
+        "members": [(grant, grants.may_give(access, grants.role_of(grant), project)) for grant in members],
+        "keeps_members": grants.keeps_members(access, project),
+        "quota": lines_for([project])[project.pk],
         "uses": [(label, part) for label, part in parts_used(project) if part["total"]],
         "may_create": access.may_freely(BY_KIND["domain.create"], project),
-        "months": list(showback.uses_of(Project.objects.filter(pk=pk))[:MONTHS]),
+        "months": list(showback.uses_of(Project.objects.filter(pk=project.pk))[:MONTHS]),
     }
-    return render(
-        request, "projects/detail.html", context | here_context(request, f"project:{pk}", {}, f"/projects/{pk}/")
-    )
+    if context["keeps_members"]:
+        context |= here_context(request, access, project, errors)
+    return render(request, "projects/detail.html", context, status=status)
 
 
 def usable_labels() -> dict[str, str]:
@@ -154,6 +162,36 @@ def close(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
         return redirect("project", pk)
     messages.success(request, _("The project %(name)s is closed.") % {"name": project})
     return redirect("projects")
+
+
+# --- who is in it
+
+
+@require_POST
+@signed_in
+def add_member(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
+    project, given = find(access, pk), request.POST
+    try:
+        grants.demand_keeper(access, project)
+        holder = grants.holder_named(given.get("kind", ""), given.get("who", ""), access)
+        grants.give(holder, role_of(given.get("role", "")), project, by=access)
+    except Invalid as error:
+        return project_page(request, access, project, error.fields, status=400)
+    except Refused as error:
+        return refused(request, error, f"/projects/{pk}/")
+    return redirect("project", pk)
+
+
+@require_POST
+@signed_in
+def take_out(request: HttpRequest, access: Access, pk: int, grant_pk: int) -> HttpResponse:
+    project = find(access, pk)
+    try:
+        grants.demand_keeper(access, project)
+        grants.withdraw(get_object_or_404(project.grants, pk=grant_pk), by=access)
+    except Refused as error:
+        return refused(request, error, f"/projects/{pk}/")
+    return redirect("project", pk)
 
 
 # --- how much may be in it

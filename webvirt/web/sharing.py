@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from django.contrib.auth.models import Group
+from django.contrib import messages
 from django.db.models import QuerySet
-from django.http import HttpRequest, QueryDict
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import get_object_or_404, redirect
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from webvirt.models import SCOPES, CustomRole, Domain, Grant, Host, Network, Pool, Project, Role, User
-from webvirt.services.grants import Holder, Place, give
-from webvirt.services.operations import Invalid
+from webvirt.services.access import Access
+from webvirt.services.grants import Holder, Place, give, roles_to_give, withdraw
+from webvirt.services.operations import Invalid, NotNow
 from webvirt.services.rights import in_order
 
 SCOPE_LABELS: dict[str, str | Promise] = {
@@ -44,9 +47,32 @@ def give_context(request: HttpRequest, errors: dict[str, str]) -> dict[str, Any]
     }
 
 
-def give_as_typed(holder: Holder, given: QueryDict) -> Grant:
-    """Give what a form says. Raises Invalid, or NotNow for the last administrator."""
-    return give(holder, role_of(given.get("role", "")), place_of(given.get("scope", ""), given.get("name", "").strip()))
+def give_on_page(
+    request: HttpRequest, access: Access, holder: Holder, page: Callable[..., HttpResponse]
+) -> HttpResponse:
+    """Give a person or a group what the form on their page says; `page` shows that page again where it is wrong."""
+    given = request.POST
+    try:
+        place = place_of(given.get("scope", ""), given.get("name", "").strip())
+        give(holder, role_of(given.get("role", "")), place, by=access)
+    except Invalid as error:
+        return page(request, holder, error.fields, status=400)
+    except NotNow as error:
+        messages.error(request, str(error))
+    return to_page_of(holder)
+
+
+def withdraw_on_page(request: HttpRequest, access: Access, holder: Holder, pk: int) -> HttpResponse:
+    """Take a role of theirs away from a person or a group."""
+    try:
+        withdraw(get_object_or_404(holder.grants, pk=pk), by=access)
+    except NotNow as error:
+        messages.error(request, str(error))
+    return to_page_of(holder)
+
+
+def to_page_of(holder: Holder) -> HttpResponse:
+    return redirect("person" if isinstance(holder, User) else "group", holder.pk)
 
 
 def role_of(typed: str) -> str | CustomRole:
@@ -90,24 +116,13 @@ def places_named(scope: str, name: str) -> QuerySet[Any]:
     return here if here.exists() or not rest else kept[scope].filter(host__name=host, name=rest)
 
 
-def holder_of(kind: str, name: str) -> Holder:
-    """Who gets a role, by their name. Raises Invalid."""
-    rows: QuerySet[Any] = Group.objects.filter(name=name) if kind == "group" else User.objects.filter(username=name)
-    found: Holder | None = rows.first()
-    if found is None:
-        sentence = _("There is no group of this name.") if kind == "group" else _("There is nobody of this name.")
-        raise Invalid({"who": sentence})
-    return found
-
-
-def here_context(request: HttpRequest, on: str, errors: dict[str, str], back: str = "") -> dict[str, Any]:
-    """What the form shows that gives a role on one thing; `back` is where it leads, if not to who may do what there."""
+def here_context(request: HttpRequest, access: Access, place: Place, errors: dict[str, str]) -> dict[str, Any]:
+    """What the form shows that gives somebody a role on one thing."""
     given = request.POST if request.method == "POST" else QueryDict()
+    roles, custom_roles = roles_to_give(access, place)
     return {
-        "on": on,
-        "back": back,
-        "roles": [role for role in Role.choices if not on or role[0] != Role.ADMINISTRATOR],
-        "custom_roles": CustomRole.objects.values_list("pk", "name"),
+        "roles": [(role.value, role.label) for role in roles],
+        "custom_roles": [(role.pk, role.name) for role in custom_roles],
         "errors": errors,
         "typed": {key: given.get(key, "") for key in ("kind", "who", "role")},
     }

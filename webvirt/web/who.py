@@ -14,16 +14,15 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
-from webvirt.models import SCOPES, Project, User
+from webvirt.models import Project, User
 from webvirt.services import rights
 from webvirt.services.access import Access
-from webvirt.services.grants import PLACES, Place, give
+from webvirt.services.grants import PLACES, Place, give, holder_named
 from webvirt.services.operations import Invalid, NotNow
 from webvirt.services.subjects import NOUNS, Subject, address_of
-from webvirt.web.answers import way_back
 from webvirt.web.guards import administrators
 from webvirt.web.lists import Query, query_of, slice_of
-from webvirt.web.sharing import here_context, holder_of, role_of
+from webvirt.web.sharing import here_context, role_of
 
 FOUND = 10
 LABELS: dict[str, Promise] = {
@@ -84,9 +83,12 @@ def object_page(
         "target": target,
         "lines": rights.lines_for(target, list(people[part.start : part.start + part.size])),
         "address": address_of(on),
-        "shareable": on.partition(":")[0] in SCOPES,
+        "on": on,
+        "shareable": isinstance(target, tuple(PLACES.values())),
     }
-    return render(request, "people/who_object.html", context | here_context(request, on, errors), status=status)
+    if context["shareable"]:
+        context |= here_context(request, access, cast(Place, target), errors)
+    return render(request, "people/who_object.html", context, status=status)
 
 
 def person_page(request: HttpRequest, query: Query) -> HttpResponse:
@@ -138,11 +140,10 @@ def give_here(request: HttpRequest, access: Access) -> HttpResponse:
     if not isinstance(target, tuple(PLACES.values())):
         raise Http404
     try:
-        holder = holder_of(request.POST.get("kind", ""), request.POST.get("who", "").strip())
-        give(holder, role_of(request.POST.get("role", "")), cast(Place, target))
+        holder = holder_named(request.POST.get("kind", ""), request.POST.get("who", ""), access)
+        give(holder, role_of(request.POST.get("role", "")), cast(Place, target), by=access)
     except Invalid as error:
         return object_page(request, access, query_of({"on": on}, ("on",)), error.fields, status=400)
     except NotNow as error:
         messages.error(request, str(error))
-    back = way_back(request, "")
-    return redirect(back) if back else redirect(f"/people/who/?on={on}")
+    return redirect(f"/people/who/?on={on}")

@@ -24,6 +24,7 @@ from webvirt.services.inventory.domains import (
 from webvirt.services.inventory.filters import reconcile_filters
 from webvirt.services.inventory.hosts import (
     host_is,
+    host_is_another,
     remember_host,
     remember_host_usage,
     remember_interfaces,
@@ -64,6 +65,7 @@ __all__ = [
     "forget",
     "goes_on",
     "host_is",
+    "host_is_another",
     "left_half_made",
     "left_still",
     "mark_template",

@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from webvirt import bus
 from webvirt.hypervisor.types import Check, HostInfo, HostInterface
-from webvirt.models import Host, HostState
+from webvirt.models import AuditResult, Host, HostState
+from webvirt.services import audit
 
 
 def host_is(host_pk: int, state: HostState, reason: str = "") -> None:
@@ -31,6 +32,20 @@ def host_is(host_pk: int, state: HostState, reason: str = "") -> None:
             Host.objects.filter(pk=host_pk).update(**seen)
         if fresh:
             bus.announce([f"host:{host_pk}", "hosts"])
+
+
+def host_is_another(host_pk: int, offered: Sequence[str], reason: str) -> None:
+    """Write that a host is not who was confirmed, with the keys that it shows, if any. The log tells it once for each
+    that shows itself in its place, however often it is looked at."""
+    with audit.writing():
+        row = Host.objects.get(pk=host_pk)
+        before, now = set(row.offered), set(offered) - set(row.keys)
+        is_known = bool(before & now) if before and now else row.state == HostState.CHANGED
+        if offered:
+            remember_offered(host_pk, offered)
+        host_is(host_pk, HostState.CHANGED, reason)
+        if not is_known:
+            audit.note("host.identity", row, result=AuditResult.DENIED, details={"reason": reason})
 
 
 def remember_host(host_pk: int, info: HostInfo, checks: Sequence[Check]) -> None:

@@ -91,10 +91,18 @@ class HostWatch:
             with connect(way_to(self.host)) as connection:
                 self._watch(connection)
         except HypervisorError as error:
-            if isinstance(error, IdentityUnknown) and error.offered:
-                inventory.remember_offered(self.host.pk, error.offered)
-            inventory.host_is(self.host.pk, self._state_after(error), str(error))
+            self._fail(error)
             raise
+
+    def _fail(self, error: HypervisorError) -> None:
+        state = self._state_after(error)
+        offered = error.offered if isinstance(error, IdentityUnknown) else ()
+        if state == HostState.CHANGED:
+            inventory.host_is_another(self.host.pk, offered, str(error))
+            return
+        if offered:
+            inventory.remember_offered(self.host.pk, offered)
+        inventory.host_is(self.host.pk, state, str(error))
 
     def _state_after(self, error: HypervisorError) -> HostState:
         if isinstance(error, IdentityChanged) and not (self.host.keys or self.host.uuid):
