@@ -26,7 +26,7 @@ from webvirt.web.factorforms import announce_removed
 from webvirt.web.guards import access_for, administrators
 from webvirt.web.lists import query_of
 from webvirt.web.sharing import give_as_typed, give_context, grants_of
-from webvirt.web.tokens import make_as_typed, tokens_context
+from webvirt.web.tokens import FRESH, make_as_typed, tokens_context
 
 SERVICES = "services"
 KINDS = ("people", SERVICES)
@@ -192,7 +192,7 @@ def add_token(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
         secret = make_as_typed(access, user, request.POST)
     except Invalid as error:
         return person_page(request, user, {}, status=400, token_errors=error.fields)
-    return person_page(request, user, {}, secret=secret)
+    return person_page(request, user, {}, secret=secret, **FRESH)
 
 
 @require_POST

@@ -21,7 +21,7 @@ from webvirt.web.browsers import session_rows
 from webvirt.web.enrolment import context_of
 from webvirt.web.guards import signed_in
 from webvirt.web.middleware import LANGUAGES
-from webvirt.web.tokens import make_as_typed, tokens_context
+from webvirt.web.tokens import FRESH, make_as_typed, tokens_context
 
 OWN_LINES = 15
 
@@ -85,7 +85,7 @@ def add_token(request: HttpRequest, access: Access) -> HttpResponse:
         secret = make_as_typed(access, access.user, request.POST)
     except Invalid as error:
         return profile(request, access, status=400, token_errors=error.fields)
-    return profile(request, access, secret=secret)
+    return profile(request, access, secret=secret, **FRESH)
 
 
 @require_POST

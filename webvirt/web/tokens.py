@@ -30,6 +30,8 @@ MOST_OFFERED = 200
 """Projects that are offered while one types; any other can be typed."""
 ASKED = {"token": "", "days": "90", "may": EVERYTHING, "in": ""}
 """The fields of the form, as they are at first."""
+FRESH: dict[str, Any] = {"token_typed": ASKED, "chosen": set(), "is_limiting": False}
+"""What the form shows again when a token was made."""
 
 
 def tokens_context(request: HttpRequest, access: Access, user: User) -> dict[str, Any]:
