@@ -399,10 +399,9 @@ def test_a_custom_role_allows_its_verb_and_no_other(ways: Ways, noun: str) -> No
 LIMITED = "administrator's token"
 
 
-@pytest.mark.parametrize("half", [0, 1])
-def test_a_limited_token_does_its_verbs_and_no_other(ways: Ways, half: int) -> None:
-    """What is copied or cloned makes a volume, which it must be allowed as well."""
-    kinds = {verb.kind for verb in ON_OBJECTS[half::2]} | {"volume.create"}
+def test_a_limited_token_does_its_verbs_and_no_other(ways: Ways) -> None:
+    """Every second one; what is copied or cloned makes a volume, which it must be allowed as well."""
+    kinds = {verb.kind for verb in ON_OBJECTS[::2]} | {"volume.create"}
     ways.callers[LIMITED, "token"] = Caller(ways.cast.administrator, kinds=kinds)
     wrong = wrong_verbs(ways, lambda verb: 202 if verb.kind in kinds else 403, LIMITED)
     assert not wrong, "\n".join(wrong)

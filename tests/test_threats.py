@@ -36,6 +36,7 @@ __all__ = ["enter"]
 MORE = {
     "is_superuser": "1",
     "is_staff": "1",
+    "is_service": "1",
     "is_active": "0",
     "username": "root",
     "password": "x",

@@ -48,7 +48,7 @@ def test_limits_are_chosen_and_shown_in_words(cast: Cast, enter: Enter) -> None:
     ]
     rows = parsed(client.get("/me/")).xpath("//table[contains(@class, 'tokens')]/tbody/tr/td[2]")
     words = [" ".join(row.text_content().split()) for row in rows]
-    assert words == ["2 verbsShut down · Start in shop", "reading only", "everything"]
+    assert words == ["2 verbsShut down · Start in the project shop", "reading only", "everything"]
 
 
 @pytest.mark.parametrize(
