@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 
 from django.contrib.auth.models import Group
+from django.utils import timezone
 
 from webvirt.models import (
+    ApiToken,
     CloudImage,
     CustomRole,
     DiskUse,
@@ -22,8 +24,10 @@ from webvirt.models import (
     User,
     Volume,
 )
+from webvirt.services.catalogue import VERBS_FOR_MANY
 
 PEOPLE = ("grace", "linus", "margaret", "edsger", "barbara", "a" * 60)
+SERVICE = "deployer"
 LONG = "the team that looks after everything which nobody else looks after, in three shifts, on two continents"
 
 
@@ -52,6 +56,29 @@ def add_quota(shop: Project) -> None:
         )
 
 
+def add_service(shop: Project) -> None:
+    """A program's account, with tokens of every kind: limited or not, used or not, expired, of the longest name."""
+    robot = User.objects.create(username=SERVICE, password="!", is_service=True)
+    Grant.objects.create(user=robot, role=Role.OPERATOR, project=shop)
+    now, many = timezone.now(), [verb.kind for verb in VERBS_FOR_MANY["domain"].values()]
+    made: list[tuple[str, list[str] | None, Project | None, int, timedelta | None]] = [
+        ("Nightly builds", many, shop, 30, timedelta(minutes=4)),
+        ("prod", [], None, 365, timedelta(days=3)),
+        ("test", None, None, 7, None),
+        (LONG[:100], ["domain.start"], shop, -1, timedelta(days=40)),
+    ]
+    for number, (name, kinds, project, days, used) in enumerate(made):
+        ApiToken.objects.create(
+            user=robot,
+            name=name,
+            digest=f"{number:064}",
+            kinds=kinds,
+            project=project,
+            expires_at=now + timedelta(days=days),
+            last_used_at=now - used if used else None,
+        )
+
+
 def add_rights(rows: Sequence[Domain]) -> None:
     """The first project has everything in it, the second the longest name and nothing."""
     shop = Project.objects.create(name="shop", description="What sells: front, stock and payment")
@@ -77,3 +104,4 @@ def add_rights(rows: Sequence[Domain]) -> None:
     Grant.objects.create(user=people[3], role=Role.VIEWER, project=shop)
     for row in rows[:8]:
         Grant.objects.create(user=people[0], role=Role.OPERATOR, domain=row)
+    add_service(shop)

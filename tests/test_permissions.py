@@ -328,14 +328,14 @@ def hold(cast: Cast, project: Project | None, scope: str, by_group: bool, **role
     Grant.objects.create(**({"group": group} if by_group else {"user": cast.stranger}), **{scope: place}, **role)
 
 
-def wrong_verbs(ways: Ways, wanted: Callable[[Verb], int]) -> list[str]:
-    """The verbs to which the stranger gets another answer than is wanted, asking for each of them."""
+def wrong_verbs(ways: Ways, wanted: Callable[[Verb], int], who: str = "stranger") -> list[str]:
+    """The verbs to which somebody's token gets another answer than is wanted, asking for each of them."""
     wrong = []
     for verb in ON_OBJECTS:
         with undone():
             ready_for(verb)
             path = api_path(verb, target_of(ways.cast, verb.on, own=True))
-            status = ways.token("stranger", "POST", path, PARAMETERS.get(verb.kind, ({}, {}))[0]).status_code
+            status = ways.token(who, "POST", path, PARAMETERS.get(verb.kind, ({}, {}))[0]).status_code
             if status != wanted(verb) or Operation.objects.exists() != (status == 202):
                 wrong.append(f"{verb.kind}: {status}, not {wanted(verb)}")
     return wrong
@@ -396,6 +396,32 @@ def test_a_custom_role_allows_its_verb_and_no_other(ways: Ways, noun: str) -> No
                 accepted = 202 if verb.kind == "domain.insert" else accepted_from(verb, "stranger")
                 if status != (accepted if verb.kind in chosen else 403):
                     wrong.append(f"{verb.kind}, {'alone' if verb.kind in chosen else 'left out'}: {status}")
+    assert not wrong, "\n".join(wrong)
+
+
+LIMITED = "administrator's token"
+
+
+def test_a_limited_token_does_its_verbs_and_no_other(ways: Ways) -> None:
+    """Every second one; what is copied or cloned makes a volume, which it must be allowed as well."""
+    kinds = {verb.kind for verb in ON_OBJECTS[::2]} | {"volume.create"}
+    ways.callers[LIMITED, "token"] = Caller(ways.cast.administrator, kinds=kinds)
+    wrong = wrong_verbs(ways, lambda verb: 202 if verb.kind in kinds else 403, LIMITED)
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_token_limited_to_a_project_does_all_in_it_and_nothing_outside(ways: Ways, project: Project) -> None:
+    ways.callers[LIMITED, "token"] = Caller(ways.cast.administrator, project=project)
+
+    def wanted(verb: Verb) -> int:
+        if verb.on not in REACHED["project"]:
+            return 404
+        if verb.host_role or verb.kind == "volume.clone":
+            # The project may not use the host, nor the pool.
+            return 403
+        return 422 if verb.kind.endswith(".set_project") or verb.kind == "volume.copy" else 202
+
+    wrong = wrong_verbs(ways, wanted, LIMITED)
     assert not wrong, "\n".join(wrong)
 
 
@@ -522,7 +548,10 @@ ROUTES = {
     "operations/<int:pk>/cancel/": Row("operator", "operation", methods=POST),
     "people/": Row(ADMINISTRATOR),
     "people/add/": Row(ADMINISTRATOR, methods=GET_POST),
+    "people/services/add/": Row(ADMINISTRATOR, methods=GET_POST),
     "people/<int:pk>/": Row(ADMINISTRATOR, "user"),
+    "people/<int:pk>/tokens/": Row(ADMINISTRATOR, "user", methods=POST),
+    "people/<int:pk>/tokens/<int:token_pk>/revoke/": Row(ADMINISTRATOR, "user", methods=POST),
     "people/<int:pk>/password/": Row(ADMINISTRATOR, "user", methods=POST),
     "people/<int:pk>/active/": Row(ADMINISTRATOR, "user", methods=POST),
     "people/<int:pk>/grants/": Row(ADMINISTRATOR, "user", methods=POST),
@@ -638,6 +667,9 @@ ROUTES = {
     "api/v1/projects/<int:pk>/quota": Row("viewer", "project", methods=("GET", "PUT")),
     "api/v1/projects/<int:pk>/uses": Row("viewer", "project", methods=("GET", "PUT")),
     "api/v1/people": Row(ADMINISTRATOR),
+    "api/v1/people/services": Row(ADMINISTRATOR, methods=POST),
+    "api/v1/people/<int:pk>/tokens": Row(ADMINISTRATOR, "user", methods=GET_POST),
+    "api/v1/people/<int:pk>/tokens/<int:token_pk>": Row(ADMINISTRATOR, "user", methods=("DELETE",)),
     "api/v1/groups": Row(ADMINISTRATOR, methods=GET_POST),
     "api/v1/groups/<int:pk>": Row(ADMINISTRATOR, "group", methods=("GET", "PUT", "DELETE")),
     "api/v1/roles": Row(ADMINISTRATOR, methods=GET_POST),
@@ -687,7 +719,8 @@ class World:
 
     def path(self, route: str, row: Row, own: bool) -> str:
         pk = (self.own if own else self.other).get(row.noun, 0)
-        path = route.replace("<int:pk>", str(pk)).replace("<int:grant_pk>", "999999")
+        path = route.replace("<int:pk>", str(pk))
+        path = path.replace("<int:grant_pk>", "999999").replace("<int:token_pk>", "999999")
         for name, value in row.sample.items():
             path = (
                 path.replace(f"<str:{name}>", value).replace(f"<slug:{name}>", value).replace(f"<path:{name}>", value)
@@ -838,11 +871,39 @@ def test_writing_to_any_route(world: World, ways: Ways, who: str) -> None:
                 wanted = "in" if who == "administrator" else "denied"
             if route in WRITTEN_BY_OWNERS:
                 wanted = verdict(replace(row, needs="owner"), who, own)
-            if ("grant_pk" in route or "handle" in route or row.noun == "grant") and wanted == "in":
+            names_none = any(name in route for name in ("grant_pk", "token_pk", "handle")) or row.noun == "grant"
+            if names_none and wanted == "in":
                 wanted = "unknown"
             if found != wanted:
                 wrong.append(f"{method} {route}: {found} ({response.status_code}), not {wanted}")
     assert not wrong, "\n".join(wrong)
+
+
+OWN = ("api/v1/me/tokens", "api/v1/me/tokens/<int:pk>", "api/v1/me/sessions", "api/v1/me/sessions/<str:handle>")
+"""How somebody comes in: nothing of it is for a limited token."""
+SCREEN = "api/v1/domains/<int:pk>/screen.png"
+"""To see a guest's screen is a verb."""
+
+
+def test_a_token_that_only_reads_at_any_route(world: World, ways: Ways) -> None:
+    """An administrator's: it reads all there is, nothing of what is administrators' alone, and changes nothing."""
+    caller, wrong = Caller(world.cast.administrator, kinds=[]), []
+    # From now on for a minute, its last use is not written anew.
+    assert caller.get("/me").status_code == 200
+    before = everything()
+    for route, row in ROUTES.items():
+        if not route.startswith("api/v1/") or route in OBJECTLESS or route == "api/v1/docs":
+            continue
+        for method in row.methods:
+            path = world.path(route, row, own=True).removeprefix("/api/v1")
+            found = seen(caller.call(method, path, None if method == "GET" else {}), route)
+            may_read = method == "GET" and row.needs != ADMINISTRATOR and route not in (*OWN, SCREEN)
+            # Of several things each has an answer of its own.
+            wanted = "in" if may_read or row == ROUTES["api/v1/domains/bulk"] else "denied"
+            if found != wanted:
+                wrong.append(f"{method} {route}: {found}, not {wanted}")
+    assert not wrong, "\n".join(wrong)
+    assert everything() == before
 
 
 def everything() -> str:

@@ -36,6 +36,7 @@ __all__ = ["enter"]
 MORE = {
     "is_superuser": "1",
     "is_staff": "1",
+    "is_service": "1",
     "is_active": "0",
     "username": "root",
     "password": "x",
@@ -61,7 +62,7 @@ def test_a_form_makes_nobody_more_than_they_are(cast: Cast, enter: Enter) -> Non
     for path, form in (
         ("/me/preferences/", {"language": "en", "theme": "dark"}),
         ("/me/ssh-keys/", {"ssh_keys": ""}),
-        ("/me/tokens/", {"name": "t", "days": "1"}),
+        ("/me/tokens/", {"token": "t", "days": "1"}),
     ):
         assert client.post(path, MORE | form).status_code < 500
     assert people() == before

@@ -1095,8 +1095,8 @@ def test_no_answer_to_a_form_shows_english(place: Cast, monkeypatch: pytest.Monk
         client.post(f"/projects/{full_project(place)}/close/", follow=True),
         client.post(f"{machine}set_project/", {"project": "0"}),
         client.post(f"/people/{place.administrator.pk}/active/", follow=True),
-        client.post("/me/tokens/", {"name": "", "days": "0"}),
-        client.post("/me/tokens/", {"name": "night", "days": "30"}),
+        client.post("/me/tokens/", {"token": "", "days": "0"}),
+        client.post("/me/tokens/", {"token": "night", "days": "30"}),
         enter(place.viewer).post(f"{machine}start/"),
     ]
     monkeypatch.setattr("webvirt.web.domains.filtered", lambda *_given: 1 / 0)

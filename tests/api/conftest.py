@@ -14,11 +14,11 @@ from webvirt.services.tokens import create_token
 
 
 class Caller:
-    """Calls /api/v1 as somebody; `user` None is nobody at all."""
+    """Calls /api/v1 as somebody; `user` None is nobody at all. `limits` are those of the token."""
 
-    def __init__(self, user: User | None) -> None:
+    def __init__(self, user: User | None, **limits: Any) -> None:
         self.client = Client(enforce_csrf_checks=True, raise_request_exception=False)
-        self.headers = {"Authorization": f"Bearer {create_token(user, 'test', 1)}"} if user else {}
+        self.headers = {"Authorization": f"Bearer {create_token(user, 'test', 1, **limits)}"} if user else {}
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         content = "" if body is None else body if isinstance(body, str) else json.dumps(body)

@@ -90,6 +90,8 @@ PAGES = [
     "/people/",
     "/people/add/",
     "/people/1/",
+    "/people/services/add/",
+    "/people/8/",
     "/people/groups/",
     "/people/groups/2/",
     "/people/roles/",

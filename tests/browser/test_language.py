@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Opener
 from tests.browser.seeded import ADMINISTRATOR, PAGES
-from tests.seed_rights import PEOPLE
+from tests.seed_rights import PEOPLE, SERVICE
 from tests.seed_things import CLEAN_TRAFFIC, DEVICES
 from tests.stack import Stack
 
@@ -59,7 +59,8 @@ DATA = re.compile(
     r"http://127\.0\.0\.1:\d+|Chrome, Linux|"
     r"\b(?:And a title.*|customer-42-a.*|Ask Ada[\s\S]*|Cannot recv data.*|internal error.*|[\w@.]+\.example\.org|"
     r"default|backend|office|images|isos|fast|git|[\w.-]+\.(?:qcow2|vmdk|ovf|mf)|"
-    rf"{'|'.join(PEOPLE)}|a+…a+|the team that.*|web team|Night shift|Starts again.*|shop|What sells.*|customer-42-m.*|"
+    rf"{'|'.join((*PEOPLE, SERVICE))}|"
+    r"a+…a+|the team that.*|web team|Night shift|Starts again.*|shop|What sells.*|customer-42-m.*|"
     r"Application|Front of the shop|Nightly builds|ada|north|east|south|west|app-server|mail-relay|"
     r"(web|db|mail|build|cache|proxy|queue|backup)-\d+|customer-42|eu-central|needs-patching|prod|web|test)(?!\w)"
 )

@@ -136,7 +136,7 @@ def test_no_text_becomes_a_path_or_breaks_out(alpha: FakeHost, host: Host, at: t
             spec = operations.parsed(CreateDomainSpec, with_text(plain, at, text))
         except Invalid:
             return
-        if operations.misfits(None, verb, host, spec):
+        if operations.misfits(operations.access_by(None, None), verb, host, spec):
             return
         accepted(host, spec, tags)
 

@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from tests.people import Cast
-from webvirt.models import ApiToken
+from webvirt.models import ApiToken, Project
 from webvirt.services.operations import Invalid
 from webvirt.services.tokens import create_token, note_use, revoke, user_of_token
 
@@ -94,6 +94,35 @@ def test_the_command_prints_it_once(cast: Cast) -> None:
     assert found is not None
     assert (found[0], found[1].name) == (cast.viewer, "cron")
     assert "curl" in hint.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("options", "kinds", "project"),
+    [
+        ((), None, None),
+        (("--may", "read"), [], None),
+        # As a script's variable that is not set: never more than was meant.
+        (("--may", ""), [], None),
+        (("--may", "domain.start, domain.shutdown", "--project", "shop"), ["domain.shutdown", "domain.start"], "shop"),
+    ],
+)
+def test_the_command_limits_it(
+    cast: Cast, options: tuple[str, ...], kinds: list[str] | None, project: str | None
+) -> None:
+    Project.objects.create(name="shop")
+    call_command("createtoken", "viewer", *options, stdout=StringIO(), stderr=StringIO())
+    token = ApiToken.objects.get()
+    assert (token.kinds, token.project and token.project.name) == (kinds, project)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [(("--may", "domain.fly"), "domain.fly"), (("--project", "shop"), "shop"), (("--project", ""), "no project")],
+)
+def test_the_command_takes_no_limit_that_is_none(cast: Cast, options: tuple[str, ...], word: str) -> None:
+    with pytest.raises(CommandError, match=word):
+        call_command("createtoken", "viewer", *options)
+    assert not ApiToken.objects.exists()
 
 
 def test_the_command_says_what_is_wrong(cast: Cast) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,12 +17,13 @@ from ninja.utils import check_csrf
 
 from webvirt.models import ApiToken, Origin, User
 from webvirt.services import guessing
-from webvirt.services.access import Access, access_of
+from webvirt.services.access import Access, Limit, access_of, limit_of
 from webvirt.services.actors import Actor, become
 from webvirt.services.operations import Denied, NotNow
 from webvirt.services.tokens import note_use, tell_refused, user_of_token
 
 LONGEST_KEY = 150
+READING = ("GET", "HEAD", "OPTIONS")
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,24 @@ class Caller:
 
     @cached_property
     def access(self) -> Access:
-        return access_of(self.user)
+        return access_of(self.user, self.token)
+
+    @property
+    def limit(self) -> Limit | None:
+        return limit_of(self.token)
 
 
 class Bearer(HttpBearer):
-    """`Authorization: Bearer wv_...`."""
+    """`Authorization: Bearer wv_...`.
+
+    `limited` are the methods with which a limited token may come: to read, unless what is sent is part of a verb.
+    """
 
     openapi_name = "token"
+
+    def __init__(self, limited: Collection[str] = READING) -> None:
+        super().__init__()
+        self.limited = limited
 
     def authenticate(self, request: HttpRequest, token: str) -> Caller | None:
         become(Actor(None, Origin.API, client_address(request)))
@@ -56,8 +69,11 @@ class Bearer(HttpBearer):
             guess.was_right()
         user, kept = found
         note_use(kept)
-        become(Actor(user, Origin.API, client_address(request), kept.name))
-        return Caller(user, kept)
+        become(Actor(user, Origin.API, client_address(request), kept.name, token=kept))
+        caller = Caller(user, kept)
+        if caller.limit and request.method not in self.limited:
+            raise Denied(_("This token is limited to verbs, and this is none: use one without limits, or the pages."))
+        return caller
 
 
 class Session(APIKeyCookie):
@@ -102,6 +118,10 @@ def administrators_only(caller: Caller | None) -> Caller | None:
 
 
 ADMINISTRATORS = [AdministratorsBearer(), AdministratorsSession()]
+OF_VERBS = [Bearer(limited=(*READING, "POST", "PUT")), Session()]
+"""For verbs, and what is part of one."""
+OWN = [Bearer(limited=()), Session()]
+"""For how somebody comes in, which is none of a limited token's business."""
 
 
 def caller_of(request: HttpRequest) -> Caller:
@@ -131,7 +151,8 @@ def actor_of(request: HttpRequest) -> Actor:
             400, _("Idempotency-Key is at most %(longest)s printable characters.") % {"longest": LONGEST_KEY}
         )
     name = caller.token.name if caller.token else ""
-    return Actor(caller.user, Origin.API, client_address(request), token_name=name, request_key=key)
+    address = client_address(request)
+    return Actor(caller.user, Origin.API, address, token_name=name, request_key=key, token=caller.token)
 
 
 def client_address(request: HttpRequest) -> str | None:

@@ -6,14 +6,15 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from ninja import Query, Router, Schema, Status
 
-from webvirt.api.auth import access_for, caller_of
+from webvirt.api.auth import OF_VERBS, access_for, caller_of
 from webvirt.api.lists import Page, one, page_of
 from webvirt.api.shapes import OperationOut, Operations, operation_out
 from webvirt.models import OperationState
 from webvirt.services import operations
+from webvirt.services.access import asked_by
 from webvirt.services.subjects import join_subjects
 
-router = Router(tags=["operations"])
+router = Router(tags=["operations"], auth=OF_VERBS)
 
 
 class Filters(Schema):
@@ -34,7 +35,7 @@ def operation_list(request: HttpRequest, page: Query[Page], filters: Query[Filte
     elif filters.state:
         found = found.filter(state=filters.state)
     if filters.mine:
-        found = found.filter(user=access.user)
+        found = found.filter(asked_by(access.user, access.limit))
     for name in ("kind", "domain", "host"):
         if value := getattr(filters, name):
             found = found.filter(**{name: value})
@@ -58,7 +59,8 @@ def operation(request: HttpRequest, pk: int) -> OperationOut:
 )
 def file(request: HttpRequest, pk: int) -> HttpResponse:
     """The file of a download that you asked for and that still waits; once. How it went, the operation tells."""
-    operation = operations.file_to_fetch(caller_of(request).user, pk)
+    caller = caller_of(request)
+    operation = operations.file_to_fetch(caller.user, caller.limit, pk)
     if operation is None:
         raise Http404
     if operation.state != OperationState.QUEUED:

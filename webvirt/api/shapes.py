@@ -172,6 +172,10 @@ class SessionOut(Schema):
 class TokenOut(Schema):
     id: int
     name: str
+    kinds: list[str] | None
+    """The verbs that it may, where its person may; none: it only reads. Null: all that its person may."""
+    project: int | None
+    """The id of the project in which alone it may anything; null: everywhere."""
     created_at: datetime
     expires_at: datetime
     last_used_at: datetime | None
@@ -205,12 +209,13 @@ class GrantOut(Schema):
 class Me(Schema):
     id: int
     username: str
+    is_service: bool
     language: str
     theme: str
     is_administrator: bool
     grants: list[GrantOut]
     token: TokenOut | None
-    """The token of this very request."""
+    """The token of this very request, and what it may of all that."""
 
 
 class VerbOut(Schema):
@@ -351,7 +356,7 @@ SAME_IN_OPERATION = tuple(
 
 def operation_out(access: Access, operation: Operation) -> OperationOut:
     verb = BY_KIND[operation.kind]
-    own = operation.user_id == access.user.pk
+    own = access.asked_for(operation)
     return OperationOut(
         **{name: getattr(operation, name) for name in SAME_IN_OPERATION},
         id=operation.pk,
@@ -377,7 +382,8 @@ def session_out(session: ConsoleSession, shows_address: bool) -> SessionOut:
 
 
 def token_out(token: ApiToken) -> TokenOut:
-    return TokenOut(id=token.pk, **{name: getattr(token, name) for name in TokenOut.model_fields.keys() - {"id"}})
+    same = TokenOut.model_fields.keys() - {"id", "project"}
+    return TokenOut(id=token.pk, project=token.project_id, **{name: getattr(token, name) for name in same})
 
 
 def login_session_out(session: LoginSession) -> LoginSessionOut:

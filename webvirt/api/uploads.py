@@ -10,11 +10,12 @@ from django.http import Http404, HttpRequest, JsonResponse
 from django.utils.translation import gettext as _
 from ninja import Router, Schema, Status
 
-from webvirt.api.auth import access_for, caller_of
+from webvirt.api.auth import OF_VERBS, access_for, caller_of
 from webvirt.models import Operation, OperationState, Upload
 from webvirt.services import operations, uploads
+from webvirt.services.access import asked_by
 
-router = Router(tags=["uploads"])
+router = Router(tags=["uploads"], auth=OF_VERBS)
 
 
 class UploadOut(Schema):
@@ -50,7 +51,8 @@ def upload_out(upload: Upload) -> UploadOut:
 
 def own(request: HttpRequest, pk: int) -> Upload:
     """An upload of the caller's; nobody else's is there, for anybody."""
-    upload = uploads.upload_by(caller_of(request).user, pk)
+    caller = caller_of(request)
+    upload = uploads.upload_by(caller.user, caller.limit, pk)
     if upload is None:
         raise Http404
     return upload
@@ -59,7 +61,8 @@ def own(request: HttpRequest, pk: int) -> Upload:
 @router.get("", response=list[UploadOut], summary="Your uploads under way")
 def mine(request: HttpRequest, pool: int | None = None) -> list[UploadOut]:
     """Those that have not come to an end."""
-    own = Operation.objects.active().filter(kind="volume.upload", user=caller_of(request).user)
+    caller = caller_of(request)
+    own = Operation.objects.active().filter(asked_by(caller.user, caller.limit), kind="volume.upload")
     found = Upload.objects.filter(operation__in=own)
     if pool is not None:
         found = found.filter(pool__in=access_for(request).pools().filter(pk=pool))

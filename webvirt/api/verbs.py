@@ -13,7 +13,7 @@ from ninja import Router, Schema, Status
 from ninja.errors import HttpError
 from pydantic import Field
 
-from webvirt.api.auth import access_for, actor_of
+from webvirt.api.auth import OF_VERBS, access_for, actor_of
 from webvirt.api.errors import status_of
 from webvirt.api.lists import one
 from webvirt.api.shapes import (
@@ -34,7 +34,7 @@ from webvirt.services.access import Access
 from webvirt.services.catalogue import VERBS, VERBS_FOR_MANY, NoParameters, Queue, Verb
 from webvirt.services.subjects import Subject
 
-router = Router(tags=["verbs"])
+router = Router(tags=["verbs"], auth=OF_VERBS)
 
 ACCEPTED = {202: OperationOut, (401, 403, 404, 409, 422): Failure}
 KEY_HEADER = {

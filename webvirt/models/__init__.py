@@ -17,7 +17,7 @@ from webvirt.models.operations import (
     OperationState,
     Origin,
 )
-from webvirt.models.people import ApiToken, Theme, User
+from webvirt.models.people import ApiToken, ApiTokenQuerySet, Theme, User
 from webvirt.models.processes import Process
 from webvirt.models.quotas import Meter, MonthlyUse, Reservation
 from webvirt.models.rights import SCOPES, CustomRole, Grant, Project, ProjectQuerySet, Role
@@ -36,6 +36,7 @@ __all__ = [
     "SCOPES",
     "TRANSPORT_LABELS",
     "ApiToken",
+    "ApiTokenQuerySet",
     "AppendOnly",
     "AuditForward",
     "AuditHead",

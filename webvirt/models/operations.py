@@ -62,6 +62,8 @@ class Operation(models.Model):
     """The person's name as it was, or what in the system asked."""
     origin = models.CharField(max_length=10, choices=Origin)
     address = models.GenericIPAddressField(null=True)
+    token = models.ForeignKey("webvirt.ApiToken", on_delete=models.PROTECT, null=True, related_name="operations")
+    """The one that it was asked with: what that may not any more when it begins is not done."""
     token_name = models.CharField(max_length=100, blank=True, default="")
     request_key = models.CharField(max_length=200, blank=True, default="")
     """What the asking program called its request (`Idempotency-Key`): asking again gives this operation again."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial, reduce
+from functools import cache, partial, reduce
 from operator import or_
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from django.db.models.functions import Cast, Concat
 
 from webvirt.models import (
     SCOPES,
+    ApiToken,
     Domain,
     DomainQuerySet,
     Filter,
@@ -36,7 +37,7 @@ from webvirt.models import (
     Volume,
 )
 from webvirt.services.allowances import Allowances, ids_in
-from webvirt.services.catalogue import Verb
+from webvirt.services.catalogue import BY_KIND, Verb
 from webvirt.services.subjects import NOUNS, Subject, host_of, subject_of
 
 Rows = TypeVar("Rows", bound=QuerySet[Any])
@@ -60,10 +61,34 @@ class Held:
     def allows(self, verb: Verb) -> bool:
         return reaches(self.role, verb.role) or verb.kind in self.kinds
 
+    def only(self, kinds: Iterable[str]) -> Held:
+        """Without a role, and of these verbs those that it allows."""
+        return Held(kinds=frozenset(kind for kind in kinds if kind in BY_KIND and self.allows(BY_KIND[kind])))
+
 
 NOTHING = Held()
 """Beside `None`, who may not even know of it: what bars and lists of verbs are asked with."""
 ALL = Held(Role.ADMINISTRATOR)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How much less than its person a token may: which verbs (None: all that they may; none: to read alone), and the
+    one project in which (None: everywhere).
+
+    Of all that its person asks for, its own is what was asked for with it.
+    """
+
+    kinds: frozenset[str] | None = None
+    project: int | None = None
+    token: int | None = None
+
+
+def limit_of(token: ApiToken | None) -> Limit | None:
+    """What a token takes away; None where that is nothing."""
+    if token is None or (token.kinds is None and token.project_id is None):
+        return None
+    return Limit(None if token.kinds is None else frozenset(token.kinds), token.project_id, token.pk)
 
 
 @dataclass(frozen=True)
@@ -78,6 +103,23 @@ class Access:
     on: Mapping[str, dict[int, Held]] = field(default_factory=lambda: {scope: {} for scope in SCOPES})
     allowances: Allowances = field(default_factory=Allowances, compare=False)
     """What the projects may use that they hold anything on."""
+    limit: Limit | None = None
+    """What the token takes away that they come by; None for nothing."""
+
+    def within(self, limit: Limit) -> Access:
+        """What is left of it under a limit: nowhere anything that was not there before."""
+        everywhere, on, allowances = self.everywhere, self.on, self.allowances
+        if limit.project is not None:
+            there = union((everywhere, on["project"].get(limit.project)))
+            everywhere, on = None, {scope: {} for scope in SCOPES}
+            if there is not None:
+                on["project"][limit.project] = there
+                allowances = Allowances({limit.project})
+        if limit.kinds is not None:
+            only = remembered(limit.kinds)
+            everywhere = everywhere and only(everywhere)
+            on = {scope: {pk: only(held) for pk, held in places.items()} for scope, places in on.items()}
+        return replace(self, everywhere=everywhere, on=on, allowances=allowances, limit=limit)
 
     @property
     def is_administrator(self) -> bool:
@@ -202,7 +244,7 @@ class Access:
         found = Operation.objects.select_related("host", "domain", "user")
         if self.everywhere:
             return found
-        mine = Q(user=self.user)
+        mine = asked_by(self.user, self.limit)
         for column in ("host", "domain"):
             if self.on[column]:
                 mine |= Q(**{f"{column}__in": self._ids(column)})
@@ -216,6 +258,11 @@ class Access:
         if self.on["network"]:
             mine |= Q(subject__in=[f"network:{pk}" for pk in self.on["network"]])
         return found.filter(mine)
+
+    def asked_for(self, operation: Operation) -> bool:
+        """Whether it is an own one."""
+        is_own = operation.user_id is not None and operation.user_id == self.user.pk
+        return is_own and (self.limit is None or operation.token_id == self.limit.token)
 
     def rows(self, noun: str) -> QuerySet[Any]:
         """What this person may know of, by the noun of a verb's object or a project."""
@@ -249,6 +296,17 @@ class Access:
         mine = Q(user=self.user) | Q(group__in=Group.objects.filter(user=self.user).values("pk"))
         found: QuerySet[Grant, Any] = Grant.objects.filter(mine, **{f"{scope}__isnull": False}).values(f"{scope}_id")
         return found
+
+
+def remembered(kinds: frozenset[str]) -> Callable[[Held], Held]:
+    """`Held.only` of these verbs, once for each of the few different things that are held on many machines."""
+    return cache(lambda held: held.only(kinds))
+
+
+def asked_by(user: User, limit: Limit | None, of: str = "") -> Q:
+    """Finds the operations that are somebody's own; `of` is the way to the operation (`operation__`)."""
+    mine = Q(**{f"{of}user": user})
+    return mine if limit is None else mine & Q(**{f"{of}token": limit.token})
 
 
 def places_of(target: Subject | Project) -> tuple[tuple[str, int | None], ...]:
@@ -286,11 +344,13 @@ def union(parts: Iterable[Held | None]) -> Held | None:
     return reduce(or_, there) if there else None
 
 
-def access_of(user: User | AnonymousUser) -> Access:
-    """The rights of a person; someone not signed in or deactivated has none."""
-    if not isinstance(user, User) or not user.is_active:
+def access_of(user: User | AnonymousUser, token: ApiToken | None = None) -> Access:
+    """The rights of a person, or of a token of theirs; someone not signed in or deactivated has none, nor has a token
+    that was revoked."""
+    if not isinstance(user, User) or not user.is_active or (token is not None and token.revoked_at):
         return Access(User())
-    return accesses_of([user])[user.pk]
+    access, limit = accesses_of([user])[user.pk], limit_of(token)
+    return access.within(limit) if limit else access
 
 
 COLUMNS = ("role", "custom_role_id", "custom_role__kinds", *(f"{scope}_id" for scope in SCOPES))

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from webvirt.models import Origin, User
+from webvirt.models import ApiToken, Origin, User
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class Actor:
     token_name: str = ""
     request_key: str = ""
     """What a program calls this request; asking again under the same key gives the same operation, nothing twice."""
+    token: ApiToken | None = None
+    """What they ask with, if it is one: they may no more than it."""
     called: str = ""
     """Their name where they have no account here: the Unix user at a command line."""
 

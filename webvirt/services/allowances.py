@@ -34,8 +34,8 @@ def ids_in(noun: str, projects: Iterable[int]) -> QuerySet[Any, Any]:
 class Allowances:
     """What several projects may use, by ids: of each noun read when it is first asked for, in one query."""
 
-    def __init__(self) -> None:
-        self.projects: set[int] = set()
+    def __init__(self, projects: Iterable[int] = ()) -> None:
+        self.projects = set(projects)
         self._read: dict[str, dict[int, set[int]]] = {}
 
     def ids(self, noun: str, project: int) -> set[int]:

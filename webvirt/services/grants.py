@@ -49,7 +49,8 @@ PLACES: dict[str, type[Place]] = {
 def administrators_exist() -> bool:
     """Whether somebody who can sign in is an administrator, by themselves or by a group."""
     given = Grant.objects.filter(role=Role.ADMINISTRATOR)
-    return given.filter(user__is_active=True).exists() or given.filter(group__user__is_active=True).exists()
+    own, of_groups = ({f"{way}__is_active": True, f"{way}__is_service": False} for way in ("user", "group__user"))
+    return given.filter(**own).exists() or given.filter(**of_groups).exists()
 
 
 @contextmanager

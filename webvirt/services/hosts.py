@@ -12,7 +12,6 @@ from django.utils import timezone
 from webvirt import bus
 from webvirt.models import Host, Operation
 from webvirt.services import audit
-from webvirt.services.access import access_of
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.catalogue.hosts import HostSpec
 from webvirt.services.operations import (
@@ -20,6 +19,7 @@ from webvirt.services.operations import (
     Denied,
     Invalid,
     NotNow,
+    access_by,
     asked_before,
     denials_noted,
     parse_parameters,
@@ -34,7 +34,7 @@ ADD = BY_KIND["host.add"]
 def add(actor: Actor, parameters: dict[str, Any]) -> Operation:
     """Create a host and submit `host.add`. Raises Denied, or Invalid with a sentence for each wrong field."""
     with denials_noted(actor, ADD, None):
-        if actor.user is not None and not access_of(actor.user).is_administrator:
+        if not access_by(actor.user, actor.token).is_administrator:
             raise Denied(str(ADD.label))
     spec = cast(HostSpec, parse_parameters(ADD, parameters))
     if before := asked_before(actor, ADD, spec):

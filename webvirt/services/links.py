@@ -30,6 +30,7 @@ def make(user: User) -> str:
     """The secret part of a new link of a person; the caller shows it now or never. Raises NotNow."""
     if not user.is_active:
         raise NotNow(_("This account is deactivated: activate it first."))
+    people.refuse_service(user)
     raw = secrets.token_urlsafe(32)
     now = timezone.now()
     lasts = RESET if user.has_usable_password() else INVITATION
@@ -43,7 +44,7 @@ def make(user: User) -> str:
 def user_of(raw: str) -> User | None:
     """Whose link this is, or None for one that is unknown, used, replaced or too old."""
     rows = PasswordLink.objects.select_related("user").filter(digest=digest_of(raw), expires_at__gt=timezone.now())
-    row = rows.filter(user__is_active=True).first()
+    row = rows.filter(user__is_active=True, user__is_service=False).first()
     return row.user if row else None
 
 

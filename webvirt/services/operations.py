@@ -27,9 +27,9 @@ from redis.exceptions import RedisError
 
 from webvirt import bus
 from webvirt.celery import app
-from webvirt.models import AuditResult, Domain, Operation, OperationState, Project, User
+from webvirt.models import ApiToken, AuditResult, Domain, Operation, OperationState, Project, User
 from webvirt.services import actors, audit, hidden, quotas, refusals
-from webvirt.services.access import ALL, Access, access_of
+from webvirt.services.access import ALL, Access, Limit, access_of, asked_by
 from webvirt.services.catalogue import BY_KIND, Queue, Spec, Verb, why_not
 from webvirt.services.grounds import demand, demand_reach, ground_of, into, placed, refusal
 from webvirt.services.phrases import said
@@ -103,13 +103,12 @@ def denials_noted(actor: Actor, verb: Verb, target: Subject | None) -> Iterator[
 
 def accept(actor: Actor, verb: Verb, target: Subject, parameters: dict[str, Any] | None = None) -> Operation:
     """The same within a transaction of the caller's, who sees to denials."""
-    if actor.user is not None:
-        demand(access_of(actor.user), verb, target)
+    access = access_by(actor.user, actor.token)
+    demand(access, verb, target)
     if verb.session:
         raise Invalid({"": _("“%(verb)s” is not an operation.") % {"verb": verb.label}})
     spec = parse_parameters(verb, parameters or {})
     if actor.user is not None:
-        access = access_of(actor.user)
         spec = placed(access, verb, target, spec)
         ground_of(access, verb, target, spec)
         demand_reach(access, verb, target, spec)
@@ -117,7 +116,7 @@ def accept(actor: Actor, verb: Verb, target: Subject, parameters: dict[str, Any]
         return before
     if reason := why_not(verb, target):
         raise NotNow(refusal(verb, reason))
-    if wrong := misfits(actor.user, verb, target, spec):
+    if wrong := misfits(access, verb, target, spec):
         raise Invalid(wrong)
     operation = Operation(
         kind=verb.kind,
@@ -127,6 +126,7 @@ def accept(actor: Actor, verb: Verb, target: Subject, parameters: dict[str, Any]
         actor=actor.name,
         origin=actor.origin,
         address=actor.address,
+        token=actor.token,
         token_name=actor.token_name,
         request_key=actor.request_key,
         subject=name_of(target),
@@ -215,9 +215,18 @@ def parsed(spec: type[P], parameters: dict[str, Any]) -> P:
         raise Invalid(fields) from None
 
 
-def misfits(user: User | None, verb: Verb, target: Subject, spec: Spec) -> dict[str, str]:
+def access_by(user: User | None, token: ApiToken | None) -> Access:
+    """The rights of whoever asks, with a token or by themselves; the system itself may everything."""
+    return access_of(user, token) if user else Access(User(), everywhere=ALL)
+
+
+def access_behind(operation: Operation) -> Access:
+    """The present rights of whoever asked for it, by what they asked with."""
+    return access_by(operation.user, operation.token)
+
+
+def misfits(access: Access, verb: Verb, target: Subject, spec: Spec) -> dict[str, str]:
     """A sentence for each parameter that does not go with the object, or names what this person may not know of."""
-    access = access_of(user) if user else Access(User(), everywhere=ALL)
     inside = ground_of(access, verb, target, spec)
     wrong = verb.misfits(inside.rows if inside else access.rows, target, spec) if verb.misfits else {}
     return wrong or inside.misfits(target, spec) if inside else wrong
@@ -279,7 +288,7 @@ def claim(pk: int) -> Operation | None:
         taken = free.update(state=S.RUNNING, started_at=Coalesce("started_at", now), heartbeat_at=now, worker=worker)
         if not taken:
             return None
-        operation = Operation.objects.select_related("host", "domain__host", "user").get(pk=pk)
+        operation = Operation.objects.select_related("host", "domain__host", "user", "token").get(pk=pk)
         # What lies still is taken up many times; it begins once.
         if operation.started_at == now:
             audit.note_operation(operation, AuditResult.BEGUN, worker=worker)
@@ -288,10 +297,10 @@ def claim(pk: int) -> Operation | None:
 
 
 def still_allowed(operation: Operation) -> bool:
-    """Rights may have been withdrawn while it was queued."""
+    """Rights may have been withdrawn while it was queued, or the token revoked."""
     if operation.user is None:
         return True
-    access, verb, target = access_of(operation.user), BY_KIND[operation.kind], subject_of(operation)
+    access, verb, target = access_behind(operation), BY_KIND[operation.kind], subject_of(operation)
     if verb.reaches or verb.inside:
         try:
             spec = parse_parameters(verb, operation.parameters)
@@ -342,10 +351,9 @@ def finish(
 
 def may_answer_for(access: Access, operation: Operation) -> bool:
     """The asker, and whoever may ask for the same: they may cancel it, and read what exactly was asked for."""
-    own = operation.user is not None and operation.user == access.user
     # A verb that this version no longer has nobody may ask for.
     verb = BY_KIND.get(operation.kind)
-    return own or (verb is not None and access.may(verb, access.object_of(operation)))
+    return access.asked_for(operation) or (verb is not None and access.may(verb, access.object_of(operation)))
 
 
 def cancel(operation: Operation) -> bool:
@@ -369,9 +377,9 @@ def cancel(operation: Operation) -> bool:
     return bool(ended or asked)
 
 
-def file_to_fetch(user: User, pk: int) -> Operation | None:
+def file_to_fetch(user: User, limit: Limit | None, pk: int) -> Operation | None:
     """The operation whose file this person asked for, whatever its state; nobody else's is there, for anybody."""
-    return Operation.objects.filter(pk=pk, queue=Queue.BYTES, user=user).first()
+    return Operation.objects.filter(asked_by(user, limit), pk=pk, queue=Queue.BYTES).first()
 
 
 def carrier_of(operation: Operation) -> str:

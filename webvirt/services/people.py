@@ -18,12 +18,12 @@ SETUP_SALT = "webvirt.setup"
 """Binds the signature of the first administrator's link to that use."""
 
 
-def create(name: str, password: str | None) -> User:
+def create(name: str, password: str | None, *, is_service: bool = False) -> User:
     """A person who may do nothing yet; without a password, one who chooses it by a link.
 
     Raises Invalid with a sentence for each wrong field.
     """
-    user = User(username=User.normalize_username(name.strip()))
+    user = User(username=User.normalize_username(name.strip()), is_service=is_service)
     fields: dict[str, str] = {}
     try:
         user.full_clean(exclude=["password"])
@@ -36,8 +36,19 @@ def create(name: str, password: str | None) -> User:
     user.set_password(password)
     with audit.writing():
         user.save()
-        audit.note("person.create", user)
+        audit.note("person.create", user, details={"service": True} if is_service else {})
     return user
+
+
+def create_service(name: str) -> User:
+    """An account for a program, which may do nothing yet. Raises Invalid."""
+    return create(name, None, is_service=True)
+
+
+def refuse_service(user: User) -> None:
+    """Raises NotNow for an account that nobody signs in with."""
+    if user.is_service:
+        raise NotNow(_("This is a service account: nobody signs in with it, programs use its tokens."))
 
 
 def create_first_administrator(name: str, password: str) -> User:
@@ -65,7 +76,11 @@ def refuse_bad_password(password: str, user: User) -> None:
 
 
 def reset_password(user: User, password: str) -> None:
-    """Give a new password; all sessions of that person end with the old one, and so does a link. Raises Invalid."""
+    """Give a new password; all sessions of that person end with the old one, and so does a link.
+
+    Raises Invalid, or NotNow for a service account.
+    """
+    refuse_service(user)
     refuse_bad_password(password, user)
     user.set_password(password)
     with audit.writing():

@@ -28,6 +28,7 @@ from django.utils.translation import gettext_noop
 
 from webvirt.models import ACTIVE_STATES, Operation, OperationState, Pool, Upload, User
 from webvirt.services import operations
+from webvirt.services.access import Limit, asked_by
 
 log = logging.getLogger(__name__)
 
@@ -87,12 +88,13 @@ def upload_of(operation: Operation) -> Upload:
     return arrival_of(operation, pool, operation.parameters["name"], operation.parameters["size"])
 
 
-def upload_by(user: User, pk: int) -> Upload | None:
+def upload_by(user: User, limit: Limit | None, pk: int) -> Upload | None:
     """An upload that this person asked for; nobody else's is there, for anybody."""
     begun = Upload.objects.select_related("operation").only(*ASKED_OF_EACH_PIECE)
-    if upload := begun.filter(pk=pk, operation__kind="volume.upload", operation__user=user).first():
+    own = asked_by(user, limit, of="operation__")
+    if upload := begun.filter(own, pk=pk, operation__kind="volume.upload").first():
         return upload
-    operation = Operation.objects.filter(pk=pk, kind="volume.upload", user=user).first()
+    operation = Operation.objects.filter(asked_by(user, limit), pk=pk, kind="volume.upload").first()
     return upload_of(operation) if operation else None
 
 

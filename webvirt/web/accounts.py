@@ -63,6 +63,18 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         knowndevices.remember(request, response, user.get_username())
         return response
 
+    def pre_login(self, request: HttpRequest, user: User, **more: Any) -> HttpResponse | None:
+        """Whichever way they come."""
+        try:
+            people.refuse_service(user)
+        except NotNow as error:
+            details = {"reason": "it is a service account"}
+            audit.note("person.sign_in", user, result=AuditResult.DENIED, details=details)
+            messages.error(request, str(error))
+            return redirect("account_login")
+        response: HttpResponse | None = super().pre_login(request, user, **more)
+        return response
+
     def respond_user_inactive(self, request: HttpRequest, user: AbstractBaseUser) -> HttpResponse:
         audit.note("person.sign_in", user, result=AuditResult.DENIED, details={"reason": "the account is deactivated"})
         messages.error(request, _("This account is deactivated. An administrator can activate it again."))

@@ -85,7 +85,7 @@ def detail(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
         "again": may_repeat(access, operation, verb),
         "address": address_of(operation.subject),
         "made": volume_made_by(access, operation),
-        "file": answers.file_of(operation) if operation.user_id == access.user.pk else "",
+        "file": answers.file_of(operation) if access.asked_for(operation) else "",
     }
     return render(request, "operations/detail.html", context)
 
@@ -138,7 +138,7 @@ def knows_target(access: Access, operation: Operation) -> bool:
 @signed_in
 def file(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     """What this person asked to download: the front has it carried to them, once."""
-    operation = operations.file_to_fetch(access.user, pk)
+    operation = operations.file_to_fetch(access.user, access.limit, pk)
     if operation is None:
         raise Http404
     if not answers.file_of(operation):

@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import Group
-from django.db.models import Count, Prefetch
+from django.db.models import Count, Max, Prefetch, Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -15,23 +15,33 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from webvirt.models import ApiToken, Grant, PasswordLink, User
-from webvirt.services import factors, links, people, sessions
+from webvirt.models import Grant, PasswordLink, User
+from webvirt.services import factors, links, people, sessions, tokens
 from webvirt.services.access import Access
 from webvirt.services.operations import Invalid, NotNow
 from webvirt.services.rights import JOINED
 from webvirt.web.browsers import session_rows
 from webvirt.web.factorforms import announce_removed
-from webvirt.web.guards import administrators
+from webvirt.web.guards import access_for, administrators
+from webvirt.web.lists import query_of
 from webvirt.web.sharing import give_context, give_on_page, grants_of, withdraw_on_page
+from webvirt.web.tokens import FRESH, make_as_typed, tokens_context
+
+SERVICES = "services"
+KINDS = ("people", SERVICES)
 
 
 @require_GET
 @administrators
 def index(request: HttpRequest, access: Access) -> HttpResponse:
     given = Prefetch("grants", Grant.objects.select_related(*JOINED).order_by("pk"))
+    query = query_of(request.GET, ("kind",))
     users = User.objects.order_by("-is_active", "username").prefetch_related(given)
-    return render(request, "people/list.html", {"people": users.annotate(tokens=Count("api_tokens"))})
+    if query.get("kind") in KINDS:
+        users = users.filter(is_service=query.get("kind") == SERVICES)
+    good = Q(api_tokens__revoked_at=None, api_tokens__expires_at__gt=timezone.now())
+    found = users.annotate(tokens=Count("api_tokens", filter=good), used_at=Max("api_tokens__last_used_at"))
+    return render(request, "people/list.html", {"people": found, "query": query})
 
 
 @require_http_methods(["GET", "POST"])
@@ -52,6 +62,22 @@ def add(request: HttpRequest, access: Access) -> HttpResponse:
     return redirect("person", user.pk)
 
 
+@require_http_methods(["GET", "POST"])
+@administrators
+def add_service(request: HttpRequest, access: Access) -> HttpResponse:
+    typed = {"name": request.POST.get("name", "")}
+    if request.method == "GET":
+        return render(request, "people/service_add.html", {"typed": typed, "errors": {}})
+    try:
+        user = people.create_service(typed["name"])
+    except Invalid as error:
+        return render(request, "people/service_add.html", {"typed": typed, "errors": error.fields}, status=400)
+    messages.success(
+        request, _("%(name)s is added. Give it a role, and make a token for its program.") % {"name": user}
+    )
+    return redirect("person", user.pk)
+
+
 @require_GET
 @administrators
 def detail(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
@@ -67,14 +93,14 @@ def person_page(
         "groups": Group.objects.filter(user=user).prefetch_related(
             Prefetch("grants", Grant.objects.select_related(*JOINED))
         ),
-        "tokens": ApiToken.objects.filter(user=user).order_by("-created_at"),
         "held": factors.held_by(user),
         "sessions": session_rows(user, request.session.session_key),
         "link": PasswordLink.objects.filter(user=user, expires_at__gt=timezone.now()).first(),
         "can_mail": bool(settings.WEBVIRT_SMTP),
         "new_link": "",
     }
-    return render(request, "people/detail.html", context | give_context(request, errors) | more, status=status)
+    context |= tokens_context(request, access_for(request), user) | give_context(request, errors)
+    return render(request, "people/detail.html", context | more, status=status)
 
 
 @require_POST
@@ -85,7 +111,10 @@ def password(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
         people.reset_password(user, request.POST.get("password", ""))
     except Invalid as error:
         return person_page(request, user, error.fields, status=400)
-    messages.success(request, _("%(name)s has a new password and is signed out everywhere.") % {"name": user})
+    except NotNow as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, _("%(name)s has a new password and is signed out everywhere.") % {"name": user})
     return redirect("person", pk)
 
 
@@ -147,6 +176,30 @@ def end_sessions(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     user = get_object_or_404(User, pk=pk)
     sessions.end_all(user, but=request.session.session_key)
     messages.success(request, _("%(name)s is signed out.") % {"name": user})
+    return redirect("person", pk)
+
+
+@require_POST
+@administrators
+def add_token(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
+    """Make a token of a service account; the answer to this very request is the only one that shows it."""
+    user = get_object_or_404(User, pk=pk)
+    if not user.is_service:
+        messages.error(request, _("People make their tokens themselves."))
+        return redirect("person", pk)
+    try:
+        secret = make_as_typed(access, user, request.POST)
+    except Invalid as error:
+        return person_page(request, user, {}, status=400, token_errors=error.fields)
+    return person_page(request, user, {}, secret=secret, **FRESH)
+
+
+@require_POST
+@administrators
+def revoke_token(request: HttpRequest, access: Access, pk: int, token_pk: int) -> HttpResponse:
+    if not tokens.revoke(get_object_or_404(User, pk=pk), token_pk):
+        raise Http404
+    messages.success(request, _("The token no longer works."))
     return redirect("person", pk)
 
 

@@ -8,11 +8,11 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils import timezone, translation
+from django.utils import translation
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from webvirt.models import ApiToken, AuditLine, Theme, User
+from webvirt.models import AuditLine, Theme, User
 from webvirt.services import auditlog, people, sessions, tokens
 from webvirt.services.access import Access
 from webvirt.services.operations import Invalid
@@ -21,8 +21,8 @@ from webvirt.web.browsers import session_rows
 from webvirt.web.enrolment import context_of
 from webvirt.web.guards import signed_in
 from webvirt.web.middleware import LANGUAGES
+from webvirt.web.tokens import FRESH, make_as_typed, tokens_context
 
-DAYS = (7, 30, 90, 365)
 OWN_LINES = 15
 
 
@@ -36,16 +36,12 @@ def profile(request: HttpRequest, access: Access, status: int = 200, **more: Any
     context = {
         "languages": [(code, translation.get_language_info(code)["name_local"]) for code, name in settings.LANGUAGES],
         "themes": Theme.choices,
-        "tokens": ApiToken.objects.filter(user=access.user).order_by("-created_at"),
         "grants": grants_for(access.user),
-        "days": DAYS,
         "lines": own_lines(access.user),
-        "now": timezone.now(),
-        "secret": None,
         "ssh_keys": access.user.ssh_keys,
         "errors": {},
-        "typed": {"name": request.POST.get("name", ""), "days": request.POST.get("days", "90")},
     }
+    context |= tokens_context(request, access, access.user)
     context |= context_of(access.user) | {"sessions": session_rows(access.user, request.session.session_key)}
     return render(request, "me.html", context | more, status=status)
 
@@ -85,12 +81,11 @@ def ssh_keys(request: HttpRequest, access: Access) -> HttpResponse:
 @signed_in
 def add_token(request: HttpRequest, access: Access) -> HttpResponse:
     """Make a token; the answer to this very request is the only one that shows it."""
-    days = request.POST.get("days", "")
     try:
-        secret = tokens.create_token(access.user, request.POST.get("name", ""), int(days) if days.isdecimal() else 0)
+        secret = make_as_typed(access, access.user, request.POST)
     except Invalid as error:
-        return profile(request, access, status=400, errors=error.fields)
-    return profile(request, access, secret=secret)
+        return profile(request, access, status=400, token_errors=error.fields)
+    return profile(request, access, secret=secret, **FRESH)
 
 
 @require_POST

@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -15,7 +16,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from webvirt.models import CustomRole
 from webvirt.services import roles
 from webvirt.services.access import Access
-from webvirt.services.catalogue import BY_KIND
+from webvirt.services.catalogue import BY_KIND, Verb
 from webvirt.services.operations import Invalid
 from webvirt.web.guards import administrators
 
@@ -53,6 +54,11 @@ def edit(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     return form_page(request, role, {}) if request.method == "GET" else kept(request, role)
 
 
+def verb_choices() -> list[tuple[Promise, list[Verb]]]:
+    """The verbs that can be ticked, by what they are done to."""
+    return [(NOUN_LABELS[noun], verbs) for noun, verbs in roles.CHOOSABLE.items()]
+
+
 def kept(request: HttpRequest, role: CustomRole) -> HttpResponse:
     given = request.POST
     try:
@@ -68,7 +74,7 @@ def form_page(request: HttpRequest, role: CustomRole, errors: dict[str, str], st
     was_sent = request.method == "POST"
     context: dict[str, Any] = {
         "role": role,
-        "choices": [(NOUN_LABELS[noun], verbs) for noun, verbs in roles.CHOOSABLE.items()],
+        "choices": verb_choices(),
         "unknown": roles.unknown_kinds(role),
         "chosen": set(given.getlist("kinds") if was_sent else role.kinds),
         "typed": {key: given.get(key, "") if was_sent else getattr(role, key) for key in ("name", "description")},

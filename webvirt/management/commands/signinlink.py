@@ -11,6 +11,7 @@ from django.urls import reverse
 from webvirt.models import User
 from webvirt.services import factors, links, people
 from webvirt.services.actors import acting, at_command_line
+from webvirt.services.operations import NotNow
 
 
 class Command(BaseCommand):
@@ -29,6 +30,10 @@ class Command(BaseCommand):
         person = User.objects.filter(username=user).first()
         if person is None:
             raise CommandError(f"There is nobody named {user!r}.")
+        try:
+            people.refuse_service(person)
+        except NotNow as error:
+            raise CommandError(str(error)) from None
         if not person.is_active and not activate:
             raise CommandError(f"{user!r} is deactivated: add --activate to let them in again.")
         with acting(at_command_line()):

@@ -12,7 +12,6 @@ from webvirt.hypervisor.errors import HypervisorError, NotFound
 from webvirt.hypervisor.types import DomainSummary
 from webvirt.models import Domain, Volume
 from webvirt.services import belongings, inventory, templates
-from webvirt.services.access import access_of
 from webvirt.services.catalogue.domains import DeleteSpec
 from webvirt.services.runners.context import Context, Failed, Result
 from webvirt.services.runners.domains import look_again
@@ -102,8 +101,8 @@ def demand_nobody_else(context: Context, domain: Domain, volume: Volume) -> None
 def name_for(context: Context, uuid: str) -> str:
     """What a machine of the host is called, if whoever asked may know of it."""
     there = Domain.objects.filter(host=context.operation.host, uuid=uuid)
-    if user := context.operation.user:
-        there = access_of(user).domains(with_bin=True).filter(host=context.operation.host, uuid=uuid)
+    if context.operation.user:
+        there = context.access.domains(with_bin=True).filter(host=context.operation.host, uuid=uuid)
     return there.values_list("name", flat=True).first() or ""
 
 
