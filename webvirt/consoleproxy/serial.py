@@ -17,7 +17,7 @@ from webvirt.consoleproxy.tap import Tap
 from webvirt.hypervisor.connection import connect
 from webvirt.hypervisor.errors import HypervisorError, NotFound, Unsupported, WrongState
 from webvirt.hypervisor.types import HostAddress
-from webvirt.services.consoles import Admission, Close, Refusal
+from webvirt.services.consoles import Admission, Close, Refusal, log_of
 
 log = logging.getLogger(__name__)
 
@@ -107,12 +107,6 @@ def read_line(address: HostAddress, admission: Admission, life: socket.socket, p
         refuse(said, Close.HOST, error)
     except Exception:
         log.exception("the process that reads a serial line failed")
-
-
-def log_of(uuid: str) -> Path:
-    """Where what a guest said last is kept."""
-    path: Path = settings.WEBVIRT_HOME / "serial" / f"{uuid}.log"
-    return path
 
 
 def let_go_but(*kept: int) -> None:

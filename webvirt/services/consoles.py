@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -29,6 +30,7 @@ from webvirt.models import (
     ConsoleDevice,
     ConsoleMode,
     ConsoleSession,
+    Domain,
     EndReason,
     LoginSession,
     Origin,
@@ -339,6 +341,20 @@ def end_unopened() -> int:
     """End the sessions whose page asked for a console and never connected. Returns how many."""
     never = ConsoleSession.objects.filter(opened_at=None, leased_until__lt=timezone.now())
     return end_each(never, EndReason.UNOPENED)
+
+
+def log_of(uuid: str) -> Path:
+    """Where what a machine said last on its serial line is kept."""
+    path: Path = settings.WEBVIRT_HOME / "serial" / f"{uuid}.log"
+    return path
+
+
+def sweep(now: datetime) -> None:
+    """Forget what machines have said that have been gone for a day."""
+    logs = {path.stem: path for path in log_of("").parent.glob("*.log")}
+    here = Domain.objects.filter(Q(missing_since=None) | Q(missing_since__gt=now - timedelta(days=1)), uuid__in=logs)
+    for uuid in set(logs) - set(here.values_list("uuid", flat=True)):
+        logs[uuid].unlink(missing_ok=True)
 
 
 def end_each(sessions: QuerySet[ConsoleSession], reason: EndReason) -> int:
