@@ -82,7 +82,7 @@ def test_what_the_browser_asks_for(open_window: Opener, full_stack: Stack) -> No
     window.page.keyboard.press("Enter")
     expect(window.page.locator("#nav")).to_be_visible()
     found = {}
-    for path in [*PAGES, "/vms/5/console/", "/vms/5/console/window/"]:
+    for path in [*PAGES, "/vms/5/console/", "/vms/5/console/window/", "/vms/5/console/?device=serial"]:
         window.go(path)
         if words := leftovers(window.page):
             found[path] = words

@@ -18,7 +18,7 @@ from webvirt.services.consoles import Admission  # noqa: E402
 
 
 def main(path: str, host: str, port: str) -> None:
-    def dial(admission: Admission) -> list[socket.socket]:
+    def dial(admission: Admission, life: socket.socket) -> list[socket.socket]:
         end = socket.create_connection((host, int(port)))
         end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return [end]

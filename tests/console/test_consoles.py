@@ -320,7 +320,7 @@ def test_a_state_that_cannot_be_learnt_keeps_the_console(proxy: Process, people:
 def test_a_lease_that_nobody_could_renew_has_not_run_out(people: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     line, console = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     keeper = Keeper(console, console)
-    keeper.charges[0] = Charge(Admission(1, "view", "", "", 1, ""), line)
+    keeper.charges[0] = Charge(Admission(1, "view", "screen", "", "", 1, ""), line)
     monkeypatch.setattr(consoles, "withdrawn", raises(OperationalError("locked")))
     keeper._try_database(keeper._watch)
     monkeypatch.setattr(consoles, "withdrawn", lambda asked: {1: EndReason.LEASE})

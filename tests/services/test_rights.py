@@ -274,7 +274,7 @@ def test_what_takes_a_right_away_ends_the_console(
     assert key
     session = consoles.open_session(cast.stranger, key, cast.domain.pk, "view", None)
     admission = consoles.Admission(
-        session.pk, "view", key, cast.stranger.get_session_auth_hash(), cast.host.pk, cast.domain.uuid
+        session.pk, "view", "screen", key, cast.stranger.get_session_auth_hash(), cast.host.pk, cast.domain.uuid
     )
     assert consoles.withdrawn([admission]) == {}
     roles.change(CustomRole.objects.get(), "Starter", "", ["domain.view"])

@@ -1,7 +1,8 @@
-"""The console proxy: carries a guest's screen to a browser, one small process for each console.
+"""The console proxy: carries a guest's screen or serial line to a browser, one small process for each console.
 
 `server` listens; `usher` finds out, in a process that can be killed, who is let in and where the display is (`dial`,
-`ssh`); `pump` carries the bytes through `frames` and `rfb`; `keeper` watches the leases of all.
+`ssh`); `pump` carries the bytes through `frames` and `rfb`; `keeper` watches the leases of all. A serial line is read
+by one process for all who watch it (`serial`, `tap`).
 """
 
 from __future__ import annotations

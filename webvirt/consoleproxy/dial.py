@@ -9,21 +9,27 @@ import ipaddress
 import os
 import socket
 
+from webvirt.consoleproxy.serial import reach
 from webvirt.consoleproxy.ssh import forward
 from webvirt.hypervisor.connection import connect
 from webvirt.hypervisor.errors import HypervisorError, NotFound, Unsupported, WrongState
 from webvirt.hypervisor.types import Display, HostAddress, Transport
-from webvirt.models import Host
+from webvirt.models import ConsoleDevice, Host
 from webvirt.services.consoles import Admission, Close, Refusal
 from webvirt.services.unsealing import way_to
 
 CONNECT_SECONDS = 5.0
 
 
-def dial(admission: Admission) -> list[socket.socket]:
-    """The guest's display as a connected socket. Raises Refusal that names the hop that failed."""
+def dial(admission: Admission, life: socket.socket) -> list[socket.socket]:
+    """The guest's display or serial line as a connected socket. Raises Refusal that names the hop that failed.
+
+    `life` breaks when the console proxy is gone.
+    """
+    address = way_to(Host.objects.get(pk=admission.host))
+    if admission.device == ConsoleDevice.SERIAL:
+        return [reach(address, admission, life)]
     try:
-        address = way_to(Host.objects.get(pk=admission.host))
         with connect(address) as connection:
             display = connection.domains.display(admission.domain_uuid)
             ends = open_display(address, display)

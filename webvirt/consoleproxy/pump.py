@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from webvirt.consoleproxy.frames import Frame, FrameReader, Malformed, Opcode, close_frame, header
 from webvirt.consoleproxy.rfb import ClientFilter, NotRfb
+from webvirt.consoleproxy.serial import LineFilter
 from webvirt.models import EndReason
 from webvirt.services.consoles import Close
 
@@ -48,7 +49,11 @@ class Pump:
     """One console: the browser's socket, the display's socket, and the line to the keeper of leases."""
 
     def __init__(
-        self, browser: socket.socket, guest: socket.socket, keeper: socket.socket, client_filter: ClientFilter
+        self,
+        browser: socket.socket,
+        guest: socket.socket,
+        keeper: socket.socket,
+        client_filter: ClientFilter | LineFilter,
     ) -> None:
         self.browser = browser
         self.guest = guest

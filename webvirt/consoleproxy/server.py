@@ -29,8 +29,9 @@ from webvirt.consoleproxy.frames import close_frame
 from webvirt.consoleproxy.keeper import Keeper, introduce
 from webvirt.consoleproxy.pump import RESTARTED, Ending, Pump, goodbye, tell
 from webvirt.consoleproxy.rfb import ClientFilter
+from webvirt.consoleproxy.serial import LineFilter
 from webvirt.consoleproxy.usher import Admit, Dial, Knock, ushered
-from webvirt.models import ConsoleMode, EndReason
+from webvirt.models import ConsoleDevice, ConsoleMode, EndReason
 from webvirt.services.consoles import Refusal
 
 log = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ class ConsoleHandler(WebSocketRequestHandler):  # type: ignore[misc]
     def _serve(self, browser: socket.socket) -> Ending:
         """Let the visitor in, carry the bytes, and see the keeper told of the end."""
         try:
-            with ushered(self.server.admit, self.server.dial, self._knock()) as usher:
+            with ushered(self.server.admit, self.server.dial, self._knock(), self.server.roster) as usher:
                 admission = usher.admission()
                 try:
                     line = introduce(self.server.roster, admission)
@@ -120,8 +121,8 @@ class ConsoleHandler(WebSocketRequestHandler):  # type: ignore[misc]
                     return refuse(browser, ending_of(refusal))
         except Refusal as refusal:
             return refuse(browser, ending_of(refusal))
-        view_only = admission.mode == ConsoleMode.VIEW
-        pump = Pump(browser, display[0], line, ClientFilter(view_only=view_only))
+        filters = LineFilter if admission.device == ConsoleDevice.SERIAL else ClientFilter
+        pump = Pump(browser, display[0], line, filters(view_only=admission.mode == ConsoleMode.VIEW))
         ending = pump.run()
         tell(line, to_browser=pump.to_browser, to_guest=pump.to_guest, reason=ending.reason)
         return ending

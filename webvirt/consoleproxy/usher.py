@@ -31,8 +31,9 @@ class Knock:
 
 Admit = Callable[[Knock], Admission]
 """Says whose console it is, or raises Refusal."""
-Dial = Callable[[Admission], list[socket.socket]]
-"""Opens the display: its socket, then any that must stay open as long. Raises Refusal."""
+Dial = Callable[[Admission, socket.socket], list[socket.socket]]
+"""Opens the display: its socket, then any that must stay open as long; what it starts besides ends when the second
+parameter breaks. Raises Refusal."""
 
 
 def admit(knock: Knock) -> Admission:
@@ -68,14 +69,14 @@ class Usher:
 
 
 @contextmanager
-def ushered(admit: Admit, dial: Dial, knock: Knock) -> Iterator[Usher]:
+def ushered(admit: Admit, dial: Dial, knock: Knock, life: socket.socket) -> Iterator[Usher]:
     """An usher at work on this visitor; its process does not outlive the block."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = os.fork()
     if not pid:
         try:
             ours.close()
-            work(theirs, admit, dial, knock)
+            work(theirs, admit, dial, knock, life)
         finally:
             os._exit(0)
     theirs.close()
@@ -88,12 +89,12 @@ def ushered(admit: Admit, dial: Dial, knock: Knock) -> Iterator[Usher]:
         os.waitpid(pid, 0)
 
 
-def work(line: socket.socket, admit: Admit, dial: Dial, knock: Knock) -> None:
+def work(line: socket.socket, admit: Admit, dial: Dial, knock: Knock, life: socket.socket) -> None:
     """In the usher's process: say who it is, then hand over the display."""
     try:
         admission = admit(knock)
         line.send(json.dumps(asdict(admission)).encode())
-        display = dial(admission)
+        display = dial(admission, life)
         socket.send_fds(line, [b"{}"], [end.fileno() for end in display])
     except Refusal as refusal:
         line.send(json.dumps({"refused": refusal.code, "words": str(refusal)}).encode())

@@ -22,6 +22,7 @@ from webvirt.hypervisor.errors import (
 from webvirt.hypervisor.guest_addresses import addresses_of, merged
 from webvirt.hypervisor.making import MakingCalls
 from webvirt.hypervisor.mirrors import MirrorCalls
+from webvirt.hypervisor.serial import SerialLine
 from webvirt.hypervisor.states import INACTIVE, reason_of, state_of
 from webvirt.hypervisor.types import (
     METADATA_URI,
@@ -183,6 +184,25 @@ class DomainCalls(MakingCalls, MirrorCalls):
         if vnc.socket:
             return Display(uuid, "vnc", socket=vnc.socket)
         return Display(uuid, "vnc", hostname=vnc.listen or "127.0.0.1", port=vnc.port)
+
+    def serial(self, uuid: str) -> SerialLine:
+        """The guest's serial line, which one alone can have at a time. Raises WrongState when it does not run or
+        somebody else has it, Unsupported where it leads elsewhere.
+
+        It lasts as long as the connection.
+        """
+        with self._handle.call() as raw:
+            domain = raw.lookupByUUIDString(uuid)
+            stream = raw.newStream(0)
+            try:
+                domain.openConsole(None, stream, libvirt.VIR_DOMAIN_CONSOLE_SAFE)
+            except libvirt.libvirtError as error:
+                if "console session exists" in (error.get_error_message() or ""):
+                    raise WrongState(
+                        "Somebody else reads this line, such as “virsh console”: end that first."
+                    ) from None
+                raise
+        return SerialLine(stream)
 
     def screenshot(self, uuid: str) -> Screenshot:
         """The guest's screen. Raises WrongState when it does not run, Unsupported when it has none."""

@@ -1,7 +1,7 @@
 """What we remember. Rows hold no rules of who may do what and never call a host."""
 
 from webvirt.models.audit import AUDIT_START, AuditForward, AuditHead, AuditLine, AuditQuerySet, AuditResult
-from webvirt.models.consoles import ConsoleMode, ConsoleSession, EndReason
+from webvirt.models.consoles import ConsoleDevice, ConsoleMode, ConsoleSession, EndReason
 from webvirt.models.devices import DeviceList, DeviceUse
 from webvirt.models.domains import ACTIVE, Definition, Domain, DomainQuerySet, Screen, Status
 from webvirt.models.flavours import Flavour
@@ -45,6 +45,7 @@ __all__ = [
     "AuditResult",
     "CardUse",
     "CloudImage",
+    "ConsoleDevice",
     "ConsoleMode",
     "ConsoleSession",
     "CustomRole",

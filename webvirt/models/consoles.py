@@ -12,6 +12,11 @@ class ConsoleMode(models.TextChoices):
     CONTROL = "control", _("control")
 
 
+class ConsoleDevice(models.TextChoices):
+    SCREEN = "screen", _("screen")
+    SERIAL = "serial", _("serial line")
+
+
 class EndReason(models.TextChoices):
     """Why a console came to its end."""
 
@@ -42,6 +47,7 @@ class ConsoleSession(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="console_sessions")
     domain = models.ForeignKey("webvirt.Domain", on_delete=models.PROTECT, related_name="console_sessions")
     mode = models.CharField(max_length=10, choices=ConsoleMode)
+    device = models.CharField(max_length=10, choices=ConsoleDevice, default=ConsoleDevice.SCREEN)
     address = models.GenericIPAddressField(null=True)
     login_key = models.CharField(max_length=40)
     """A keyed hash of the login session it belongs to: when that is gone, so is this."""

@@ -21,7 +21,7 @@ from django import db
 from django.http import HttpRequest
 from django.utils import translation
 
-from webvirt.models import ConsoleMode, ConsoleSession, User
+from webvirt.models import ConsoleDevice, ConsoleMode, ConsoleSession, User
 from webvirt.services import consoles
 from webvirt.services.consoles import Close, Refusal, View
 
@@ -32,8 +32,9 @@ RENEW_SECONDS = 15.0
 
 
 class ConsoleConsumer(AsyncWebsocketConsumer):
-    """`/ws/console/<domain_id>/?mode=view|control`, with `&replaces=<id>` for a page that opens its console again;
-    `?session=<id>` for a page that comes back to a console which still runs.
+    """`/ws/console/<domain_id>/?mode=view|control`, with `&device=serial` for the serial line instead of the screen and
+    `&replaces=<id>` for a page that opens its console again; `?session=<id>` for a page that comes back to a console
+    which still runs.
 
     Says `{"session", "ticket"}` once, `{"others": [{"name", "mode"}]}` whenever that changes, and `{"ended": reason}`;
     or `{"refused": sentence}` before it closes with a code of `consoles.Close`.
@@ -77,6 +78,7 @@ class ConsoleConsumer(AsyncWebsocketConsumer):
                 ConsoleMode.VIEW if asked.get("mode") == ["view"] else ConsoleMode.CONTROL,
                 client_address(self.scope.get("client")),
                 number(asked, "replaces"),
+                ConsoleDevice.SERIAL if asked.get("device") == ["serial"] else ConsoleDevice.SCREEN,
             )
             return session, consoles.issue_ticket(session)
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -24,7 +25,18 @@ from django.utils.translation import gettext as _
 from redis.exceptions import RedisError
 
 from webvirt import bus
-from webvirt.models import AuditResult, ConsoleMode, ConsoleSession, EndReason, LoginSession, Origin, Status, User
+from webvirt.models import (
+    AuditResult,
+    ConsoleDevice,
+    ConsoleMode,
+    ConsoleSession,
+    Domain,
+    EndReason,
+    LoginSession,
+    Origin,
+    Status,
+    User,
+)
 from webvirt.services import audit
 from webvirt.services.access import Access, access_of, accesses_of
 from webvirt.services.actors import Actor
@@ -72,6 +84,7 @@ class Admission:
 
     session: int
     mode: str
+    device: str
     session_key: str
     auth_hash: str
     host: int
@@ -103,7 +116,13 @@ def login_key(session_key: str) -> str:
 
 
 def open_session(
-    user: User, session_key: str, domain_pk: int, mode: str, address: str | None, replaces: int | None = None
+    user: User,
+    session_key: str,
+    domain_pk: int,
+    mode: str,
+    address: str | None,
+    replaces: int | None = None,
+    device: ConsoleDevice = ConsoleDevice.SCREEN,
 ) -> ConsoleSession:
     """A new console session with its lease, or Refusal. `replaces` names an older one of the same login to end."""
     access = access_of(user)
@@ -128,6 +147,7 @@ def open_session(
             user=user,
             domain=domain,
             mode=mode,
+            device=device,
             address=address,
             login_key=login_key(session_key),
             leased_until=now + LEASE,
@@ -139,7 +159,7 @@ def open_session(
 def note(session: ConsoleSession, result: AuditResult, **details: Any) -> None:
     """Write a line of a console, in the name of whose it is."""
     actor = Actor(session.user, Origin.PAGE, session.address)
-    told = {"console": session.pk, "mode": session.mode} | details
+    told = {"console": session.pk, "mode": session.mode, "device": session.device} | details
     audit.note(VERBS[session.mode].kind, session.domain, result=result, actor=actor, details=told)
 
 
@@ -222,6 +242,7 @@ def redeem(ticket: str, session_key: str) -> Admission:
     admission = Admission(
         session=session.pk,
         mode=session.mode,
+        device=session.device,
         session_key=session_key,
         auth_hash=session.user.get_session_auth_hash(),
         host=session.domain.host_id,
@@ -320,6 +341,20 @@ def end_unopened() -> int:
     """End the sessions whose page asked for a console and never connected. Returns how many."""
     never = ConsoleSession.objects.filter(opened_at=None, leased_until__lt=timezone.now())
     return end_each(never, EndReason.UNOPENED)
+
+
+def log_of(uuid: str) -> Path:
+    """Where what a machine said last on its serial line is kept."""
+    path: Path = settings.WEBVIRT_HOME / "serial" / f"{uuid}.log"
+    return path
+
+
+def sweep(now: datetime) -> None:
+    """Forget what machines have said that have been gone for a day."""
+    logs = {path.stem: path for path in log_of("").parent.glob("*.log")}
+    here = Domain.objects.filter(Q(missing_since=None) | Q(missing_since__gt=now - timedelta(days=1)), uuid__in=logs)
+    for uuid in set(logs) - set(here.values_list("uuid", flat=True)):
+        logs[uuid].unlink(missing_ok=True)
 
 
 def end_each(sessions: QuerySet[ConsoleSession], reason: EndReason) -> int:

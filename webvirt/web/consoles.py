@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from webvirt.models import Definition, Domain
+from webvirt.models import ConsoleDevice, Definition, Domain
 from webvirt.services.access import Access
 from webvirt.services.catalogue import BY_KIND
 from webvirt.web.domains import find, header
@@ -21,14 +21,15 @@ from webvirt.web.guards import signed_in
 @signed_in
 def tab(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     domain = watched(access, pk)
-    return render(request, "console/tab.html", header(request, access, domain, "console") | panel(access, domain))
+    shown = header(request, access, domain, "console") | panel(request, access, domain)
+    return render(request, "console/tab.html", shown)
 
 
 @require_GET
 @signed_in
 def window(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     domain = watched(access, pk)
-    return render(request, "console/window.html", {"domain": domain} | panel(access, domain))
+    return render(request, "console/window.html", {"domain": domain} | panel(request, access, domain))
 
 
 def watched(access: Access, pk: int) -> Domain:
@@ -39,15 +40,23 @@ def watched(access: Access, pk: int) -> Domain:
     return domain
 
 
-def panel(access: Access, domain: Domain) -> dict[str, Any]:
-    """What the console's own part of a page needs."""
+def panel(request: HttpRequest, access: Access, domain: Domain) -> dict[str, Any]:
+    """What the console's own part of a page needs; of a machine without a screen, its serial line."""
     definition = Definition.objects.filter(domain=domain).only("inactive", "live").first()
     info = definition.shown if definition else {}
-    devices = [device.get("description", "") for device in info.get("devices", ())]
+    devices = info.get("devices", ())
+    has = {
+        # Of a machine whose definition we have not read, nothing is said.
+        ConsoleDevice.SCREEN: bool(info.get("graphics", True)),
+        ConsoleDevice.SERIAL: any(device.get("kind") in ("serial", "console") for device in devices),
+    }
+    wanted = request.GET.get("device") == ConsoleDevice.SERIAL or not has[ConsoleDevice.SCREEN]
+    device, other = list(ConsoleDevice)[::-1] if wanted else list(ConsoleDevice)
     return {
         "may_control": access.may(BY_KIND["domain.console"], domain),
         "origins": settings.SOCKET_ORIGINS,
-        # Of a machine whose definition we have not read, nothing is said.
+        "device": device.value,
+        "other_device": other.value if has[other] else "",
         "has_tablet": bool(info.get("has_tablet", True)),
-        "has_clipboard": any("vdagent" in description for description in devices),
+        "has_clipboard": any("vdagent" in device.get("description", "") for device in devices),
     }

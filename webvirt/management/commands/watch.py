@@ -29,6 +29,7 @@ from webvirt import bus
 from webvirt.hypervisor.errors import HypervisorError
 from webvirt.models import Host, HostState
 from webvirt.services import (
+    consoles,
     guessing,
     heartbeats,
     inventory,
@@ -152,6 +153,7 @@ class Watch:
             showback.look_after(timezone.now())
             sessions.sweep(timezone.now())
             guessing.sweep(timezone.now())
+            consoles.sweep(timezone.now())
             self.tend_sender(now)
             heartbeats.beat("watch", self.name)
 

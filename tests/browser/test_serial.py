@@ -1,0 +1,115 @@
+"""A guest's serial line in the browser: typed, searched, copied and kept; by two people, one of whom may only watch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Opener
+from tests.browser.window import Window, console, row
+from tests.guests import Guest
+from tests.lab.lab import tiny_guest
+from tests.stack import Stack
+from tests.until import until
+
+pytestmark = [pytest.mark.browser, pytest.mark.stack]
+
+
+@pytest.fixture
+def talker() -> Iterator[Guest]:
+    """A small Linux with a shell on its serial line, that loses nothing."""
+    line = "<console type='pty'><target type='virtio'/></console>"
+    guest = Guest(f"wvb-line-{uuid4().hex[:4]}", guest=tiny_guest(), memory=96, line=line)
+    yield guest.define()
+    guest.remove()
+
+
+def said(page: Page) -> str:
+    """What the terminal shows."""
+    return page.locator("#console .xterm-rows").inner_text().replace("\N{NO-BREAK SPACE}", " ")
+
+
+def hears(page: Page, words: str, seconds: float = 20) -> None:
+    until(lambda: words in said(page), seconds, every=0.2, what=f"{words!r} in the terminal")
+
+
+def test_a_serial_line(ada: Window, open_as_ada: Opener, live_stack: Stack, talker: Guest, tmp_path: Path) -> None:
+    ada.go("/vms/")
+    talker.virsh("start")
+    row(ada.page, talker.name).get_by_role("link", name=talker.name).click()
+    ada.page.locator("#header").get_by_role("link", name="Console").click()
+    expect(console(ada.page, "connected")).to_be_visible()
+    ada.page.get_by_role("link", name="Serial line").click()
+    expect(console(ada.page, "connected")).to_be_visible()
+    answers(ada.page)
+    ada.page.keyboard.type("printf '\\033[1;38;2;200;80;80mred\\033[0m '; seq 5000; echo needle-$((6*7)); seq 200\n")
+    hears(ada.page, "200\n/ #", 60)
+    assert "needle" not in said(ada.page)
+    searches(ada.page)
+    keeps_its_log(ada.page, tmp_path / "log")
+    late = watches_from_a_window(open_as_ada(live_stack), ada.page.url)
+    ada.page.locator("#console .xterm").click()
+    ada.page.keyboard.type("clear; stty size; echo both-$((1+1))\n")
+    for page in (ada.page, late):
+        hears(page, "both-2")
+    late.locator("#console .xterm").click()
+    late.keyboard.type("echo unheard\n")
+    tells_its_size(ada.page)
+    assert "unheard" not in said(ada.page)
+    late.screenshot(path="/tmp/ser2.png")
+    talker.virsh("destroy")
+    expect(console(ada.page, "waiting")).to_be_visible()
+
+
+def answers(page: Page) -> None:
+    """The shell is up and takes what is typed."""
+    page.locator("#console .xterm").click()
+
+    def does() -> bool:
+        page.keyboard.type("\necho up-$((1+1))\n")
+        page.wait_for_timeout(1000)
+        return "up-2" in said(page)
+
+    until(does, 60, what="the shell answers")
+
+
+def searches(page: Page) -> None:
+    """Finds what has long gone out of sight."""
+    field = page.get_by_role("searchbox")
+    field.fill("needle-42")
+    hears(page, "needle-42")
+    expect(field).to_have_attribute("aria-invalid", "false")
+    field.fill("not there")
+    expect(field).to_have_attribute("aria-invalid", "true")
+    field.press("Escape")
+
+
+def keeps_its_log(page: Page, file: Path) -> None:
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Log").click()
+    download.value.save_as(file)
+    text = file.read_bytes()
+    assert b"\r\n5000\r\nneedle-42\r\n" in text
+    assert download.value.suggested_filename.startswith("wvb-line-")
+
+
+def watches_from_a_window(other: Window, address: str) -> Page:
+    """Somebody who comes late sees what was said before, and only watches."""
+    other.page.goto(address.replace("/console/", "/console/window/"))
+    expect(console(other.page, "connected")).to_be_visible()
+    hears(other.page, "200\n/ #")
+    other.page.get_by_role("button", name="View only").click()
+    expect(other.page.locator("#console .console-state")).to_have_text("Connected, view only")
+    return other.page
+
+
+def tells_its_size(page: Page) -> None:
+    page.get_by_role("button", name="Tell the size").click()
+    page.locator("#console .xterm").click()
+    page.keyboard.type("stty size\n")
+    rows = page.locator("#console .xterm-rows > div").count()
+    hears(page, f"\n{rows} ")
