@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("webvirt", "0016_quota"),
+        ("webvirt", "0018_token_limits"),
     ]
 
     operations = [
