@@ -45,7 +45,7 @@ class SerialLine extends ConsoleLine {
     return {
       4400: ["stop", gettext("The serial line cannot be carried to a browser"), words],
       4410: ["wait", gettext("The serial line went away"), gettext("The console comes back by itself when the machine runs again.")],
-      4422: ["retry", words || gettext("The serial line cannot be read"), gettext("Trying again by itself.")],
+      4422: ["retry", gettext("The serial line cannot be read"), gettext("Trying again by itself.")],
     };
   }
 

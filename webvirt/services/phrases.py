@@ -171,6 +171,7 @@ ERRORS = (
     _("The host's key has changed: it was %(before)s, it shows %(keys)s."),
     _("That is no key of a host."),
     _("The machine has no VNC display."),
+    _("Somebody else reads this line, such as “virsh console”: end that first."),
     _("The machine is not running."),
     _("There is no saved memory any more."),
     _("The host sent no picture of the screen."),
