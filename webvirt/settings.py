@@ -181,6 +181,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "webvirt.web.middleware.PersonsLanguage",
     "webvirt.web.middleware.NotesUse",
+    "webvirt.web.middleware.RefusesNul",
     "webvirt.web.asking.Asker",
     "django.contrib.messages.middleware.MessageMiddleware",
     "allauth.account.middleware.AccountMiddleware",

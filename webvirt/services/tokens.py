@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 
 from webvirt.models import ApiToken, User
 from webvirt.services import audit
+from webvirt.services.named import cleaned
 from webvirt.services.operations import Invalid
 
 PREFIX = "wv_"
@@ -25,7 +26,7 @@ NOTED_EVERY = timedelta(minutes=1)
 
 def create_token(user: User, name: str, days: int) -> str:
     """A new token of a person, good for `days`; the caller shows it now or never. Raises Invalid."""
-    name = name.strip()
+    name = cleaned(name)
     wrong = {}
     if not 1 <= len(name) <= 100:
         wrong["name"] = _("1 to 100 characters, to tell it from your others.")
