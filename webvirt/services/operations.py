@@ -103,13 +103,13 @@ def denials_noted(actor: Actor, verb: Verb, target: Subject | None) -> Iterator[
 
 def accept(actor: Actor, verb: Verb, target: Subject, parameters: dict[str, Any] | None = None) -> Operation:
     """The same within a transaction of the caller's, who sees to denials."""
+    access = access_for(actor.user)
     if actor.user is not None:
-        demand(access_of(actor.user), verb, target)
+        demand(access, verb, target)
     if verb.session:
         raise Invalid({"": _("“%(verb)s” is not an operation.") % {"verb": verb.label}})
     spec = parse_parameters(verb, parameters or {})
     if actor.user is not None:
-        access = access_of(actor.user)
         spec = placed(access, verb, target, spec)
         ground_of(access, verb, target, spec)
         demand_reach(access, verb, target, spec)
@@ -117,7 +117,7 @@ def accept(actor: Actor, verb: Verb, target: Subject, parameters: dict[str, Any]
         return before
     if reason := why_not(verb, target):
         raise NotNow(refusal(verb, reason))
-    if wrong := misfits(actor.user, verb, target, spec):
+    if wrong := misfits(access, verb, target, spec):
         raise Invalid(wrong)
     operation = Operation(
         kind=verb.kind,
@@ -215,9 +215,13 @@ def parsed(spec: type[P], parameters: dict[str, Any]) -> P:
         raise Invalid(fields) from None
 
 
-def misfits(user: User | None, verb: Verb, target: Subject, spec: Spec) -> dict[str, str]:
+def access_for(user: User | None) -> Access:
+    """What somebody holds; webvirt itself may know of everything."""
+    return access_of(user) if user else Access(User(), everywhere=ALL)
+
+
+def misfits(access: Access, verb: Verb, target: Subject, spec: Spec) -> dict[str, str]:
     """A sentence for each parameter that does not go with the object, or names what this person may not know of."""
-    access = access_of(user) if user else Access(User(), everywhere=ALL)
     inside = ground_of(access, verb, target, spec)
     wrong = verb.misfits(inside.rows if inside else access.rows, target, spec) if verb.misfits else {}
     return wrong or inside.misfits(target, spec) if inside else wrong

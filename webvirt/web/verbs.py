@@ -110,7 +110,7 @@ def plan(request: HttpRequest, access: Access, verb: Verb, target: Subject) -> H
     try:
         wanted = form.each(parameters_of(verb, request.POST))
         specs = [placed(access, verb, target, operations.parse_parameters(verb, one)) for one in wanted]
-        wrong = operations.misfits(access.user, verb, target, spec := specs[0])
+        wrong = operations.misfits(access, verb, target, spec := specs[0])
     except operations.Invalid as error:
         return JsonResponse({"virsh": "", "fields": form.wrong(error.fields)})
     except operations.Denied as error:

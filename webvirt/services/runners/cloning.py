@@ -43,7 +43,7 @@ def clone_domain(context: Context) -> Result:
     runs = source.status in RUNS and not source.is_template
     if not runs:
         demand_quiet(context, source)
-    if wrong := operations.misfits(context.operation.user, BY_KIND["domain.clone"], source, wish):
+    if wrong := operations.misfits(context.access, BY_KIND["domain.clone"], source, wish):
         raise Failed(next(iter(wrong.values())))
     context.reserve(taken_by_clone(source, wish))
     plan = clone_plan_of(source, wish, str(uuid4()))
@@ -158,7 +158,7 @@ def to_template(context: Context) -> Result:
     if domain.autostart:
         context.connection.domains.set_autostart(domain.uuid, False)
     spec = cast(ToTemplateSpec, context.spec)
-    if wrong := operations.misfits(context.operation.user, BY_KIND["domain.to_template"], domain, spec):
+    if wrong := operations.misfits(context.access, BY_KIND["domain.to_template"], domain, spec):
         raise Failed(next(iter(wrong.values())))
     succeeds = Domain.objects.get(pk=spec.succeeds) if spec.succeeds is not None else None
     inventory.mark_template(domain, True, succeeds)

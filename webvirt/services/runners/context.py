@@ -18,6 +18,7 @@ from webvirt.hypervisor.errors import HypervisorError, IdentityChanged
 from webvirt.hypervisor.types import HostAddress
 from webvirt.models import Domain, Filter, Host, HostState, Network, Operation, Pool, Secret, Volume
 from webvirt.services import operations, quotas
+from webvirt.services.access import Access
 from webvirt.services.catalogue import BY_KIND, Spec
 from webvirt.services.runners.taking import take
 from webvirt.services.subjects import Subject, found
@@ -107,6 +108,11 @@ class Context:
                 gettext_noop("Enter it again: it is kept for a short time only."),
             )
         return kind.model_validate(self.operation.parameters | taken)
+
+    @property
+    def access(self) -> Access:
+        """What whoever asked for it holds by now."""
+        return operations.access_for(self.operation.user)
 
     @property
     def host(self) -> Host:

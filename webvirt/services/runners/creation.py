@@ -71,7 +71,7 @@ def expect(context: Context, host: Host, spec: DomainSpec) -> Domain:
 
 def demand_fit(context: Context, host: Host, wish: CreateDomainSpec) -> None:
     """Raise Failed where something of the wish does not go with the host (any more)."""
-    if wrong := operations.misfits(context.operation.user, BY_KIND["domain.create"], host, wish):
+    if wrong := operations.misfits(context.access, BY_KIND["domain.create"], host, wish):
         raise Failed(next(iter(wrong.values())))
 
 

@@ -132,7 +132,7 @@ def export_ova(context: Context) -> Result:
     domain, spec, calls = context.domain, cast(OvaSpec, context.spec), context.connection
     demand_off(context, domain)
     refuse(not_for_ova(domain))
-    if wrong := operations.misfits(context.operation.user, BY_KIND["domain.export_ova"], domain, spec):
+    if wrong := operations.misfits(context.access, BY_KIND["domain.export_ova"], domain, spec):
         raise Failed(next(iter(wrong.values())))
     pool = Pool.objects.get(pk=spec.pool)
     names = names_in_ova(domain.name)

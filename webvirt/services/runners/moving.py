@@ -67,7 +67,7 @@ def import_domain(context: Context) -> Result:
 
 
 def demand_fit(context: Context, host: Host, spec: ImportSpec) -> None:
-    if wrong := operations.misfits(context.operation.user, BY_KIND["domain.import"], host, spec):
+    if wrong := operations.misfits(context.access, BY_KIND["domain.import"], host, spec):
         raise Failed(next(iter(wrong.values())))
 
 
