@@ -44,6 +44,7 @@ linux-image-cloud-amd64:@cloud-kernel     the tiny guest
 lvm2:vgs                                  storage pools of volume groups
 parted:parted                             storage pools of partitions, the guest for clouds
 e2fsprogs:mke2fs                          the guest for clouds
+postgresql:@postgresql                    the database besides SQLite
 '
 
 is_there() {
@@ -51,6 +52,7 @@ is_there() {
     @ensurepip) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
     @headers) [ -e "$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))' 2>/dev/null)/Python.h" ] ;;
     @sasl) compgen -G '/usr/lib/*/sasl2/libscram.so*' >/dev/null ;;
+    @postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ;;
     @cloud-kernel) compgen -G '/boot/vmlinuz-*-cloud-amd64' >/dev/null ;;
     /*) [ -e "$1" ] ;;
     *) PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null ;;
@@ -77,16 +79,16 @@ install_packages() {
     let_services_speak
 }
 
-# Debian starts what it installs: a second Redis, and an nginx on port 80. Ours are private, so these stay off.
+# Debian starts what it installs: a second Redis, an nginx on port 80, a PostgreSQL. Ours are private, so these stay off.
 keep_services_quiet() {
     quieted=()
     local service
-    for service in nginx redis-server; do
+    for service in nginx redis-server postgresql; do
         [[ " ${missing[*]} " != *" $service "* ]] || quieted+=("$service")
     done
     [ ${#quieted[@]} -gt 0 ] && [ ! -e /usr/sbin/policy-rc.d ] || return 0
     trap let_services_speak EXIT
-    printf '#!/bin/sh\ncase $1 in nginx|redis-server|redis) exit 101 ;; esac\n' |
+    printf '#!/bin/sh\ncase $1 in nginx|redis-server|redis|postgresql) exit 101 ;; esac\n' |
         as_root install -m 755 /dev/stdin /usr/sbin/policy-rc.d
     quiet=yes
 }

@@ -11,7 +11,7 @@ from django.db import connection
 from tests import noshell
 from tests.home import HOME
 from tests.people import Cast, make_cast
-from tests.stack import stack
+from tests.stack import lay_database, stack
 from webvirt.services.unsealing import Keys
 
 __all__ = ["stack"]
@@ -21,9 +21,9 @@ TRIGGERS = ("operation_no_delete", "operation_no_rewrite", "audit_no_delete", "a
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings() -> None:
+def django_db_setup(django_test_environment: None) -> None:
     """The tests' database is the file of their home, so that the processes which they start share it."""
-    connection.settings_dict["TEST"]["NAME"] = str(HOME / "webvirt.sqlite3")
+    lay_database(HOME / "webvirt.sqlite3")
 
 
 @pytest.fixture(autouse=True, scope="session")

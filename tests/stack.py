@@ -6,24 +6,34 @@ import http.client
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
+from tests.ready import CACHE, made_once
+
 T = TypeVar("T")
 
 PROJECT = Path(__file__).resolve().parent.parent
-CACHE = Path(os.environ.get("WEBVIRT_TEST_CACHE", PROJECT / "var"))
-"""A home whose front-end packages the stacks share."""
+OF_DATABASE = [
+    PROJECT / name for name in ("requirements.txt", "webvirt/settings.py", "webvirt/models", "webvirt/migrations")
+]
+OF_STATIC = [
+    *(PROJECT / name for name in ("requirements.txt", "webvirt/settings.py", "webvirt/web/assets.py", "static")),
+    CACHE / "cache" / "front",
+]
+"""What an empty database, and what the static files are made of."""
 
 
 def wait_for(condition: Callable[[], T], what: str, seconds: float = 20.0) -> T:
@@ -78,19 +88,28 @@ class Stack:
 
     def prepare(self) -> None:
         """What `deploy/run` does before it starts anything, the system's packages and Python's left out."""
+        self.make_home()
+        self.bring_front()
+        lay_database(self.home / "webvirt.sqlite3")
+        self.manage("makekeys")
+        with made_once("static", OF_STATIC, collect_static) as made:
+            shutil.copytree(made, self.home / "static")
+
+    def make_home(self) -> None:
+        """A folder of this user's with a key of its own."""
         (self.home / "run").mkdir(mode=0o700, parents=True, exist_ok=True)
         self.home.chmod(0o700)
         key = self.home / "secret_key"
         if not key.exists():
             key.touch(mode=0o600)
             key.write_text(secrets.token_urlsafe(60))
+
+    def bring_front(self) -> None:
+        """The front-end packages, which all share."""
         CACHE.mkdir(parents=True, exist_ok=True)
         subprocess.run([PROJECT / "deploy/front"], env=self.env | {"WEBVIRT_HOME": str(CACHE)}, check=True)
         if not (self.home / "front").exists():
             (self.home / "front").symlink_to(CACHE / "front")
-        self.manage("migrate", "--verbosity", "0")
-        self.manage("makekeys")
-        self.manage("collectstatic", "--noinput", "--verbosity", "0")
 
     def start(self, seconds: float = 40.0) -> None:
         """Start everything and wait until /healthz says that all of it is alive."""
@@ -198,6 +217,37 @@ user, _ = User.objects.get_or_create(username="{name}")
 Grant.objects.get_or_create(user=user, role=Role.ADMINISTRATOR, host=None, domain=None)
 print(create_token(user, "tests", 1))
 """
+
+
+def lay_database(path: Path) -> None:
+    """Put an empty database of this version there."""
+    with made_once("empty.sqlite3", OF_DATABASE, migrate) as made:
+        shutil.copyfile(made, path)
+
+
+def migrate(path: Path) -> None:
+    """Make an SQLite file as the migrations make it from nothing."""
+    with new_home() as stack:
+        stack.manage("migrate", "--verbosity", "0")
+        with closing(sqlite3.connect(stack.home / "webvirt.sqlite3")) as database:
+            database.execute("VACUUM INTO ?", [str(path)])
+
+
+def collect_static(folder: Path) -> None:
+    """Make the folder of static files under names with their hash."""
+    with new_home() as stack:
+        stack.bring_front()
+        stack.manage("collectstatic", "--noinput", "--verbosity", "0")
+        (stack.home / "static").rename(folder)
+
+
+@contextmanager
+def new_home() -> Iterator[Stack]:
+    """A stack of which there is nothing but its home."""
+    with tempfile.TemporaryDirectory(prefix="wv-", dir=CACHE) as home:
+        stack = Stack(Path(home))
+        stack.make_home()
+        yield stack
 
 
 @contextmanager

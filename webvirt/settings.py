@@ -130,7 +130,10 @@ def database(url: str, home: Path) -> dict[str, Any]:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": parts.hostname or "",
         "PORT": str(parts.port or ""),
-        "OPTIONS": {"pool": {"min_size": 1, "max_size": 8}},
+        # Each thread keeps its own, as above. A pool would be shared with what is forked, down to its sockets.
+        "CONN_MAX_AGE": None,
+        # A server that was restarted has ended what we keep.
+        "CONN_HEALTH_CHECKS": True,
     }
 
 
@@ -181,6 +184,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "webvirt.web.middleware.PersonsLanguage",
     "webvirt.web.middleware.NotesUse",
+    "webvirt.web.middleware.RefusesNul",
     "webvirt.web.asking.Asker",
     "django.contrib.messages.middleware.MessageMiddleware",
     "allauth.account.middleware.AccountMiddleware",

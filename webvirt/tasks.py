@@ -9,7 +9,7 @@ from typing import Any
 
 from celery import shared_task
 from celery.signals import worker_before_create_process, worker_ready, worker_shutdown
-from django.db import DatabaseError
+from django.db import DatabaseError, close_old_connections
 
 from webvirt.services import heartbeats, runners
 
@@ -39,6 +39,7 @@ def keep_beating(sender: Any, **_: Any) -> None:
     def pulse() -> None:
         while True:
             try:
+                close_old_connections()
                 heartbeats.beat(kind, name)
             except DatabaseError as error:
                 log.warning("heartbeat: %s", error)

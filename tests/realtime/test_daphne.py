@@ -56,11 +56,30 @@ class Socket(Client):
 
 @dataclass
 class Daphne:
-    """A web process and where it listens."""
+    """A web process, its Redis and where it listens: all tests' until one of them ends it."""
 
-    process: subprocess.Popen[str]
-    path: Path
     redis: RedisServer
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def path(self) -> Path:
+        return self.redis.folder / "web.sock"
+
+    @property
+    def log(self) -> Path:
+        return self.redis.folder / "log"
+
+    def start(self) -> None:
+        words = [sys.executable, "-m", "daphne", "--unix-socket", str(self.path), "--proxy-headers"]
+        self.path.unlink(missing_ok=True)
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*words, "webvirt.asgi:application"],
+                env=os.environ | {"WEBVIRT_REDIS": self.redis.address},
+                stdout=log,
+                stderr=log,
+            )
+        until(self.listens, 30, what="Daphne")
 
     def socket(self, user: Any = None, path: str = PATHS[0], origins: tuple[str, ...] = (OURS,), **more: str) -> Socket:
         key = session_cookie(user) if user else ""
@@ -83,8 +102,12 @@ class Daphne:
             pass
         return socket
 
+    @property
+    def lives(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
     def listens(self) -> bool:
-        assert self.process.poll() is None
+        assert self.lives
         try:
             self.socket().close()
         except (OSError, Rejected):
@@ -93,49 +116,47 @@ class Daphne:
 
     def ended(self, seconds: float) -> str:
         """What it said until its end, which it is told to come to."""
+        assert self.process
         self.process.send_signal(signal.SIGTERM)
-        return self.process.communicate(timeout=seconds)[0]
+        self.process.wait(seconds)
+        return self.log.read_text()
+
+    def end(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def served(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daphne]:
+    redis_server = RedisServer(tmp_path_factory.mktemp("daphne"))
+    redis_server.start()
+    found = Daphne(redis_server)
+    yield found
+    found.end()
+    redis_server.end()
 
 
 @pytest.fixture
-def daphne(transactional_db: None, redis_server: RedisServer, tmp_path: Path) -> Iterator[Daphne]:
-    path = tmp_path / "web.sock"
-    command = [
-        sys.executable,
-        "-m",
-        "daphne",
-        "--unix-socket",
-        str(path),
-        "--proxy-headers",
-        "webvirt.asgi:application",
-    ]
-    process = subprocess.Popen(
-        command,
-        env=os.environ | {"WEBVIRT_REDIS": redis_server.address},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    found = Daphne(process, path, redis_server)
-    until(found.listens, 30, what="Daphne")
-    yield found
-    process.kill()
-    process.communicate()
+def daphne(transactional_db: None, served: Daphne) -> Daphne:
+    if not served.lives:
+        served.start()
+    return served
 
 
-def test_a_change_reaches_the_page(daphne: Daphne, redis_server: RedisServer, cast: Cast) -> None:
+def test_a_change_reaches_the_page(daphne: Daphne, cast: Cast) -> None:
     own, foreign = f"domain:{cast.domain.pk}", f"domain:{cast.other.pk}"
     socket = daphne.watching(cast.viewer, own, foreign)
     started = time.monotonic()
-    redis_server.announce(own, foreign)
+    daphne.redis.announce(own, foreign)
     assert socket.hear() == {"changed": [own]}
     assert time.monotonic() - started < 0.5
 
 
-def test_signing_out_closes_it(daphne: Daphne, redis_server: RedisServer, cast: Cast) -> None:
+def test_signing_out_closes_it(daphne: Daphne, cast: Cast) -> None:
     socket = daphne.watching(cast.viewer, "domains")
     LoginSession.objects.all().delete()
-    redis_server.announce(f"user:{cast.viewer.pk}")
+    daphne.redis.announce(f"user:{cast.viewer.pk}")
     assert socket.closed(3).code == 4401
 
 
@@ -173,11 +194,11 @@ def test_it_ends_at_once_with_sockets_open(daphne: Daphne, cast: Cast) -> None:
         socket.close()
 
 
-def test_a_socket_that_goes_away_leaves_nothing_behind(daphne: Daphne, redis_server: RedisServer, cast: Cast) -> None:
+def test_a_socket_that_goes_away_leaves_nothing_behind(daphne: Daphne, cast: Cast) -> None:
     for _ in range(50):
         daphne.watching(cast.viewer, "domains").close()
     last = daphne.watching(cast.viewer, "domains")
-    redis_server.announce("domains")
+    daphne.redis.announce("domains")
     assert last.hear() == {"changed": ["domains"]}
     said = daphne.ended(5)
     assert "Traceback" not in said

@@ -8,9 +8,9 @@ from webvirt.models import Domain, Grant, Host, Network, Pool, Project, Role, Us
 from webvirt.services.quotas import Amounts
 
 
-def make_shop(member: User | None = None, **most: int) -> Project:
+def make_shop(member: User | None = None, name: str = "shop", **most: int) -> Project:
     """A project that may use all there is by now; `member` is its owner. `most` are its quotas (`most_machines=2`)."""
-    project = Project.objects.create(name="shop", **most)
+    project = Project.objects.create(name=name, **most)
     project.allowed_hosts.set(Host.objects.all())
     project.allowed_pools.set(Pool.objects.all())
     project.allowed_networks.set(Network.objects.all())

@@ -19,6 +19,7 @@ from tests.services.test_creation import ISO, KEY, host, wish
 from webvirt.hypervisor.xml.domains import build_domain
 from webvirt.models import Domain, Grant, Host, Operation, OperationState, Role, Volume
 from webvirt.services import belongings, inventory, operations
+from webvirt.services.access import access_of
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.catalogue.building import commands_of, plan_of
 from webvirt.services.catalogue.creation import NOBODY
@@ -127,7 +128,7 @@ def test_every_text_of_a_wish_is_tried() -> None:
 def test_no_text_becomes_a_path_or_breaks_out(alpha: FakeHost, host: Host, at: tuple[str | int, ...]) -> None:
     plain = whole(alpha)
     tags = tags_of(build_domain(plan_of(host, CreateDomainSpec.model_validate(plain), NOBODY).domain))
-    verb = BY_KIND[KIND]
+    verb, access = BY_KIND[KIND], access_of(alpha.cast.administrator)
 
     @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(text=LINES)
@@ -136,7 +137,7 @@ def test_no_text_becomes_a_path_or_breaks_out(alpha: FakeHost, host: Host, at: t
             spec = operations.parsed(CreateDomainSpec, with_text(plain, at, text))
         except Invalid:
             return
-        if operations.misfits(operations.access_by(None, None), verb, host, spec):
+        if operations.misfits(access, verb, host, spec):
             return
         accepted(host, spec, tags)
 

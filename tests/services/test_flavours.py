@@ -80,3 +80,5 @@ def test_what_is_kept_of_a_request_does_not_change_with_the_flavour(cast: Cast) 
 def test_one_that_nobody_knows_is_refused(cast: Cast) -> None:
     with pytest.raises(Invalid, match="there is no flavour of this name"):
         spec_of(flavour="enormous")
+    with pytest.raises(Invalid, match="cannot be kept"):
+        spec_of(flavour="small\0")

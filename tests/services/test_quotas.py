@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import traceback
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from django.db import connections
 
 from tests.people import make_cast, make_domain, make_volume
 from tests.services.conftest import GIB, IMAGE, FakeHost
+from tests.services.crowds import machines_given
 from tests.services.shop import make_shop, really_there
 from tests.services.test_creation import host, wish
-from webvirt.models import Domain, Host, Operation, OperationState, Origin, Project, Reservation, Volume
+from webvirt.models import Domain, Host, Operation, OperationState, Project, Reservation, Volume
 from webvirt.services import operations, quotas
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.quotas import Amounts, used_in
@@ -23,27 +20,6 @@ from webvirt.services.quotas import Amounts, used_in
 __all__ = ["host"]
 
 S = OperationState
-CREATE = BY_KIND["domain.create"]
-PROCESSES, EACH = 10, 5
-
-
-def ask_in_a_process(body: Callable[[], int]) -> tuple[int, int]:
-    """Runs `body` in a child of its own with its own connection; returns the child and the pipe that tells what came
-    of it, a byte."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            os.close(reading)
-            os.write(writing, bytes([body()]))
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    os.close(writing)
-    return pid, reading
 
 
 @pytest.mark.django_db(transaction=True)
@@ -52,33 +28,7 @@ def test_fifty_at_once_get_exactly_what_there_is(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(operations, "send", lambda operation: None)
     cast = make_cast()
     project = make_shop(cast.stranger, most_machines=2)
-    actor = operations.Actor(cast.stranger, Origin.API)
-    begin, ready = os.pipe()
-
-    def asks(number: int) -> int:
-        accepted = 0
-        os.close(ready)
-        # Nothing comes: it ends for all of them at once.
-        os.read(begin, 1)
-        for one in range(EACH):
-            parameters = {"name": f"web-{number}-{one}", "vcpus": 1, "memory_mib": 64, "project": project.pk}
-            try:
-                operations.submit(actor, CREATE, cast.host, parameters)
-                accepted += 1
-            except operations.OverQuota:
-                pass
-        return accepted
-
-    connections.close_all()
-    children = [ask_in_a_process(lambda number=number: asks(number)) for number in range(PROCESSES)]  # type: ignore[misc]
-    os.close(ready)
-    answers = [os.read(pipe, 1) for _pid, pipe in children]
-    for pid, pipe in children:
-        os.waitpid(pid, 0)
-        os.close(pipe)
-    os.close(begin)
-    assert len(b"".join(answers)) == PROCESSES, "a process died"
-    assert sum(b"".join(answers)) == 2
+    assert machines_given(cast.stranger, cast.host, project) == 2
     assert Operation.objects.filter(kind="domain.create").count() == Reservation.objects.count() == 2
     assert used_in(project.pk) == Amounts(machines=2, vcpus=2, memory_kib=2 * 65536)
 

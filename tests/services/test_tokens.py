@@ -78,7 +78,10 @@ def test_its_last_use_is_written_once_a_minute(cast: Cast, django_assert_num_que
 
 @pytest.mark.parametrize(
     ("name", "days", "field"),
-    [("", 1, "name"), (" ", 1, "name"), ("x" * 101, 1, "name"), ("t", 0, "days"), ("t", 9999, "days")],
+    [
+        *(("", 1, "name"), (" ", 1, "name"), ("x" * 101, 1, "name"), ("t\0", 1, "name")),
+        *(("t", 0, "days"), ("t", 9999, "days")),
+    ],
 )
 def test_nonsense_is_named(cast: Cast, name: str, days: int, field: str) -> None:
     with pytest.raises(Invalid) as refused:

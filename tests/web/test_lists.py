@@ -51,6 +51,11 @@ def test_search_filters_and_order(cast: Cast, enter: Enter) -> None:
     assert names(client.get(f"/hosts/{cast.host.pk}/machines/?q=web").content.decode()) == ["web-1", "web-2"]
 
 
+@pytest.mark.parametrize("path", ["/vms/", "/audit/", "/api/v1/domains", "/login/"])
+def test_a_nul_is_not_looked_for(enter: Enter, path: str) -> None:
+    assert enter("administrator").get(f"{path}?q=a%00").status_code == 400
+
+
 def test_pages(cast: Cast, enter: Enter) -> None:
     for number in range(120):
         make_domain(cast.host, f"vm-{number:03d}", 100 + number)

@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 
 from webvirt.models import ApiToken, ApiTokenQuerySet, Project, User
 from webvirt.services import audit, guessing, roles
+from webvirt.services.named import cleaned
 from webvirt.services.operations import Invalid
 
 PREFIX = "wv_"
@@ -33,7 +34,7 @@ def create_token(
     Of what its person may, it may the verbs of these `kinds` (of none: it only reads), and in this project alone; all
     of it everywhere where they are None. Raises Invalid.
     """
-    name = name.strip()
+    name = cleaned(name)
     wrong = {}
     if not 1 <= len(name) <= 100:
         wrong["name"] = _("1 to 100 characters, to tell it from your others.")

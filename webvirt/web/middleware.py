@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from django.conf import settings
 from django.contrib.auth.middleware import get_user
-from django.core.exceptions import MiddlewareNotUsed
+from django.core.exceptions import BadRequest, MiddlewareNotUsed
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils import translation
 
@@ -131,6 +131,18 @@ class NotesUse:
         by_itself = BY_ITSELF in request.headers or request.path.endswith(PICTURE)
         if isinstance(request.user, User) and not by_itself:
             note_use(request.session)  # type: ignore[arg-type]
+        return self.get_response(request)
+
+
+class RefusesNul:
+    """Refuses an address that asks for a NUL: PostgreSQL has no text with one, and would be at fault."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if "%00" in request.META["QUERY_STRING"]:
+            raise BadRequest("a NUL in the query")
         return self.get_response(request)
 
 

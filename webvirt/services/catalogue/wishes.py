@@ -194,7 +194,7 @@ class CreateDomainSpec(InProject):
 
 def in_flavour(given: dict[str, Any], name: str) -> dict[str, Any]:
     """What was said of a machine, with what its flavour says besides. ValueError where there is no such flavour."""
-    flavour = Flavour.objects.filter(name=name).first()
+    flavour = Flavour.objects.filter(name=one_line(name)).first()
     if flavour is None:
         raise ValueError("there is no flavour of this name")
     found = {"vcpus": flavour.vcpus, "memory_mib": flavour.memory_mib} | given | {"flavour": None}

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from django.db import DatabaseError
+from django.db import DatabaseError, close_old_connections
 from django.utils.translation import gettext_noop
 
 from webvirt.hypervisor.errors import (
@@ -129,6 +129,8 @@ def heartbeat(operation: Operation) -> Iterator[None]:
     def pulse() -> None:
         while not over.wait(operations.HEARTBEAT_SECONDS):
             try:
+                # A database that was away has ended what this thread keeps.
+                close_old_connections()
                 operations.beat(operation)
             except DatabaseError as error:
                 log.warning("heartbeat of operation %s: %s", operation.pk, error)
