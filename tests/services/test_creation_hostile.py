@@ -223,7 +223,8 @@ def test_a_volume_that_names_a_file_of_the_host_becomes_nobodys_disk(alpha: Fake
     assert (done.state, "/etc/shadow" in done.error) == (OperationState.FAILED, True)
     for linked in (False, True):
         more = {"begins": "image", "volume": row.pk, "linked": linked, "disks": [{"pool": alpha.pool.pk}]}
-        assert alpha.do(KIND, host, **wish(alpha, **more)).state == OperationState.FAILED
+        done = alpha.do(KIND, host, **wish(alpha, name=f"linked-{linked}", **more))
+        assert (done.state, "/etc/shadow" in done.error) == (OperationState.FAILED, True), done.error
     assert alpha.connection.domains.known == {}
 
 
