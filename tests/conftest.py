@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 
 import pytest
+from django.core.management.commands import flush
 from django.db import connection
 
 from tests import noshell
@@ -57,3 +58,5 @@ def flush_despite_triggers() -> None:
         return [*drop, *statements, *(statement for module in append_only for statement in module.SQLITE)]
 
     connection.ops.sql_flush = sql_flush  # type: ignore[method-assign]
+    # It would make Django's own permissions again each time, which nothing of ours asks for.
+    flush.emit_post_migrate_signal = lambda *args, **options: None  # type: ignore[attr-defined]
