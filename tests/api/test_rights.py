@@ -69,3 +69,15 @@ def test_the_last_administrator_stays(api: Callers, cast: Cast) -> None:
     assert admin.call("DELETE", f"/grants/{grant.pk}").status_code == 409
     assert admin.post("/grants", {"person": cast.administrator.pk, "role": "owner"}).status_code == 409
     assert access_of(cast.administrator).is_administrator
+
+
+def test_what_groups_are_called_in_the_directory(api: Callers, cast: Cast) -> None:
+    admin = api.administrator
+    made = admin.post("/groups", {"name": "night", "directory_names": ["shift", "cn=night,dc=x"]}).json()
+    assert made["directory_names"] == ["shift", "cn=night,dc=x"]
+    path = f"/groups/{made['id']}"
+    kept = admin.call("PUT", path, {"name": "nights", "people": [cast.viewer.pk]}).json()
+    assert kept["directory_names"] == ["shift", "cn=night,dc=x"]
+    assert admin.call("PUT", path, {"name": "x", "directory_names": ["a\x00b"]}).status_code == 422
+    assert admin.get(path).json() == kept
+    assert admin.call("PUT", path, {"name": "nights", "directory_names": []}).json()["directory_names"] == []

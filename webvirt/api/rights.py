@@ -16,7 +16,7 @@ from webvirt.api.auth import ADMINISTRATORS, access_for
 from webvirt.api.lists import Page, one, ordered, page_of
 from webvirt.api.shapes import Failure, GrantOut, grant_out
 from webvirt.models import CustomRole, Grant, Project, User
-from webvirt.services import grants, groups, rights, roles
+from webvirt.services import audit, directories, grants, groups, rights, roles
 from webvirt.services.access import Access
 from webvirt.services.operations import Invalid
 from webvirt.services.subjects import NOUNS, Subject
@@ -39,6 +39,8 @@ class PersonOut(Schema):
     username: str
     is_active: bool
     last_login: datetime | None
+    source: str
+    """`oidc` or `ldap`; `local` for an account that is kept here."""
 
 
 class People(Schema):
@@ -47,13 +49,19 @@ class People(Schema):
 
 
 def person_out(user: User) -> PersonOut:
-    return PersonOut(id=user.pk, username=user.get_username(), is_active=user.is_active, last_login=user.last_login)
+    return PersonOut(
+        id=user.pk,
+        username=user.get_username(),
+        is_active=user.is_active,
+        last_login=user.last_login,
+        source=user.identity.source if hasattr(user, "identity") else "local",
+    )
 
 
 @people.get("", response={200: People} | REFUSED, summary="List people")
 def list_people(request: HttpRequest, page: Query[Page], q: str = "", sort: str = "name") -> People:
     """Administrators only."""
-    found = User.objects.filter(username__icontains=q)
+    found = User.objects.select_related("identity").filter(username__icontains=q)
     total, rows = page_of(ordered(found, sort, {"name": "username", "login": "last_login"}), page)
     return People(total=total, items=[person_out(user) for user in rows])
 
@@ -62,16 +70,19 @@ def list_people(request: HttpRequest, page: Query[Page], q: str = "", sort: str 
 
 
 class GroupSpec(Schema, extra="forbid"):
-    """`people` are the ids of all who are in it."""
+    """`people` are the ids of all who are in it; `directory_names` what it is called in the directory, by the claim's
+    values or by DN or cn. Without them, these stay as they are."""
 
     name: str
     people: list[int] = Field([], max_length=MOST_PEOPLE)
+    directory_names: list[str] | None = Field(None, max_length=directories.MOST_NAMES)
 
 
 class GroupOut(Schema):
     id: int
     name: str
     people: list[int]
+    directory_names: list[str]
 
 
 class Groups(Schema):
@@ -80,13 +91,22 @@ class Groups(Schema):
 
 
 def group_out(group: Group) -> GroupOut:
-    return GroupOut(id=group.pk, name=group.name, people=sorted(user.pk for user in group.user_set.all()))
+    people = sorted(user.pk for user in group.user_set.all())
+    return GroupOut(id=group.pk, name=group.name, people=people, directory_names=directories.names_of(group))
+
+
+def kept(group: Group, spec: GroupSpec) -> GroupOut:
+    with audit.writing():
+        groups.change(group, spec.name, people_of(spec.people))
+        if spec.directory_names is not None:
+            directories.keep_names(group, spec.directory_names)
+    return group_out(group)
 
 
 @group_router.get("", response={200: Groups} | REFUSED, summary="List groups")
 def list_groups(request: HttpRequest, page: Query[Page], q: str = "") -> Groups:
     """Administrators only."""
-    found = Group.objects.filter(name__icontains=q).prefetch_related("user_set")
+    found = Group.objects.filter(name__icontains=q).prefetch_related("user_set", "directory_names")
     total, rows = page_of(ordered(found, "name", {"name": "name"}), page)
     return Groups(total=total, items=[group_out(group) for group in rows])
 
@@ -94,7 +114,7 @@ def list_groups(request: HttpRequest, page: Query[Page], q: str = "") -> Groups:
 @group_router.post("", response={201: GroupOut} | REFUSED, summary="Add a group")
 def add_group(request: HttpRequest, spec: GroupSpec) -> Status[GroupOut]:
     """Administrators only."""
-    return Status(201, group_out(groups.change(Group(), spec.name, people_of(spec.people))))
+    return Status(201, kept(Group(), spec))
 
 
 @group_router.get("/{int:pk}", response={200: GroupOut} | REFUSED, summary="One group")
@@ -106,7 +126,7 @@ def group(request: HttpRequest, pk: int) -> GroupOut:
 @group_router.put("/{int:pk}", response={200: GroupOut} | REFUSED, summary="Change a group")
 def change_group(request: HttpRequest, pk: int, spec: GroupSpec) -> GroupOut:
     """All of it: who is left out is taken out. Administrators only."""
-    return group_out(groups.change(one(Group.objects.all(), pk), spec.name, people_of(spec.people)))
+    return kept(one(Group.objects.all(), pk), spec)
 
 
 @group_router.delete("/{int:pk}", response={204: None} | REFUSED, summary="Remove a group")

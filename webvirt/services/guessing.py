@@ -10,7 +10,6 @@ It is counted in the database, which everything here needs in any case: there is
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,6 +22,7 @@ from django.utils.translation import gettext as _
 
 from webvirt.models import Guesses
 from webvirt.services.operations import NotNow
+from webvirt.services.spelling import folded
 
 EACH = timedelta(minutes=1)
 AHEAD = 10
@@ -52,9 +52,9 @@ def at_account(name: str, address: str | None, device: str = "") -> Guess:
     return take([key_of("account", account), key_of("address", network_of(address))])
 
 
-def folded(name: str) -> str:
-    """The same for all spellings that are the same account."""
-    return unicodedata.normalize("NFKC", name).casefold()
+def also_at_account(name: str) -> Guess:
+    """A guess that was made by another name of this account. Raises NotNow when it has to wait."""
+    return take([key_of("account", folded(name))])
 
 
 def from_address(what: str, address: str | None) -> Guess:

@@ -20,6 +20,7 @@ from webvirt.services import factors, grants, links, people, sessions
 from webvirt.services.access import Access
 from webvirt.services.operations import Invalid, NotNow
 from webvirt.services.rights import JOINED
+from webvirt.services.sources import identity_of
 from webvirt.web.answers import way_back
 from webvirt.web.browsers import session_rows
 from webvirt.web.factorforms import announce_removed
@@ -31,7 +32,7 @@ from webvirt.web.sharing import give_as_typed, give_context, grants_of
 @administrators
 def index(request: HttpRequest, access: Access) -> HttpResponse:
     given = Prefetch("grants", Grant.objects.select_related(*JOINED).order_by("pk"))
-    users = User.objects.order_by("-is_active", "username").prefetch_related(given)
+    users = User.objects.select_related("identity").order_by("-is_active", "username").prefetch_related(given)
     return render(request, "people/list.html", {"people": users.annotate(tokens=Count("api_tokens"))})
 
 
@@ -64,6 +65,7 @@ def person_page(
 ) -> HttpResponse:
     context: dict[str, Any] = {
         "person": user,
+        "identity": identity_of(user),
         "grants": grants_of(user),
         "groups": Group.objects.filter(user=user).prefetch_related(
             Prefetch("grants", Grant.objects.select_related(*JOINED))
@@ -86,6 +88,9 @@ def password(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
         people.reset_password(user, request.POST.get("password", ""))
     except Invalid as error:
         return person_page(request, user, error.fields, status=400)
+    except NotNow as error:
+        messages.error(request, str(error))
+        return redirect("person", pk)
     messages.success(request, _("%(name)s has a new password and is signed out everywhere.") % {"name": user})
     return redirect("person", pk)
 

@@ -17,6 +17,7 @@ from webvirt.services import auditlog, people, sessions, tokens
 from webvirt.services.access import Access
 from webvirt.services.operations import Invalid
 from webvirt.services.rights import grants_for
+from webvirt.services.sources import source_of
 from webvirt.web.browsers import session_rows
 from webvirt.web.enrolment import context_of
 from webvirt.web.guards import signed_in
@@ -36,6 +37,7 @@ def profile(request: HttpRequest, access: Access, status: int = 200, **more: Any
     context = {
         "languages": [(code, translation.get_language_info(code)["name_local"]) for code, name in settings.LANGUAGES],
         "themes": Theme.choices,
+        "source": source_of(access.user),
         "tokens": ApiToken.objects.filter(user=access.user).order_by("-created_at"),
         "grants": grants_for(access.user),
         "days": DAYS,
