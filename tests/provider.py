@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import secrets
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -40,6 +41,12 @@ class Provider:
         self.key = RSAKey.generate_key(2048, {"kid": "one"})
         self.released = threading.Event()
         self.reset()
+
+    def encrypt(self, certificate: Path, key: Path) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.issuer = self.issuer.replace("http://", "https://")
 
     def reset(self) -> None:
         self.who: dict[str, Any] = {"sub": "0-ada", "preferred_username": "ada", "groups": []}
@@ -172,8 +179,11 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def running_provider(home: Path) -> Iterator[Provider]:
+def running_provider(home: Path, certificate: tuple[Path, Path] | None = None) -> Iterator[Provider]:
+    """`certificate` and its key, for https."""
     provider = Provider(home)
+    if certificate:
+        provider.encrypt(*certificate)
     thread = threading.Thread(target=provider.server.serve_forever, args=[0.05], daemon=True)
     thread.start()
     try:

@@ -21,6 +21,7 @@ from django.test import Client
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
+from tests.directory import make_authority
 from tests.people import PASSWORD, Cast
 from tests.provider import Provider, running_provider, signed_with
 from tests.web.conftest import Enter
@@ -267,6 +268,24 @@ def test_a_token_that_is_not_right(cast: Cast, provider: Provider, twist: str) -
     assert not Identity.objects.exists()
     (line,) = lines("person.sign_in")
     assert line[0] == AuditResult.DENIED
+
+
+def test_a_provider_that_nobody_vouches_for_is_told_nothing(
+    cast: Cast, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # For whoever sets it, it goes before what the machine trusts.
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
+    make_authority(tmp_path)
+    client = Client()
+    with running_provider(tmp_path, (tmp_path / "cert.pem", tmp_path / "key.pem")) as provider:
+        for name, value in provider.settings().items():
+            setattr(settings, name, value)
+        assert client.post("/login/oidc/").headers["Location"] == "/login/"
+        assert "Acme cannot be asked" in told(client)
+        assert provider.asked == []
+        settings.SYSTEM_AUTHORITIES = str(tmp_path / "ca.pem")
+        assert begin(client).startswith(provider.issuer)
 
 
 def test_a_provider_that_calls_itself_otherwise(cast: Cast, provider: Provider, settings: Any) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.base_client.errors import MismatchingStateError
-from authlib.integrations.django_client import OAuth
+from authlib.integrations.django_client import DjangoIntegration, OAuth
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
@@ -24,6 +24,7 @@ from requests import RequestException
 from webvirt.models import Source
 from webvirt.services.directories import Found, StayOut
 
+NAME = "oidc"
 SECONDS = (3, 5)
 """The longest to wait for a connection, and for each answer."""
 KEPT_SECONDS = 3600
@@ -76,10 +77,9 @@ def person(request: HttpRequest) -> Found:
 
 def refused_there(request: HttpRequest) -> StayOut:
     """They came back with an error, in the provider's words or somebody else's: these are for the log alone."""
-    app = client_made(*how())
-    state = request.GET.get("state", "")
-    known = app.framework.get_state_data(request.session, state)
-    app.framework.clear_state_data(request.session, state)
+    kept, state = DjangoIntegration(NAME), request.GET.get("state", "")
+    known = kept.get_state_data(request.session, state)
+    kept.clear_state_data(request.session, state)
     error = request.GET["error"]
     log.warning("OpenID Connect: came back with the error %r", error[:LONGEST])
     name = {"name": settings.WEBVIRT_OIDC_NAME}
@@ -100,36 +100,31 @@ def out_of_reach(error: Exception) -> StayOut:
 # --- the provider
 
 
-def how() -> tuple[str, str, str]:
-    secret = Path(settings.WEBVIRT_OIDC_CLIENT_SECRET_FILE).read_text().strip()
-    return settings.WEBVIRT_OIDC_ISSUER, settings.WEBVIRT_OIDC_CLIENT_ID, secret
-
-
 def client() -> Any:
     """What Authlib knows of the provider. Raises what a provider that is none makes it raise."""
-    app = client_made(*how())
-    if app.server_metadata.get("_loaded_at", 0) < time.time() - KEPT_SECONDS:
-        app.server_metadata.clear()
-    metadata = app.load_server_metadata()
-    if metadata["issuer"] != settings.WEBVIRT_OIDC_ISSUER:
-        raise ValueError(f"it calls itself {metadata['issuer']!r}: is WEBVIRT_OIDC_ISSUER right?")
-    offered = metadata.get("id_token_signing_alg_values_supported") or ["RS256"]
-    metadata["id_token_signing_alg_values_supported"] = [name for name in offered if name in ALGORITHMS]
-    return app
+    secret = Path(settings.WEBVIRT_OIDC_CLIENT_SECRET_FILE).read_text().strip()
+    hour = int(time.time() // KEPT_SECONDS)
+    return client_made(settings.WEBVIRT_OIDC_ISSUER, settings.WEBVIRT_OIDC_CLIENT_ID, secret, hour)
 
 
 @lru_cache(maxsize=1)
-def client_made(issuer: str, client_id: str, secret: str) -> Any:
+def client_made(issuer: str, client_id: str, secret: str, _hour: int) -> Any:
     options: dict[str, Any] = {"code_challenge_method": "S256", "default_timeout": SECONDS}
     if os.path.exists(settings.SYSTEM_AUTHORITIES):
         options["verify"] = settings.SYSTEM_AUTHORITIES
-    return OAuth().register(
-        "oidc",
+    app = OAuth().register(
+        NAME,
         client_id=client_id,
         client_secret=secret,
         server_metadata_url=f"{issuer.rstrip('/')}/.well-known/openid-configuration",
         client_kwargs=options,
     )
+    metadata = app.load_server_metadata()
+    if metadata["issuer"] != issuer:
+        raise ValueError(f"it calls itself {metadata['issuer']!r}: is WEBVIRT_OIDC_ISSUER right?")
+    offered = metadata.get("id_token_signing_alg_values_supported") or ["RS256"]
+    metadata["id_token_signing_alg_values_supported"] = [name for name in offered if name in ALGORITHMS]
+    return app
 
 
 def scopes(metadata: Any) -> str:
