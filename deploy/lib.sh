@@ -20,10 +20,12 @@ redis-server:redis-server                 Redis, a private one, for queues and l
 nginx:nginx                               nginx, a private one, the front
 python3:python3                           Python
 python3-venv:@ensurepip                   Python environments
-python3-dev:@headers                      to build libvirt-python
-gcc:gcc                                   to build libvirt-python
+python3-dev:@headers                      to build libvirt-python and python-ldap
+gcc:gcc                                   to build libvirt-python and python-ldap
 pkg-config:pkg-config                     to build libvirt-python
 libvirt-dev:/usr/include/libvirt          to build libvirt-python
+libldap-dev:/usr/include/ldap.h           to build python-ldap
+libsasl2-dev:/usr/include/sasl            to build python-ldap
 nodejs:node                               to bring the front-end packages
 npm:npm                                   to bring the front-end packages
 gettext:msgfmt                            translations
@@ -37,6 +39,7 @@ iproute2:ip                               hosts in network namespaces
 iptables:iptables                         hosts that drop packets
 openssh-server:/usr/sbin/sshd             hosts reached by SSH
 sasl2-bin:saslpasswd2                     hosts that ask for a password
+slapd:/usr/sbin/slapd                     an LDAP directory, a private one
 busybox-static:busybox                    the tiny guest
 cpio:cpio                                 the tiny guest
 kmod:modprobe                             the tiny guest
@@ -79,16 +82,16 @@ install_packages() {
     let_services_speak
 }
 
-# Debian starts what it installs: a second Redis, an nginx on port 80, a PostgreSQL. Ours are private, so these stay off.
+# Debian starts what it installs: a second Redis, an nginx on port 80, a PostgreSQL, slapd. Ours are private, so these stay off.
 keep_services_quiet() {
     quieted=()
     local service
-    for service in nginx redis-server postgresql; do
+    for service in nginx redis-server postgresql slapd; do
         [[ " ${missing[*]} " != *" $service "* ]] || quieted+=("$service")
     done
     [ ${#quieted[@]} -gt 0 ] && [ ! -e /usr/sbin/policy-rc.d ] || return 0
     trap let_services_speak EXIT
-    printf '#!/bin/sh\ncase $1 in nginx|redis-server|redis|postgresql) exit 101 ;; esac\n' |
+    printf '#!/bin/sh\ncase $1 in nginx|redis-server|redis|postgresql|slapd) exit 101 ;; esac\n' |
         as_root install -m 755 /dev/stdin /usr/sbin/policy-rc.d
     quiet=yes
 }

@@ -560,6 +560,7 @@ ROUTES = {
     "people/groups/add/": Row(ADMINISTRATOR, methods=GET_POST),
     "people/groups/<int:pk>/": Row(ADMINISTRATOR, "group"),
     "people/groups/<int:pk>/rename/": Row(ADMINISTRATOR, "group", methods=POST),
+    "people/groups/<int:pk>/directory/": Row(ADMINISTRATOR, "group", methods=POST),
     "people/groups/<int:pk>/remove/": Row(ADMINISTRATOR, "group", methods=POST),
     "people/groups/<int:pk>/people/": Row(ADMINISTRATOR, "group", methods=POST),
     "people/groups/<int:pk>/people/remove/": Row(ADMINISTRATOR, "group", methods=POST),
@@ -606,6 +607,8 @@ ROUTES = {
     "me/factors/<int:pk>/remove/": Row(SIGNED_IN, "token", methods=POST),
     # Steps of a sign-in: who has not begun one is led to its beginning.
     "login/passkey/": Row(SIGNED_IN, methods=POST),
+    "login/oidc/": Row(ANYBODY, methods=POST),
+    "login/oidc/done/": Row(ANYBODY),
     "login/code/": Row(SIGNED_IN, methods=GET_POST, lenient=("PUT", "PATCH", "DELETE")),
     "login/enrolment/": Row(SIGNED_IN, methods=GET_POST, lenient=("PUT", "PATCH", "DELETE")),
     "link/<str:token>/": Row(ANYBODY, methods=GET_POST, sample={"token": "x"}),
@@ -810,6 +813,9 @@ OBJECTLESS = (
     "setup/<str:token>/",
     "link/<str:token>/",
     "jsi18n/<str:language>/<str:version>.js",
+    # Nothing is there without a provider: tests/web/test_oidc.py.
+    "login/oidc/",
+    "login/oidc/done/",
     "api/v1/",
     # Each only its own asker's: tests/api/test_uploads.py.
     "api/v1/uploads/<int:pk>",

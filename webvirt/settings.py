@@ -18,6 +18,8 @@ from django.utils.translation import gettext_lazy as _
 from webvirt import publicurl
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+SYSTEM_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 
 
 def setting(name: str, default: str) -> str:
@@ -87,6 +89,86 @@ def secret_key(home: Path) -> str:
     return key
 
 
+def secret_file(name: str) -> str:
+    """The path of a file with a secret in it, which is read when it is needed; refused when others may read it."""
+    value = setting(name, "")
+    if not value:
+        return ""
+    path = Path(value)
+    try:
+        text = path.read_text().strip()
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        raise ImproperlyConfigured(f"{name}: {path} cannot be read ({error}).") from None
+    if mode & 0o077:
+        raise ImproperlyConfigured(f"{name}: {path} can be read by others: chmod 600 it.")
+    if not text:
+        raise ImproperlyConfigured(f"{name}: there is nothing in {path}.")
+    return str(path.absolute())
+
+
+def issuer(name: str) -> str:
+    """The address of a provider of OpenID Connect, as it calls itself; empty for none."""
+    value = setting(name, "")
+    try:
+        parts = urlsplit(value)
+        good = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
+        if value and (not good or not parts.hostname or parts.query or parts.fragment or parts.username):
+            raise ValueError
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must look like https://login.example.org, not {value!r}.") from None
+    return value
+
+
+def ldap_servers(name: str) -> tuple[str, ...]:
+    """The servers of an LDAP directory, in the order in which they are asked; empty for none."""
+    words = setting(name, "").split()
+    for word in words:
+        try:
+            parts = urlsplit(word)
+            good = parts.scheme in ("ldap", "ldaps") and parts.hostname and not parts.username
+            if not good or parts.path.strip("/") or parts.query or parts.fragment or parts.port == 0:
+                raise ValueError
+        except ValueError:
+            raise ImproperlyConfigured(
+                f"{name} must look like ldaps://ldap.example.org, or ldap://... for STARTTLS, not {word!r}."
+            ) from None
+    return tuple(words)
+
+
+def together(first: str, *others: str) -> None:
+    """Settings of which each needs the others."""
+    missing = [name for name in (first, *others) if not setting(name, "")]
+    if missing and len(missing) <= len(others):
+        needed = next(name for name in (first, *others) if name not in missing)
+        raise ImproperlyConfigured(f"{needed} is of no use without {' and '.join(missing)}.")
+
+
+def person_filter(name: str) -> str:
+    """The LDAP filter that finds who signs in as `{name}`."""
+    value = setting(name, "(|(uid={name})(sAMAccountName={name}))")
+    is_one = value.startswith("(") and value.endswith(")") and value.count("(") == value.count(")")
+    if not is_one or "{name}" not in value:
+        raise ImproperlyConfigured(f"{name} must be a filter in brackets that holds {{name}}, not {value!r}.")
+    return value
+
+
+def distinguished(name: str, default: str = "") -> str:
+    """The name of an entry of the LDAP directory."""
+    value = setting(name, default)
+    if value and not re.fullmatch(r"\s*[A-Za-z0-9.-]+\s*=.+", value):
+        raise ImproperlyConfigured(f"{name} must look like ou=people,dc=example,dc=org, not {value!r}.")
+    return value
+
+
+def authorities(name: str) -> str:
+    """A file with the certificates of the authorities that are believed; the system's, where none is named."""
+    value = setting(name, SYSTEM_AUTHORITIES)
+    if value != SYSTEM_AUTHORITIES and not os.access(value, os.R_OK):
+        raise ImproperlyConfigured(f"{name}: {value} cannot be read.")
+    return value
+
+
 def mail(url: str) -> dict[str, Any]:
     """Django's settings for the mail server at `smtp://user:password@host:587` (STARTTLS) or `smtps://...`."""
     if not url:
@@ -102,7 +184,7 @@ def mail(url: str) -> dict[str, Any]:
         "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
         "EMAIL_USE_SSL": secure,
         # Without encryption only to this very machine.
-        "EMAIL_USE_TLS": not secure and parts.hostname not in ("localhost", "127.0.0.1"),
+        "EMAIL_USE_TLS": not secure and parts.hostname not in LOOPBACK,
     }
 
 
@@ -153,6 +235,23 @@ WEBVIRT_SECOND_FACTOR = one_of("WEBVIRT_SECOND_FACTOR", "nobody", "administrator
 WEBVIRT_SESSION_HOURS = max(1, whole_number("WEBVIRT_SESSION_HOURS", 8))
 WEBVIRT_IDLE_MINUTES = max(1, whole_number("WEBVIRT_IDLE_MINUTES", 30))
 WEBVIRT_SMTP = setting("WEBVIRT_SMTP", "")
+
+# Who signs in besides the accounts that are kept here.
+together("WEBVIRT_OIDC_ISSUER", "WEBVIRT_OIDC_CLIENT_ID", "WEBVIRT_OIDC_CLIENT_SECRET_FILE")
+WEBVIRT_OIDC_ISSUER = issuer("WEBVIRT_OIDC_ISSUER")
+WEBVIRT_OIDC_CLIENT_ID = setting("WEBVIRT_OIDC_CLIENT_ID", "")
+WEBVIRT_OIDC_CLIENT_SECRET_FILE = secret_file("WEBVIRT_OIDC_CLIENT_SECRET_FILE")
+WEBVIRT_OIDC_NAME = setting("WEBVIRT_OIDC_NAME", urlsplit(WEBVIRT_OIDC_ISSUER).hostname or "")
+WEBVIRT_OIDC_GROUPS_CLAIM = setting("WEBVIRT_OIDC_GROUPS_CLAIM", "groups")
+together("WEBVIRT_LDAP_URL", "WEBVIRT_LDAP_PEOPLE_BASE")
+together("WEBVIRT_LDAP_BIND_DN", "WEBVIRT_LDAP_BIND_PASSWORD_FILE")
+WEBVIRT_LDAP_URL = ldap_servers("WEBVIRT_LDAP_URL")
+WEBVIRT_LDAP_CA_FILE = authorities("WEBVIRT_LDAP_CA_FILE")
+WEBVIRT_LDAP_BIND_DN = distinguished("WEBVIRT_LDAP_BIND_DN")
+WEBVIRT_LDAP_BIND_PASSWORD_FILE = secret_file("WEBVIRT_LDAP_BIND_PASSWORD_FILE")
+WEBVIRT_LDAP_PEOPLE_BASE = distinguished("WEBVIRT_LDAP_PEOPLE_BASE")
+WEBVIRT_LDAP_PERSON_FILTER = person_filter("WEBVIRT_LDAP_PERSON_FILTER")
+WEBVIRT_LDAP_GROUPS_BASE = distinguished("WEBVIRT_LDAP_GROUPS_BASE", WEBVIRT_LDAP_PEOPLE_BASE)
 
 SECRET_KEY = secret_key(WEBVIRT_HOME)
 DEBUG = False
@@ -208,7 +307,11 @@ DATABASES = {"default": database(setting("DATABASE_URL", ""), WEBVIRT_HOME)}
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
 AUTH_USER_MODEL = "webvirt.User"
-AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+AUTHENTICATION_BACKENDS = [
+    "allauth.account.auth_backends.AuthenticationBackend",
+    # After the accounts that are kept here, which need no directory.
+    *(["webvirt.web.directories.LdapBackend"] if WEBVIRT_LDAP_URL else []),
+]
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",

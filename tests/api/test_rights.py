@@ -124,3 +124,15 @@ def test_an_owner_keeps_the_members_of_a_project(api: Callers, cast: Cast) -> No
         owner.post(at, {"who": f"n{number}", "role": "viewer"})
     assert "Too many wrong tries" in owner.post(at, {"who": "stranger", "role": "viewer"}).json()["error"]
     assert admin.post(at, {"who": "stranger", "role": "viewer"}).status_code == 201
+
+
+def test_what_groups_are_called_in_the_directory(api: Callers, cast: Cast) -> None:
+    admin = api.administrator
+    made = admin.post("/groups", {"name": "night", "directory_names": ["shift", "cn=night,dc=x"]}).json()
+    assert made["directory_names"] == ["shift", "cn=night,dc=x"]
+    path = f"/groups/{made['id']}"
+    kept = admin.call("PUT", path, {"name": "nights", "people": [cast.viewer.pk]}).json()
+    assert kept["directory_names"] == ["shift", "cn=night,dc=x"]
+    assert admin.call("PUT", path, {"name": "x", "directory_names": ["a\x00b"]}).status_code == 422
+    assert admin.get(path).json() == kept
+    assert admin.call("PUT", path, {"name": "nights", "directory_names": []}).json()["directory_names"] == []

@@ -13,6 +13,7 @@ from tests.browser.seeded import ADD_ADMINISTRATOR, ADMINISTRATOR, run, seeded_s
 from tests.browser.window import ARGUMENTS, CHROMIUM, Window, new_window
 from tests.guests import Guest
 from tests.lab.lab import tiny_guest
+from tests.provider import Provider, running_provider
 from tests.stack import Stack, running_stack
 from tests.until import until
 
@@ -73,9 +74,16 @@ def live_stack() -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="package")
-def full_stack() -> Iterator[Stack]:
+def acme(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
+    """The provider of OpenID Connect of `full_stack`."""
+    with running_provider(tmp_path_factory.mktemp("acme")) as provider:
+        yield provider
+
+
+@pytest.fixture(scope="package")
+def full_stack(acme: Provider) -> Iterator[Stack]:
     """An installation with an administrator, hosts, machines and operations that are rows and nothing else."""
-    with seeded_stack() as stack:
+    with seeded_stack(settings=acme.settings()) as stack:
         yield stack
 
 

@@ -129,9 +129,9 @@ def run(stack: Stack, program: str) -> str:
 
 
 @contextmanager
-def seeded_stack(hosts: int = 4, domains: int = 120) -> Iterator[Stack]:
+def seeded_stack(hosts: int = 4, domains: int = 120, settings: dict[str, str] | None = None) -> Iterator[Stack]:
     """Hosts, machines in every state, operations; the watcher sleeps, since none of these hosts exists."""
-    with running_stack() as stack:
+    with running_stack(settings) as stack:
         run(stack, ADD_ADMINISTRATOR)
         watcher = stack.kill("watch", signal.SIGSTOP)
         try:

@@ -60,7 +60,7 @@ def give_password(window: Window) -> None:
     window.go("/login/")
     window.page.get_by_label("Name").fill(PAT[0])
     window.page.get_by_label("Password").fill(PAT[1])
-    window.page.get_by_role("button", name="Sign in").click()
+    window.page.get_by_role("button", name="Sign in", exact=True).click()
 
 
 def assert_looks_well(window: Window) -> None:

@@ -70,7 +70,7 @@ class Window:
         self.go("/login/")
         self.page.get_by_label("Name").fill(name)
         self.page.get_by_label("Password").fill(password)
-        self.page.get_by_role("button", name="Sign in").click()
+        self.page.get_by_role("button", name="Sign in", exact=True).click()
         expect(self.page.get_by_role("navigation", name="Main")).to_be_visible()
 
     def forgive(self, words: str = "") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,7 @@ FRONT_ONLY = {"WEBVIRT_TRUSTED_PROXIES"}
 
 def known_settings() -> set[str]:
     source = (PROJECT / "webvirt/settings.py").read_text()
-    return (
-        set(re.findall(r"""(?:setting|whole_number|one_of|networks|syslog)\(\s*["']([A-Z_]+)["']""", source))
-        | FRONT_ONLY
-    )
+    return set(re.findall(r"""\w\(\s*["']((?:WEBVIRT|DATABASE)_[A-Z_]+)["']""", source)) | FRONT_ONLY
 
 
 def test_the_example_lists_every_setting_and_no_other() -> None:
@@ -55,6 +53,74 @@ def test_a_word_that_is_none_of_those_stops_the_start(monkeypatch: pytest.Monkey
     monkeypatch.setenv("WEBVIRT_SECOND_FACTOR", "all")
     with pytest.raises(ImproperlyConfigured, match="WEBVIRT_SECOND_FACTOR must be one of nobody, administrators"):
         one_of("WEBVIRT_SECOND_FACTOR", "nobody", "administrators", "everybody")
+
+
+PROVIDER = {
+    "WEBVIRT_OIDC_ISSUER": "https://login.example.org/realms/staff",
+    "WEBVIRT_OIDC_CLIENT_ID": "webvirt",
+    "WEBVIRT_OIDC_CLIENT_SECRET_FILE": "{secret}",
+}
+DIRECTORY = {
+    "WEBVIRT_LDAP_URL": "ldaps://dc1.example.org ldap://[::1]:3389",
+    "WEBVIRT_LDAP_PEOPLE_BASE": "dc=example,dc=org",
+    "WEBVIRT_LDAP_BIND_DN": "cn=webvirt,dc=example,dc=org",
+    "WEBVIRT_LDAP_BIND_PASSWORD_FILE": "{secret}",
+}
+
+
+def started(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The settings loaded in an environment; `{secret}`, `{open}` and `{empty}` are files."""
+    files = {name: tmp_path / name for name in ("secret", "open", "empty")}
+    for name, path in files.items():
+        path.touch(mode=0o644 if name == "open" else 0o600)
+        path.write_text("" if name == "empty" else "hidden well")
+    program = (
+        "from webvirt import settings as s; print(s.WEBVIRT_OIDC_NAME, s.WEBVIRT_LDAP_URL, s.WEBVIRT_LDAP_GROUPS_BASE)"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=PROJECT,
+        env=os.environ | {name: value.format_map(files | {"name": "{name}"}) for name, value in environment.items()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_where_people_sign_in_besides(tmp_path: Path) -> None:
+    done = started(tmp_path, **PROVIDER, **DIRECTORY)
+    servers = ("ldaps://dc1.example.org", "ldap://[::1]:3389")
+    assert done.stdout.strip() == f"login.example.org {servers} dc=example,dc=org", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("WEBVIRT_OIDC_ISSUER", "http://login.example.org", "WEBVIRT_OIDC_ISSUER must look like https://"),
+        ("WEBVIRT_OIDC_ISSUER", "https://", "WEBVIRT_OIDC_ISSUER must look like https://"),
+        ("WEBVIRT_OIDC_ISSUER", "", "WEBVIRT_OIDC_CLIENT_ID is of no use without WEBVIRT_OIDC_ISSUER"),
+        ("WEBVIRT_OIDC_CLIENT_ID", "", "WEBVIRT_OIDC_ISSUER is of no use without WEBVIRT_OIDC_CLIENT_ID"),
+        ("WEBVIRT_OIDC_CLIENT_SECRET_FILE", "{open}", "can be read by others: chmod 600 it"),
+        ("WEBVIRT_OIDC_CLIENT_SECRET_FILE", "{empty}", "there is nothing in"),
+        ("WEBVIRT_OIDC_CLIENT_SECRET_FILE", "/nowhere", "/nowhere cannot be read"),
+        ("WEBVIRT_LDAP_URL", "ldap.example.org", "WEBVIRT_LDAP_URL must look like ldaps://"),
+        ("WEBVIRT_LDAP_URL", "ldaps://a.example.org ldap://", "WEBVIRT_LDAP_URL must look like ldaps://"),
+        ("WEBVIRT_LDAP_URL", "ldaps://a.example.org/dc=x", "WEBVIRT_LDAP_URL must look like ldaps://"),
+        ("WEBVIRT_LDAP_URL", "", "WEBVIRT_LDAP_PEOPLE_BASE is of no use without WEBVIRT_LDAP_URL"),
+        ("WEBVIRT_LDAP_PEOPLE_BASE", "people", "WEBVIRT_LDAP_PEOPLE_BASE must look like ou=people"),
+        ("WEBVIRT_LDAP_BIND_PASSWORD_FILE", "", "is of no use without WEBVIRT_LDAP_BIND_PASSWORD_FILE"),
+        ("WEBVIRT_LDAP_PERSON_FILTER", "(uid=%s)", "WEBVIRT_LDAP_PERSON_FILTER must be a filter in brackets"),
+        ("WEBVIRT_LDAP_PERSON_FILTER", "(|(uid={name})", "WEBVIRT_LDAP_PERSON_FILTER must be a filter in brackets"),
+        ("WEBVIRT_LDAP_CA_FILE", "/nowhere.pem", "WEBVIRT_LDAP_CA_FILE: /nowhere.pem cannot be read"),
+    ],
+)
+def test_what_is_wrong_about_it_stops_the_start(tmp_path: Path, name: str, value: str, said: str) -> None:
+    done = started(tmp_path, **(PROVIDER | DIRECTORY | {name: value}))
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert "ImproperlyConfigured" in last
+    assert said in last
+    assert "hidden well" not in done.stderr
 
 
 def loaded(home: Path, **environment: str) -> dict[str, str]:

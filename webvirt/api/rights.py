@@ -17,7 +17,7 @@ from webvirt.api.lists import Page, one, ordered, page_of
 from webvirt.api.people import TokenSpec, made_by
 from webvirt.api.shapes import Failure, GrantOut, NewToken, TokenOut, grant_out, token_out
 from webvirt.models import CustomRole, Grant, Project, User
-from webvirt.services import grants, groups, rights, roles, tokens
+from webvirt.services import audit, directories, grants, groups, rights, roles, tokens
 from webvirt.services import people as accounts
 from webvirt.services.access import Access
 from webvirt.services.operations import Invalid, NotNow
@@ -47,6 +47,8 @@ class PersonOut(Schema):
     """Whether it is a program's account, which has tokens and never signs in."""
     is_active: bool
     last_login: datetime | None
+    source: str
+    """`oidc` or `ldap`; `local` for an account that is kept here."""
 
 
 class People(Schema):
@@ -56,7 +58,10 @@ class People(Schema):
 
 def person_out(user: User) -> PersonOut:
     same = ("is_service", "is_active", "last_login")
-    return PersonOut(id=user.pk, username=user.get_username(), **{name: getattr(user, name) for name in same})
+    source = user.identity.source if hasattr(user, "identity") else "local"
+    return PersonOut(
+        id=user.pk, username=user.get_username(), source=source, **{name: getattr(user, name) for name in same}
+    )
 
 
 @people.get("", response={200: People} | REFUSED, summary="List people")
@@ -64,7 +69,7 @@ def list_people(
     request: HttpRequest, page: Query[Page], q: str = "", sort: str = "name", service: bool | None = None
 ) -> People:
     """With `service`, service accounts alone or people alone. Administrators only."""
-    found = User.objects.filter(username__icontains=q)
+    found = User.objects.select_related("identity").filter(username__icontains=q)
     if service is not None:
         found = found.filter(is_service=service)
     total, rows = page_of(ordered(found, sort, {"name": "username", "login": "last_login"}), page)
@@ -106,16 +111,19 @@ def revoke_token(request: HttpRequest, pk: int, token_pk: int) -> Status[None]:
 
 
 class GroupSpec(Schema, extra="forbid"):
-    """`people` are the ids of all who are in it."""
+    """`people` are the ids of all who are in it; `directory_names` what it is called in the directory, by the claim's
+    values or by DN or cn. Without them, these stay as they are."""
 
     name: str
     people: list[int] = Field([], max_length=MOST_PEOPLE)
+    directory_names: list[str] | None = Field(None, max_length=directories.MOST_NAMES)
 
 
 class GroupOut(Schema):
     id: int
     name: str
     people: list[int]
+    directory_names: list[str]
 
 
 class Groups(Schema):
@@ -124,13 +132,22 @@ class Groups(Schema):
 
 
 def group_out(group: Group) -> GroupOut:
-    return GroupOut(id=group.pk, name=group.name, people=sorted(user.pk for user in group.user_set.all()))
+    people = sorted(user.pk for user in group.user_set.all())
+    return GroupOut(id=group.pk, name=group.name, people=people, directory_names=directories.names_of(group))
+
+
+def kept(group: Group, spec: GroupSpec) -> GroupOut:
+    with audit.writing():
+        groups.change(group, spec.name, people_of(spec.people))
+        if spec.directory_names is not None:
+            directories.keep_names(group, spec.directory_names)
+    return group_out(group)
 
 
 @group_router.get("", response={200: Groups} | REFUSED, summary="List groups")
 def list_groups(request: HttpRequest, page: Query[Page], q: str = "") -> Groups:
     """Administrators only."""
-    found = Group.objects.filter(name__icontains=q).prefetch_related("user_set")
+    found = Group.objects.filter(name__icontains=q).prefetch_related("user_set", "directory_names")
     total, rows = page_of(ordered(found, "name", {"name": "name"}), page)
     return Groups(total=total, items=[group_out(group) for group in rows])
 
@@ -138,7 +155,7 @@ def list_groups(request: HttpRequest, page: Query[Page], q: str = "") -> Groups:
 @group_router.post("", response={201: GroupOut} | REFUSED, summary="Add a group")
 def add_group(request: HttpRequest, spec: GroupSpec) -> Status[GroupOut]:
     """Administrators only."""
-    return Status(201, group_out(groups.change(Group(), spec.name, people_of(spec.people))))
+    return Status(201, kept(Group(), spec))
 
 
 @group_router.get("/{int:pk}", response={200: GroupOut} | REFUSED, summary="One group")
@@ -150,7 +167,7 @@ def group(request: HttpRequest, pk: int) -> GroupOut:
 @group_router.put("/{int:pk}", response={200: GroupOut} | REFUSED, summary="Change a group")
 def change_group(request: HttpRequest, pk: int, spec: GroupSpec) -> GroupOut:
     """All of it: who is left out is taken out. Administrators only."""
-    return group_out(groups.change(one(Group.objects.all(), pk), spec.name, people_of(spec.people)))
+    return kept(one(Group.objects.all(), pk), spec)
 
 
 @group_router.delete("/{int:pk}", response={204: None} | REFUSED, summary="Remove a group")

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("webvirt", "0016_quota"),
+        ("webvirt", "0017_directories"),
     ]
 
     operations = [

@@ -3,6 +3,7 @@
 from webvirt.models.audit import AUDIT_START, AuditForward, AuditHead, AuditLine, AuditQuerySet, AuditResult
 from webvirt.models.consoles import ConsoleDevice, ConsoleMode, ConsoleSession, EndReason
 from webvirt.models.devices import DeviceList, DeviceUse
+from webvirt.models.directories import DirectoryName, Identity, Source
 from webvirt.models.domains import ACTIVE, Definition, Domain, DomainQuerySet, Screen, Status
 from webvirt.models.flavours import Flavour
 from webvirt.models.hosts import NOT_REACHED, TRANSPORT_LABELS, Host, HostQuerySet, HostState
@@ -52,6 +53,7 @@ __all__ = [
     "Definition",
     "DeviceList",
     "DeviceUse",
+    "DirectoryName",
     "DiskUse",
     "Domain",
     "DomainQuerySet",
@@ -63,6 +65,7 @@ __all__ = [
     "Host",
     "HostQuerySet",
     "HostState",
+    "Identity",
     "LoginSession",
     "Meter",
     "MonthlyUse",
@@ -84,6 +87,7 @@ __all__ = [
     "Secret",
     "Seen",
     "SeenQuerySet",
+    "Source",
     "Status",
     "Theme",
     "Upload",

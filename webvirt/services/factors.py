@@ -19,10 +19,11 @@ from django.conf import settings
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from webvirt.models import User
+from webvirt.models import Source, User
 from webvirt.services import audit, sessions
 from webvirt.services.access import access_of
 from webvirt.services.operations import NotNow
+from webvirt.services.sources import source_of
 
 APP, PASSKEY, CODES = Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN, Authenticator.Type.RECOVERY_CODES
 FACTORS = (APP, PASSKEY)
@@ -54,8 +55,16 @@ def held_by(user: User) -> Held:
     return Held(of.get(APP), [row for row in rows if row.type == PASSKEY], of.get(CODES))
 
 
+def refuse_of_provider(user: User) -> None:
+    """Raises NotNow where a provider answers for how somebody shows who they are."""
+    if source_of(user) == Source.OIDC:
+        raise NotNow(_("You sign in with OpenID Connect: the provider there asks for a second factor, not webvirt."))
+
+
 def must_have_one(user: User) -> bool:
     """Whether this person may not sign in without."""
+    if settings.WEBVIRT_SECOND_FACTOR != "nobody" and source_of(user) == Source.OIDC:
+        return False
     if settings.WEBVIRT_SECOND_FACTOR == "administrators":
         return access_of(user).is_administrator
     return settings.WEBVIRT_SECOND_FACTOR == "everybody"
@@ -104,6 +113,7 @@ def use_app_code(pk: int, code: str) -> bool:
 
 def add_app(user: User, secret: str, code: str) -> Authenticator | None:
     """Keep an app which shows that it knows the secret; None where the code is wrong. Raises NotNow."""
+    refuse_of_provider(user)
     step = step_of(secret, code)
     if step is None:
         return None
@@ -119,6 +129,7 @@ def add_app(user: User, secret: str, code: str) -> Authenticator | None:
 
 def add_passkey(user: User, name: str, credential: dict[str, object]) -> Authenticator:
     """Keep a passkey whose answer was checked. Raises NotNow."""
+    refuse_of_provider(user)
     with audit.writing():
         User.objects.select_for_update().get(pk=user.pk)
         if len(held_by(user).passkeys) >= MOST_PASSKEYS:

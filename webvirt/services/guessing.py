@@ -12,7 +12,6 @@ The audit log tells that somebody comes up against a limit, once, and not of eac
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,6 +26,7 @@ from django.utils.translation import gettext as _
 from webvirt.models import ApiToken, AuditResult, Guesses, User
 from webvirt.services import audit
 from webvirt.services.operations import NotNow
+from webvirt.services.spelling import folded
 
 EACH = timedelta(minutes=1)
 AHEAD = 10
@@ -72,9 +72,9 @@ def at_names(user: User) -> Guess:
     return take([key_of("names", str(user.pk))], "name", user.get_username())
 
 
-def folded(name: str) -> str:
-    """The same for all spellings that are the same account."""
-    return unicodedata.normalize("NFKC", name).casefold()
+def also_at_account(name: str) -> Guess:
+    """A guess that was made by another name of this account. Raises NotNow when it has to wait."""
+    return take([key_of("account", folded(name))], "password or code", name)
 
 
 def from_address(what: str, address: str | None) -> Guess:

@@ -20,6 +20,7 @@ from django.utils.translation import override
 from webvirt.models import PasswordLink, User
 from webvirt.services import audit, people
 from webvirt.services.operations import Invalid, NotNow
+from webvirt.services.sources import refuse_password
 from webvirt.services.tokens import digest_of
 
 INVITATION = timedelta(days=7)
@@ -31,6 +32,7 @@ def make(user: User) -> str:
     if not user.is_active:
         raise NotNow(_("This account is deactivated: activate it first."))
     people.refuse_service(user)
+    refuse_password(user)
     raw = secrets.token_urlsafe(32)
     now = timezone.now()
     lasts = RESET if user.has_usable_password() else INVITATION

@@ -12,6 +12,8 @@ from webvirt.services.grants import administrators_exist, keeping_an_administrat
 from webvirt.services.operations import Invalid, NotNow
 from webvirt.services.phrases import said
 from webvirt.services.seeds.logins import check_ssh_key
+from webvirt.services.sources import identity_of, refuse_password
+from webvirt.services.spelling import folded
 
 MOST_KEYS = 50
 SETUP_SALT = "webvirt.setup"
@@ -35,6 +37,8 @@ def create(name: str, password: str | None, *, is_service: bool = False) -> User
         raise Invalid(fields)
     user.set_password(password)
     with audit.writing():
+        if holder := namesake(user.username):
+            raise Invalid({"name": _("There is %(name)s already, in another spelling.") % {"name": holder.username}})
         user.save()
         audit.note("person.create", user, details={"service": True} if is_service else {})
     return user
@@ -49,6 +53,14 @@ def refuse_service(user: User) -> None:
     """Raises NotNow for an account that nobody signs in with."""
     if user.is_service:
         raise NotNow(_("This is a service account: nobody signs in with it, programs use its tokens."))
+
+
+def namesake(name: str) -> User | None:
+    """Who has this name, in whatever spelling: people must not be taken for each other."""
+    wanted = folded(name)
+    spelled = User.objects.values_list("pk", "username")
+    found = next((pk for pk, username in spelled.iterator() if folded(username) == wanted), None)
+    return User.objects.get(pk=found) if found else None
 
 
 def create_first_administrator(name: str, password: str) -> User:
@@ -78,9 +90,10 @@ def refuse_bad_password(password: str, user: User) -> None:
 def reset_password(user: User, password: str) -> None:
     """Give a new password; all sessions of that person end with the old one, and so does a link.
 
-    Raises Invalid, or NotNow for a service account.
+    Raises Invalid, or NotNow for a service account or one of a directory.
     """
     refuse_service(user)
+    refuse_password(user)
     refuse_bad_password(password, user)
     user.set_password(password)
     with audit.writing():
@@ -102,6 +115,15 @@ def set_active(user: User, active: bool) -> None:
             audit.note("person.activate" if active else "person.deactivate", user)
         if not active:
             PasswordLink.objects.filter(user=user).delete()
+            sessions.end_all(user)
+
+
+def make_local(user: User) -> None:
+    """Keep an account of a directory here from now on; nobody signs in to it there any more."""
+    with audit.writing():
+        if identity := identity_of(user):
+            identity.delete()
+            audit.note("person.local", user, details={"from": identity.get_source_display()})
             sessions.end_all(user)
 
 

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponseBase
 from webvirt.models import AuditResult, Origin, User
 from webvirt.services import audit
 from webvirt.services.actors import Actor, acting, current
+from webvirt.services.sources import source_of
 from webvirt.web.actor import client_address
 from webvirt.web.middleware import Handler
 
@@ -35,7 +36,8 @@ def by(user: User) -> Actor:
 
 @receiver(user_logged_in)
 def came_in(user: User, **_signal: Any) -> None:
-    audit.note("person.sign_in", user, actor=by(user))
+    source = source_of(user)
+    audit.note("person.sign_in", user, actor=by(user), details={"by": source.label} if source else {})
 
 
 @receiver(user_logged_out)

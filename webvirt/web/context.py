@@ -35,7 +35,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         "catalog": catalog_address(language),
     }
     if user is None:
-        return context
+        return context | {"provider": settings.WEBVIRT_OIDC_NAME}
     access = access_for(request)
     under_way = under_way_for(request, access)
     hosts = hosts_for(request, access)

@@ -25,6 +25,7 @@ from django.views.decorators.http import require_http_methods
 from webvirt.models import User
 from webvirt.services import factors
 from webvirt.services.operations import NotNow
+from webvirt.services.sources import source_of
 from webvirt.web.factorforms import NewPasskeyForm, announce_added, options_to_add
 from webvirt.web.guards import wants_json
 
@@ -78,6 +79,7 @@ def ask(request: HttpRequest, user: User, errors: dict[str, str]) -> HttpRespons
     context = {
         "qr": "data:image/svg+xml;base64," + b64encode(svg.encode()).decode(),
         "secret": " ".join(secret[at : at + 4] for at in range(0, len(secret), 4)),
+        "may_be_alone": source_of(user) is None,
         "has_app": factors.held_by(user).app is not None,
         "errors": errors,
     }

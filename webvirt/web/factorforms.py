@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 
 from webvirt.services import factors, guessing
 from webvirt.services.operations import NotNow
+from webvirt.services.sources import source_of
 from webvirt.web.accounts import guess_at
 from webvirt.web.actor import client_address
 
@@ -62,6 +63,9 @@ class PasskeyLoginForm(LoginWebAuthnForm):  # type: ignore[misc]
             raise ValidationError(str(error)) from None
         found: Authenticator = checked(super().clean_credential)
         guess.was_right()
+        if source := source_of(found.user):
+            # It would go on working when the directory does not know them any more.
+            raise ValidationError(_("Your account is from %(source)s: sign in there.") % {"source": source.label})
         return found
 
 

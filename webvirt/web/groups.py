@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import Group
 from django.db.models import Count, Prefetch
@@ -13,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from webvirt.models import Grant, User
-from webvirt.services import grants, groups
+from webvirt.services import directories, grants, groups
 from webvirt.services.access import Access
 from webvirt.services.operations import Invalid, NotNow
 from webvirt.services.rights import JOINED
@@ -63,6 +64,8 @@ def group_page(request: HttpRequest, group: Group, errors: dict[str, str], statu
         "people": people[part.start : part.start + part.size],
         "grants": grants_of(group),
         "typed_who": request.POST.get("who", ""),
+        "typed_names": request.POST.get("directory_names", "\n".join(directories.names_of(group))),
+        "has_directory": bool(settings.WEBVIRT_OIDC_ISSUER or settings.WEBVIRT_LDAP_URL),
         "typed_title": request.POST.get("title", group.name),
     }
     return render(request, "people/group.html", context | give_context(request, errors), status=status)
@@ -77,6 +80,18 @@ def rename(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     except Invalid as error:
         group.refresh_from_db()
         return group_page(request, group, {"title": error.fields["name"]}, status=400)
+    return redirect("group", pk)
+
+
+@require_POST
+@administrators
+def directory(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
+    """What the group is called in the directory, one name on a line."""
+    group = get_object_or_404(Group, pk=pk)
+    try:
+        directories.keep_names(group, request.POST.get("directory_names", "").splitlines())
+    except Invalid as error:
+        return group_page(request, group, error.fields, status=400)
     return redirect("group", pk)
 
 

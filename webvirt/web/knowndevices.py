@@ -12,7 +12,7 @@ from django.core import signing
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.crypto import salted_hmac
 
-from webvirt.services.guessing import folded
+from webvirt.services.spelling import folded
 
 COOKIE = "known"
 SALT = "webvirt.known"

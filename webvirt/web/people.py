@@ -20,6 +20,7 @@ from webvirt.services import factors, links, people, sessions, tokens
 from webvirt.services.access import Access
 from webvirt.services.operations import Invalid, NotNow
 from webvirt.services.rights import JOINED
+from webvirt.services.sources import identity_of
 from webvirt.web.browsers import session_rows
 from webvirt.web.factorforms import announce_removed
 from webvirt.web.guards import access_for, administrators
@@ -36,7 +37,7 @@ KINDS = ("people", SERVICES)
 def index(request: HttpRequest, access: Access) -> HttpResponse:
     given = Prefetch("grants", Grant.objects.select_related(*JOINED).order_by("pk"))
     query = query_of(request.GET, ("kind",))
-    users = User.objects.order_by("-is_active", "username").prefetch_related(given)
+    users = User.objects.select_related("identity").order_by("-is_active", "username").prefetch_related(given)
     if query.get("kind") in KINDS:
         users = users.filter(is_service=query.get("kind") == SERVICES)
     good = Q(api_tokens__revoked_at=None, api_tokens__expires_at__gt=timezone.now())
@@ -89,6 +90,7 @@ def person_page(
 ) -> HttpResponse:
     context: dict[str, Any] = {
         "person": user,
+        "identity": identity_of(user),
         "grants": grants_of(user),
         "groups": Group.objects.filter(user=user).prefetch_related(
             Prefetch("grants", Grant.objects.select_related(*JOINED))

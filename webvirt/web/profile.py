@@ -17,6 +17,7 @@ from webvirt.services import auditlog, people, sessions, tokens
 from webvirt.services.access import Access
 from webvirt.services.operations import Invalid
 from webvirt.services.rights import grants_for
+from webvirt.services.sources import source_of
 from webvirt.web.browsers import session_rows
 from webvirt.web.enrolment import context_of
 from webvirt.web.guards import signed_in
@@ -33,9 +34,10 @@ def page(request: HttpRequest, access: Access) -> HttpResponse:
 
 
 def profile(request: HttpRequest, access: Access, status: int = 200, **more: Any) -> HttpResponse:
-    context = {
+    context: dict[str, Any] = {
         "languages": [(code, translation.get_language_info(code)["name_local"]) for code, name in settings.LANGUAGES],
         "themes": Theme.choices,
+        "source": source_of(access.user),
         "grants": grants_for(access.user),
         "lines": own_lines(access.user),
         "ssh_keys": access.user.ssh_keys,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 from urllib.parse import urlencode
@@ -10,6 +11,7 @@ from urllib.parse import urlencode
 from allauth.account.adapter import get_adapter
 from allauth.account.internal.flows.login import get_authentication_records, perform_login, record_authentication
 from allauth.account.models import Login
+from allauth.account.views import password_change
 from allauth.mfa.webauthn.internal.flows import perform_passwordless_login
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -19,10 +21,11 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
-from webvirt.models import User
+from webvirt.models import Source, User
 from webvirt.services import factors, guessing, links
 from webvirt.services.access import Access
 from webvirt.services.operations import Invalid, NotNow
+from webvirt.services.sources import refuse_password, source_of
 from webvirt.web.accounts import guess_at, is_own_path
 from webvirt.web.actor import client_address
 from webvirt.web.factorforms import PasskeyLoginForm, options_to_sign_in
@@ -87,6 +90,7 @@ def confirmed(view: GuardedView) -> View:
     @signed_in
     @wraps(view)
     def guarded(request: HttpRequest, access: Access, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        refuse(factors.refuse_of_provider, access.user)
         if not is_confirmed(request, access.user):
             if wants_json(request):
                 return JsonResponse({"error": _("Confirm again that it is you: reload this page.")}, status=403)
@@ -105,8 +109,8 @@ def is_confirmed(request: HttpRequest, user: User) -> bool:
 @require_http_methods(["GET", "POST"])
 @signed_in
 def confirm(request: HttpRequest, access: Access) -> HttpResponse:
-    """By the password; who has none, by a code."""
-    by_password = access.user.has_usable_password()
+    """By the password, here or in the directory; who has none, by a code."""
+    by_password = access.user.has_usable_password() or source_of(access.user) == Source.LDAP
     going_to = request.POST.get("next") or request.GET.get("next", "")
     going_to = going_to if is_own_path(going_to) else "/me/"
     context = {"by_password": by_password, "next": going_to}
@@ -121,6 +125,21 @@ def confirm(request: HttpRequest, access: Access) -> HttpResponse:
         return render(request, "account/confirm.html", context | {"errors": errors}, status=400)
     record_authentication(request, access.user, "password" if by_password else "mfa", reauthenticated=True)
     return redirect(going_to)
+
+
+@signed_in
+def change_password(request: HttpRequest, access: Access) -> HttpResponseBase:
+    refuse(refuse_password, access.user)
+    answer: HttpResponseBase = password_change(request)
+    return answer
+
+
+def refuse(check: Callable[[User], None], user: User) -> None:
+    """Raises PermissionDenied, which the page shows, with what `check` finds against it."""
+    try:
+        check(user)
+    except NotNow as error:
+        raise PermissionDenied(str(error)) from None
 
 
 def right_password(request: HttpRequest, user: User) -> bool:

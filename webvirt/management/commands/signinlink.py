@@ -26,7 +26,15 @@ class Command(BaseCommand):
         )
         parser.add_argument("--activate", action="store_true", help="activate the account if it is deactivated")
 
-    def handle(self, *args: object, user: str, forget_factors: bool, activate: bool, **options: object) -> None:
+        parser.add_argument(
+            "--local",
+            action="store_true",
+            help="keep the account here from now on, if it is from OpenID Connect or LDAP",
+        )
+
+    def handle(
+        self, *args: object, user: str, forget_factors: bool, activate: bool, local: bool, **options: object
+    ) -> None:
         person = User.objects.filter(username=user).first()
         if person is None:
             raise CommandError(f"There is nobody named {user!r}.")
@@ -42,5 +50,10 @@ class Command(BaseCommand):
                 person.refresh_from_db()
             if forget_factors:
                 factors.forget(person)
-            link = links.make(person)
+            if local:
+                people.make_local(person)
+            try:
+                link = links.make(person)
+            except NotNow as error:
+                raise CommandError(f"{error} Add --local to keep the account here from now on.") from None
         self.stdout.write(settings.WEBVIRT_PUBLIC_URL + reverse("password_link", args=[link]))
