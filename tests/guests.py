@@ -43,14 +43,12 @@ class Guest:
     guest: Path | None = None
     graphics: str = SOCKET
     serial_log: Path | None = None
-    line: str = "<serial type='pty'/>"
-    """Its serial line, where that is written to no file."""
     disc: Path | None = None
     memory: int = 64
     uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     def xml(self) -> str:
-        serial = self.line
+        serial = "<serial type='pty'/>"
         if self.serial_log:
             serial = f"<serial type='file'><source path='{self.serial_log}'/></serial>"
         boot = KERNEL.format(guest=self.guest) if self.guest else ""

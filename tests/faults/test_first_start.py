@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import subprocess
@@ -112,6 +113,7 @@ def test_it_is_what_was_asked_for_and_stays_so(place: Place) -> None:
     assert answer.status_code == 202, answer.text
     ended = place.api.ends(answer.json()["id"])
     assert ended["state"] == "succeeded", ended["error"]
+    come_first(place.name)
     assert until(lambda: place.ssh("hostname"), START_SECONDS, every=1, what="the guest lets ann in") == "first"
     is_what_was_asked_for(place)
     its_disc_is_taken_out_and_deleted(place)
@@ -122,6 +124,13 @@ def test_it_is_what_was_asked_for_and_stays_so(place: Place) -> None:
     until(lambda: place.ssh(BOOT) not in ("", boot), START_SECONDS, every=1, what="the guest is back")
     is_what_was_asked_for(place)
     assert place.ssh(LASTING) == before
+
+
+def come_first(name: str) -> None:
+    """Have the guest run before whatever else does here: emulated, it needs a processor of its own."""
+    pid = Path(f"/run/libvirt/qemu/{name}.pid").read_text().strip()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        os.setpriority(os.PRIO_PROCESS, int(task.name), -15)
 
 
 BOOT = "cat /proc/sys/kernel/random/boot_id"

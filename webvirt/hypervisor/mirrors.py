@@ -72,8 +72,9 @@ class MirrorCalls:
 
     def _are_whole(self, uuid: str, mirrors: Sequence[DiskMirror], progress: Callable[[int, int], None]) -> bool:
         with self._handle.domain(uuid) as domain:
-            infos = jobs_of(domain, mirrors)
+            # In this order, so that the last word is of all of it.
             ready = mirrors_in(domain.XMLDesc(0))
+            infos = jobs_of(domain, mirrors)
         progress(sum(info["cur"] for info in infos), sum(info["end"] for info in infos))
         return all(ready.get(mirror.target) == (mirror.to.path, True) for mirror in mirrors)
 
