@@ -351,8 +351,8 @@ class Place:
     verb: Verb
     at: Path
     base: dict[str, Any]
-    alpha: FakeHost
     there: Host
+    target: Subject
 
     def parsed(self, text: str) -> Any:
         """The parameters with this text, or None where it is refused."""
@@ -370,22 +370,27 @@ class Place:
 
     def commands(self, spec: Any) -> list[str]:
         """The words of the commands that are shown, as a shell would split them."""
-        cast = self.alpha.cast
-        targets: dict[str, Subject] = {
-            "domain": cast.domain,
-            "network": cast.network,
-            "secret": cast.secret,
-            "pool": self.alpha.pool,
-            "volume": self.alpha.volume(ISO.name),
-        }
-        told = self.verb.virsh(targets.get(self.verb.on, self.there), spec)
+        told = self.verb.virsh(self.target, spec)
         # A command within one has quotes of its own, which a shell knows and shlex does not.
         return shlex.split(re.sub(r'"\$\(stat -c %s (.*)\)" --format raw', r"\1 --format raw", told))
 
 
+def target_of(verb: Verb, alpha: FakeHost, there: Host) -> Subject:
+    cast = alpha.cast
+    targets: dict[str, Subject] = {
+        "domain": cast.domain,
+        "network": cast.network,
+        "secret": cast.secret,
+        "pool": alpha.pool,
+        "volume": alpha.volume(ISO.name),
+    }
+    return targets.get(verb.on, there)
+
+
 def place_of(kind: str, at: Path, alpha: FakeHost, there: Host) -> Place:
+    target = target_of(BY_KIND[kind], alpha, there)
     for base in bases(kind, alpha):
-        place = Place(BY_KIND[kind], at, base, alpha, there)
+        place = Place(BY_KIND[kind], at, base, there, target)
         if any((spec := place.parsed(text)) is not None and place.told(spec) is not None for text in PLAIN):
             return place
     raise AssertionError(f"{kind} takes no text of PLAIN at {at}: say there what it takes")
@@ -398,7 +403,8 @@ def harmless(place: Place, text: str) -> None:
         return
     for xml in told:
         etree.fromstring(xml)
-    if twin(text) == text:
+    # What is blank counts as nothing in some places, which no other text is like.
+    if twin(text) == text or not text.strip():
         return
     plain = place.parsed(twin(text))
     alike = None if plain is None else place.told(plain)
