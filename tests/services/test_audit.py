@@ -297,6 +297,7 @@ def test_a_console_from_its_asking_to_its_end(cast: Cast) -> None:
     assert details(last()) == {
         "console": session.pk,
         "mode": "control",
+        "device": "screen",
         "reason": "off",
         "seconds": 0,
         "bytes_to_browser": 7000,
