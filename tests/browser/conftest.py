@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from playwright.sync_api import Browser, StorageState, sync_playwright
+from playwright.sync_api import Browser, StorageState, expect, sync_playwright
 
 from tests.browser.seeded import ADD_ADMINISTRATOR, ADMINISTRATOR, run, seeded_stack
 from tests.browser.window import ARGUMENTS, CHROMIUM, Window, new_window
@@ -18,6 +18,8 @@ from tests.stack import Stack, running_stack
 from tests.until import until
 
 Opener = Callable[..., Window]
+# Where nothing is said of how soon, it is not what is asked.
+expect.set_options(timeout=15_000)
 
 
 # For this folder alone: while Playwright is there, no other event loop runs in this thread.

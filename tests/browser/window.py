@@ -88,7 +88,7 @@ def new_window(browser: Browser, url: str, **options: object) -> Window:
     size = {"width": WIDE[0], "height": WIDE[1]}
     settings: dict[str, object] = {"viewport": size, "locale": "en-GB", "reduced_motion": "reduce"}
     context = browser.new_context(**(settings | options))  # type: ignore[arg-type]
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(20_000)
     window = Window(context, url, context.new_page())
     window.listen()
     return window

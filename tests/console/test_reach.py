@@ -92,17 +92,17 @@ def refusal(address: HostAddress, display: Display) -> Refusal:
     return refused.value
 
 
-def ssh_processes() -> set[str]:
-    """Those that run: in production their parent is gone, here it is this process, which does not wait for them."""
-    found = {path.parent.name for path in Path("/proc").glob("[0-9]*/comm") if comm(path) == "ssh"}
-    return {pid for pid in found if is_running(int(pid))}
+def ssh_processes(port: int | None) -> list[str]:
+    """Those on the way to this port that run: their parent is this process, which does not wait for them."""
+    mine = [child for task in Path("/proc/self/task").iterdir() for child in (task / "children").read_text().split()]
+    return [pid for pid in mine if is_running(int(pid)) and str(port) in words_of(pid)]
 
 
-def comm(path: Path) -> str:
+def words_of(pid: str) -> list[str]:
     try:
-        return path.read_text().strip()
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
     except OSError:
-        return ""
+        return []
 
 
 def test_through_the_front(proxy: Process, people: Cast, blank_guest: Guest) -> None:
@@ -125,13 +125,12 @@ def test_on_this_machine(where: Display) -> None:
 
 
 def test_over_ssh_and_nothing_is_left(where: Display, sshd: HostAddress) -> None:
-    before = ssh_processes()
     ends = open_display(sshd, where)
     assert greeting(ends) == b"RFB 003.008\n"
-    assert ssh_processes() > before
+    assert ssh_processes(sshd.port)
     for end in ends:
         end.close()
-    until(lambda: ssh_processes() <= before, 5, what="ssh has ended")
+    until(lambda: not ssh_processes(sshd.port), 5, what="ssh has ended")
     assert not list((HOME / "run").glob("display-*"))
 
 

@@ -119,8 +119,11 @@ def test_it_is_what_was_asked_for_and_stays_so(place: Place) -> None:
     its_disc_is_taken_out_and_deleted(place)
     before = place.ssh(LASTING)
     boot = place.ssh(BOOT)
-    place.ssh("sync")
-    virsh("reset", place.name)
+    place.ssh("sudo systemctl poweroff")
+    until(lambda: virsh("domstate", place.name) == "shut off", START_SECONDS, every=1, what="the guest is off")
+    # Not reset: GRUB was seen to hang in that, as it reckons how fast an emulated processor is.
+    virsh("start", place.name)
+    come_first(place.name)
     until(lambda: place.ssh(BOOT) not in ("", boot), START_SECONDS, every=1, what="the guest is back")
     is_what_was_asked_for(place)
     assert place.ssh(LASTING) == before
