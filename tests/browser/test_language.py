@@ -57,7 +57,8 @@ DATA = re.compile(
     rf"(?:{SYSTEMS}|(?<!\w)/[\w./…-]+|\b(?:{HARDWARE}|{FILTERS}|client\.libvirt|of the office's Ceph))(?!\w)|"
     # Where the page is, and what it is looked at with.
     r"http://127\.0\.0\.1:\d+|Chrome, Linux|"
-    r"\b(?:And a title.*|customer-42-a.*|Ask Ada[\s\S]*|Cannot recv data.*|internal error.*|Domain not found.*|cn=admins.*|[\w@.]+\.example\.org|"
+    r"\b(?:And a title.*|customer-42-a.*|Ask Ada[\s\S]*|Cannot recv data.*|"
+    r"internal error.*|Domain not found.*|cn=admins.*|[\w@.]+\.example\.org|"
     r"default|backend|office|images|isos|fast|git|[\w.-]+\.(?:qcow2|vmdk|ovf|mf)|"
     rf"{'|'.join((*PEOPLE, SERVICE))}|"
     r"a+…a+|the team that.*|web team|Night shift|Starts again.*|shop|What sells.*|customer-42-m.*|"
@@ -86,7 +87,7 @@ SCRIPTED = (
     "/me/",
     "/me/factors/add/",
 )
-"""Where scripts have something to say. What the server says is looked at on every page by tests/test_translations.py."""
+"""Where scripts have something to say. What the server says, tests/test_translations.py looks at on every page."""
 
 
 def leftovers(page: Page) -> set[str]:
