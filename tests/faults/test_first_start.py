@@ -87,7 +87,7 @@ def row_of(api: Api, path: str, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_it_is_what_was_asked_for_and_stays_so(place: Place) -> None:
+def test_it_is_what_was_asked_for(place: Place) -> None:
     wish = {
         "name": place.name,
         "os": "debian12",
@@ -117,16 +117,6 @@ def test_it_is_what_was_asked_for_and_stays_so(place: Place) -> None:
     assert until(lambda: place.ssh("hostname"), START_SECONDS, every=1, what="the guest lets ann in") == "first"
     is_what_was_asked_for(place)
     its_disc_is_taken_out_and_deleted(place)
-    before = place.ssh(LASTING)
-    boot = place.ssh(BOOT)
-    place.ssh("sudo systemctl poweroff")
-    until(lambda: virsh("domstate", place.name) == "shut off", START_SECONDS, every=1, what="the guest is off")
-    # Not reset: GRUB was seen to hang in that, as it reckons how fast an emulated processor is.
-    virsh("start", place.name)
-    come_first(place.name)
-    until(lambda: place.ssh(BOOT) not in ("", boot), START_SECONDS, every=1, what="the guest is back")
-    is_what_was_asked_for(place)
-    assert place.ssh(LASTING) == before
 
 
 def come_first(name: str) -> None:
@@ -136,8 +126,6 @@ def come_first(name: str) -> None:
         os.setpriority(os.PRIO_PROCESS, int(task.name), -15)
 
 
-BOOT = "cat /proc/sys/kernel/random/boot_id"
-LASTING = "cat /etc/ssh/ssh_host_*.pub /etc/passwd"
 FACTS = """
 hostname --fqdn
 id --user --name
