@@ -91,7 +91,8 @@ class Tap:
 
     def run(self) -> None:
         """Until the guest stops, the proxy is gone, or nobody has watched for a while."""
-        os.set_blocking(self._woken, False)
+        for end in (self._woken, self._waker):
+            os.set_blocking(end, False)
         self.listener.setblocking(False)
         for part in (self.listener, self.life, self._woken):
             self._poll.register(part, select.POLLIN)
@@ -208,7 +209,9 @@ class Tap:
                 self._wake()
 
     def _wake(self) -> None:
-        os.write(self._waker, b"w")
+        # Where the pipe is full, there is enough in it to wake anybody; and nobody may wait here, with the guard held.
+        with suppress(BlockingIOError):
+            os.write(self._waker, b"w")
 
     # --- the file
 
