@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Locator, Page, Request, WebError, expect
 
-CHROMIUM = shutil.which("chromium") or "chromium, which is not installed"
+CHROMIUM = shutil.which("chromium-headless-shell") or "chromium-headless-shell, which is not installed"
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
