@@ -156,9 +156,11 @@ def take(upload: Upload, offset: int, piece: Path, digest: str) -> None:
 
 def drop(upload: Upload, at: int) -> None:
     """Let go of what waits from byte `at` on."""
+    here = folder(upload.pk)
     for name in names(upload.pk):
+        # Its place alone: this is done for each piece that comes.
         if int(name.partition("-")[0]) >= at:
-            (folder(upload.pk) / name).unlink(missing_ok=True)
+            (here / name).unlink(missing_ok=True)
 
 
 # --- in the worker
@@ -186,7 +188,8 @@ def waiting(upload: Upload, at: int) -> list[Piece]:
 def sound(piece: Piece) -> Iterator[mmap.mmap | None]:
     """What a piece holds; None unless that is what was sent: all of it, and with its checksum where it has one.
 
-    It is mapped: so it can be summed up as it lies, and is copied once on its way to the host instead of twice.
+    It is mapped: so it can be summed up as it lies, and is copied once on its way to the host instead of twice. A disk
+    that fails under it ends the worker's process, which is one way more for a worker to die: another goes on.
     """
     length = piece.ends - piece.begins
     with piece.path.open("rb") as file:
