@@ -200,6 +200,7 @@ RUN = "webvirt.run_operation"
 def test_what_is_forged_into_the_queue_runs_nothing(api: Api, stack: Stack, here: Guest) -> None:
     """By whoever reaches Redis: the worker refuses each of it, and goes on with what was really asked for."""
     ended = api.ends(api.submit(here.name, "start"))
+    turns(api, here, "running")
     before, worker, canary = api.get("/operations")["total"], stack.process("worker-fast"), stack.home / "unpickled"
     queue = Celery(broker=f"redis+socket://{stack.home}/run/redis.sock", set_as_current=False)
     forged: tuple[tuple[str, list[Any], str], ...] = (
