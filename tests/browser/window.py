@@ -24,7 +24,7 @@ ARGUMENTS = [
 WIDE = (1440, 900)
 PHONE = (390, 844)
 INLINE = ("data:", "blob:", "about:")
-EVENT_MS = 10_000
+EVENT_MS = 20_000
 """The longest that something libvirt announces may take to the screen; the usual is a tenth of a second."""
 
 
