@@ -669,8 +669,15 @@ ROUTES = {
     "api/v1/projects/<int:pk>/members/<int:grant_pk>": Row("owner", "project", methods=("DELETE",)),
     "api/v1/projects/<int:pk>/quota": Row("viewer", "project", methods=("GET", "PUT")),
     "api/v1/projects/<int:pk>/uses": Row("viewer", "project", methods=("GET", "PUT")),
-    "api/v1/people": Row(ADMINISTRATOR),
+    "api/v1/people": Row(ADMINISTRATOR, methods=GET_POST),
     "api/v1/people/services": Row(ADMINISTRATOR, methods=POST),
+    "api/v1/people/<int:pk>": Row(ADMINISTRATOR, "user", methods=("GET", "PATCH")),
+    "api/v1/people/<int:pk>/link": Row(ADMINISTRATOR, "user", methods=("POST", "DELETE")),
+    "api/v1/people/<int:pk>/factors": Row(ADMINISTRATOR, "user", methods=("DELETE",)),
+    "api/v1/people/<int:pk>/sessions": Row(ADMINISTRATOR, "user", methods=("GET", "DELETE")),
+    "api/v1/people/<int:pk>/sessions/<str:handle>": Row(
+        ADMINISTRATOR, "user", methods=("DELETE",), sample={"handle": "x"}
+    ),
     "api/v1/people/<int:pk>/tokens": Row(ADMINISTRATOR, "user", methods=GET_POST),
     "api/v1/people/<int:pk>/tokens/<int:token_pk>": Row(ADMINISTRATOR, "user", methods=("DELETE",)),
     "api/v1/groups": Row(ADMINISTRATOR, methods=GET_POST),
