@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, cast
 
 from django.contrib.auth.models import Group
@@ -12,13 +11,13 @@ from django.utils.translation import gettext as _
 from ninja import Query, Router, Schema, Status
 from pydantic import Field
 
-from webvirt.api.auth import ADMINISTRATORS, access_for, caller_of
+from webvirt.api.auth import ADMINISTRATORS, access_for
 from webvirt.api.lists import Page, one, ordered, page_of
-from webvirt.api.shapes import Failure, GrantOut, NewToken, TokenOut, grant_out, token_out
+from webvirt.api.shapes import Failure, GrantOut, grant_out
 from webvirt.models import CustomRole, Grant, Project, User
-from webvirt.services import audit, directories, grants, groups, rights, roles, tokens
+from webvirt.services import audit, directories, grants, groups, rights, roles
 from webvirt.services.access import Access
-from webvirt.services.operations import Invalid, NotNow
+from webvirt.services.operations import Invalid
 from webvirt.services.subjects import NOUNS, Subject
 
 MOST_PEOPLE = 1000
