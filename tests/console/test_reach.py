@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.console.proxy import Process, open_page, start_front
+from tests.console.proxy import PROJECT, Process, open_page, start_front
 from tests.guests import LOOPBACK, SOCKET, Guest
 from tests.home import HOME
 from tests.people import Cast
@@ -214,6 +214,20 @@ def test_a_guest_that_hangs_is_not_taken_for_its_host(monkeypatch: pytest.Monkey
 def test_each_kind_of_error_names_its_hop() -> None:
     codes: dict[type[HypervisorError], Close] = {HypervisorError: Close.HOST, **dict(hops.CODES)}
     assert {kind: refusal_of(kind("x")).code for kind in codes} == codes
+
+
+def test_the_page_has_words_for_each_code() -> None:
+    """Those of all consoles, or those of the screen and of the serial line; what it does not know it takes for lost."""
+    scripts = {
+        name: (PROJECT / "static/js" / name).read_text() for name in ("console_line.js", "console.js", "serial.js")
+    }
+    told = {
+        name: {int(code) for code in re.findall(r"^ +(44\d\d): \[", text, re.MULTILINE)}
+        for name, text in scripts.items()
+    }
+    ours = set(Close) - told["console_line.js"] - {Close.TICKET, Close.WITHDRAWN}
+    assert told["console.js"] >= ours - {Close.TAKEN}
+    assert told["serial.js"] >= {Close.MALFORMED, Close.GUEST, Close.DISPLAY, Close.NO_DISPLAY, Close.TAKEN}
 
 
 def test_another_display_than_vnc_is_named() -> None:
