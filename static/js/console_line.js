@@ -43,6 +43,8 @@ function meaning(code, words, of) {
     4404: ["stop", gettext("There is no such machine"), ""],
     4409: ["wait", gettext("Waiting for the machine"), `${words} ${gettext("The console comes back by itself when the machine runs.")}`],
     4421: ["retry", gettext("The host cannot be reached"), gettext("Look at the host's page for the reason.")],
+    4424: ["retry", gettext("The host does not let us in"), gettext("Look at the host's page: it names the step that fails, such as a key that is not known there.")],
+    4426: ["retry", gettext("The guest does not answer"), gettext("Wait for it, or force it off: that works without its help.")],
     4429: ["stop", gettext("Too many consoles"), words],
     4450: ["retry", gettext("Redis does not answer, so no console can be opened"), gettext("Consoles that are open go on. Trying again by itself.")],
     ...of(words),
@@ -52,7 +54,7 @@ function meaning(code, words, of) {
     return { then, title, remedy, detail: "" };
   }
   const [then, title, remedy] = codes[code] || lost;
-  const detail = [4421, 4422, 4423].includes(code) ? words : "";
+  const detail = code >= 4421 && code <= 4431 && code !== 4429 ? words : "";
   return { then, title, remedy, detail };
 }
 

@@ -46,6 +46,8 @@ class SerialLine extends ConsoleLine {
       4400: ["stop", gettext("The serial line cannot be carried to a browser"), words],
       4410: ["wait", gettext("The serial line went away"), gettext("The console comes back by itself when the machine runs again.")],
       4422: ["retry", gettext("The serial line cannot be read"), gettext("Trying again by itself.")],
+      4427: ["stop", gettext("The machine has no serial line"), gettext("Give it one, or use its screen.")],
+      4431: ["retry", gettext("Somebody else reads the serial line"), gettext("End that first, such as “virsh console” on the host. Trying again by itself.")],
     };
   }
 

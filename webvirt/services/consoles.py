@@ -66,7 +66,14 @@ class Close(IntEnum):
     HOST = 4421
     DISPLAY = 4422
     OUT_OF_REACH = 4423
+    SIGN_IN = 4424
+    FORWARDING = 4425
+    SILENT = 4426
+    NO_DISPLAY = 4427
+    NOT_VNC = 4428
     TOO_MANY = 4429
+    CERTIFICATE = 4430
+    TAKEN = 4431
     NO_REDIS = 4450
 
 
