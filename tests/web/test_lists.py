@@ -104,6 +104,7 @@ def addresses(cast: Cast) -> dict[str, str]:
     return {
         "overview": "/",
         "vms": "/vms/",
+        "wall": "/vms/?view=wall",
         "vms, searched": "/vms/?q=web+-tag:prod&state=running&sort=-cpu",
         "vm": machine,
         "vm hardware": f"{machine}hardware/",
