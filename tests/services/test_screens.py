@@ -76,6 +76,10 @@ def take(taking: Screens, guests: Guests, times: int = 1) -> None:
     taking.gather()
 
 
+def others_have_come(taking: Screens, hung: str) -> bool:
+    return all(shot.future.done() for uuid, shot in taking.under_way.items() if uuid != hung)
+
+
 def test_each_has_its_turn(taking: Screens, told: list[str]) -> None:
     uuids = list(taking.wanted)
     guests = Guests(dict.fromkeys(uuids, BLANK))
@@ -93,8 +97,7 @@ def test_one_that_hangs_is_left_out_and_stops_no_other(
     connection: Any = SimpleNamespace(domains=guests)
     for _ in range(20):
         taking.turn(connection)
-        others = [shot.future for uuid, shot in taking.under_way.items() if uuid != uuids[0]]
-        until(lambda others=others: all(one.done() for one in others), what="the others have come")
+        until(lambda: others_have_come(taking, uuids[0]), what="the others have come")
     assert set(guests.asked[-6:]) == set(uuids[1:])
     assert guests.asked.count(uuids[0]) == 1
     taking.under_way[uuids[0]].until = 0.0

@@ -91,7 +91,7 @@ def screen(request: HttpRequest, pk: int, width: Literal["320", "800"] = "800") 
     response = HttpResponse(found.png, content_type="image/png")
     response["Last-Modified"] = http_date(found.taken_at.timestamp())
     response["ETag"] = found.etag
-    return get_conditional_response(request, found.etag, response=response)
+    return get_conditional_response(request, found.etag, response=response) or response
 
 
 @router.get("/{int:pk}/sessions", response=Sessions, summary="Its console sessions")

@@ -397,7 +397,7 @@ def screen(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     answer = HttpResponse(picture.png, content_type="image/png")
     answer.headers["ETag"] = picture.etag
     answer.headers["Last-Modified"] = http_date(picture.taken_at.timestamp())
-    return get_conditional_response(request, picture.etag, response=answer)
+    return get_conditional_response(request, picture.etag, response=answer) or answer
 
 
 @require_GET

@@ -95,10 +95,10 @@ class Screens:
         members = cast(list[bytes], bus.store().zrangebyscore(WANTED, time.time(), "+inf"))
         here = Domain.objects.filter(host=self.host, pk__in=[int(pk) for pk in members], uuid__in=list(self.active))
         rows = here.values_list("uuid", "pk", "screen__digest", "screen__taken_at") if members else ()
-        self.wanted = {uuid: Looked(*row) for uuid, *row in rows}
+        self.wanted = {uuid: Looked(pk, digest, taken_at) for uuid, pk, digest, taken_at in rows}
         for kept in (self.begun, self.told, self.left_out):
             for uuid in set(kept) - set(self.wanted):
-                del kept[uuid]  # type: ignore[attr-defined]
+                del kept[uuid]
 
     def turn(self, connection: Connection) -> None:
         """Keep what has come, and begin with the next. Raises TooLate when one hung: its call keeps the connection."""
