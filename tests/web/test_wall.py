@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from tests.people import Cast
 from tests.web.conftest import Enter
-from webvirt.models import CustomRole, Definition, Domain, Grant, Screen, Status
+from webvirt.models import CustomRole, Definition, Domain, Grant, Host, HostState, Screen, Status
 
 
 @pytest.fixture
@@ -53,6 +53,15 @@ def test_what_stands_for_a_machine(cast: Cast, enter: Enter, runs: Domain) -> No
     Domain.objects.filter(pk=runs.pk).update(status=Status.SHUTOFF)
     assert "data-screen" not in shown()
     assert "/console/" not in shown()
+
+
+def test_of_a_host_that_is_away_even_a_new_picture_says_when_it_was_taken(
+    cast: Cast, enter: Enter, runs: Domain
+) -> None:
+    Host.objects.filter(pk=cast.host.pk).update(state=HostState.DOWN)
+    shown = tile(enter("viewer").get("/vms/?view=wall").content.decode(), runs)
+    assert "data-as-of data-stands>as of" in shown
+    assert "/console/" not in shown
 
 
 def test_whose_screen_one_may_not_see_says_so(cast: Cast, enter: Enter, runs: Domain) -> None:
