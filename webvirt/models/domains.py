@@ -206,10 +206,15 @@ class Definition(models.Model):
 
 
 class Screen(models.Model):
-    """The last picture of a guest's screen."""
+    """The last picture of a guest's screen: for its page, and a small one for walls of many.
+
+    `digest` tells one picture from another; empty where it is not known. `taken_at` is when it was last found true.
+    """
 
     domain = models.OneToOneField(Domain, on_delete=models.CASCADE, related_name="screen", primary_key=True)
     png = models.BinaryField()
+    small = models.BinaryField(default=b"")
+    digest = models.CharField(max_length=16, default="")
     taken_at = models.DateTimeField()
 
     def __str__(self) -> str:

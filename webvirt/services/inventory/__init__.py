@@ -18,6 +18,7 @@ from webvirt.services.inventory.domains import (
     remember_definition,
     remember_screen,
     remember_usage,
+    screens_stand,
     still,
     take_from_bin,
 )
@@ -97,6 +98,7 @@ __all__ = [
     "remember_trial",
     "remember_usage",
     "remember_volumes",
+    "screens_stand",
     "still",
     "take_from_bin",
     "volume_has_grown",

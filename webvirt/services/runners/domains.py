@@ -14,6 +14,7 @@ from webvirt.services.catalogue.building import source_of
 from webvirt.services.catalogue.domains import EditSpec, EjectSpec, InsertSpec, RenameSpec, SendKeySpec, SetFilterSpec
 from webvirt.services.catalogue.specs import AutostartSpec
 from webvirt.services.runners.context import Context, Failed, Result
+from webvirt.services.screens import opened, pictures_of
 
 
 def plain(call: Callable[[DomainCalls, str], None]) -> Callable[[Context], Result]:
@@ -65,7 +66,7 @@ def set_filter(context: Context) -> Result:
 
 def screenshot(context: Context) -> Result:
     shot = context.connection.domains.screenshot(context.domain.uuid)
-    inventory.remember_screen(context.operation.host, context.domain.uuid, shot.png)
+    inventory.remember_screen(context.operation.host, context.domain.uuid, pictures_of(shot.png, opened(shot.png)))
     return {"bytes": len(shot.png)}
 
 
