@@ -16,7 +16,7 @@ from tests.console.test_carrying import still
 from tests.console.wsclient import VERSION, Client
 from tests.people import Cast
 from tests.until import until
-from webvirt.models import AuditLine, Domain, EndReason, Recording, RecordingEnd
+from webvirt.models import AuditLine, ConsoleMode, Domain, EndReason, Recording, RecordingEnd
 from webvirt.services import consoles, recordings
 from webvirt.services.recordingfile import FRAME, MAGIC, extent_of, frames, path_of
 
@@ -99,6 +99,7 @@ def test_what_the_guest_says_is_kept_and_never_what_is_typed(proxy_to: Process, 
     assert recording.end_reason == RecordingEnd.CLOSED
     extent = extent_of(path_of(recording.pk))
     assert (recording.size, recording.milliseconds) == (extent.size, extent.milliseconds)
+    assert recording.ended_at
     assert recording.kept_until == recording.ended_at + timedelta(days=30)
     assert str(recording.pk) in AuditLine.objects.filter(result="begun").latest("number").details
 
@@ -191,7 +192,7 @@ def test_a_machine_whose_consoles_are_recorded(proxy_to: Process, people: Cast) 
 @pytest.mark.parametrize("who", ["viewer", "operator"])
 def test_who_may_not_have_it_recorded(people: Cast, who: str) -> None:
     with pytest.raises(consoles.Refusal) as caught:
-        open_page(people.who(who), people.domain, consoles.ConsoleMode.VIEW, record=True)
+        open_page(people.who(who), people.domain, ConsoleMode.VIEW, record=True)
     assert caught.value.code == consoles.Close.WITHDRAWN
     assert AuditLine.objects.latest("number").event == "domain.record"
     assert not Recording.objects.exists()
