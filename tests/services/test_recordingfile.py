@@ -28,7 +28,7 @@ def path(tmp_path: Path) -> Path:
 def time_of(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What the clock says: the last of these."""
     times = [100.0]
-    monkeypatch.setattr(recordingfile.time, "monotonic", lambda: times[-1])
+    monkeypatch.setattr("webvirt.services.recordingfile.time.monotonic", lambda: times[-1])
     return times
 
 
