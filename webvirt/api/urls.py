@@ -26,6 +26,7 @@ from webvirt.api import (
     operations,
     people,
     projects,
+    recordings,
     rights,
     secrets,
     storage,
@@ -97,6 +98,7 @@ api.add_router("/filters", filters.router)
 api.add_router("/secrets", secrets.router)
 api.add_router("/uploads", uploads.router)
 api.add_router("/operations", operations.router)
+api.add_router("/recordings", recordings.router)
 api.add_router("/audit", audit.router)
 api.add_router("/me", me.router)
 api.add_router("/projects", projects.router)

@@ -123,6 +123,8 @@ class Domain(models.Model):
     """Of a template that is one of several versions, by what name these go together on its host."""
     template_version = models.PositiveIntegerField(default=0)
     """Which of them it is, from 1 on."""
+    is_recorded = models.BooleanField(default=False)
+    """Whether each of its consoles is recorded."""
     stilled_by = models.ForeignKey("webvirt.Operation", on_delete=models.SET_NULL, null=True, related_name="+")
     """The operation that has it stand still for a moment: if that ends badly, it is made to go on."""
     making = models.ForeignKey("webvirt.Operation", on_delete=models.SET_NULL, null=True, related_name="+")

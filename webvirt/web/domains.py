@@ -31,7 +31,7 @@ from webvirt.models import (
     Status,
 )
 from webvirt.models.domains import TEMPLATES
-from webvirt.services import operations, templates
+from webvirt.services import operations, recordings, templates
 from webvirt.services.access import Access, Held
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.operations import SHARED
@@ -79,8 +79,9 @@ def index(request: HttpRequest, access: Access) -> HttpResponse:
     query = query_of(request.GET, (*KEYS_OF_LIST, "view"))
     view = view_of(request, query)
     found = filtered(access.domains().select_related(None), query)
+    may = {"may_create": may_create_anywhere(access), "may_recordings": recordings.may_any(access)}
     context = list_context(request, access, query, found, wall=view == WALL)
-    answer = render(request, "domains/list.html", context | {"may_create": may_create_anywhere(access)})
+    answer = render(request, "domains/list.html", context | may)
     remember_view(request, query, answer)
     return answer
 
@@ -300,6 +301,7 @@ def header(request: HttpRequest, access: Access, domain: Domain, tab: str) -> di
         "likely": next((offer for offer in found if f"domain.{offer.name}" == LIKELY.get(Status(domain.status))), None),
         "may_console": access.may(BY_KIND["domain.view"], domain),
         "may_control": access.may(BY_KIND["domain.console"], domain),
+        "may_recordings": access.may(BY_KIND["domain.recordings"], domain),
         "combinations": KEYS,
         "project": project_of(access, domain),
         "knows_host": access.knows_host(domain.host_id),

@@ -33,7 +33,7 @@ from webvirt.services.inventory.hosts import (
     remember_trial,
 )
 from webvirt.services.inventory.networks import reconcile_networks, remember_leases, remember_network
-from webvirt.services.inventory.projects import put_in_project
+from webvirt.services.inventory.projects import be_recorded, put_in_project
 from webvirt.services.inventory.secrets import reconcile_secrets
 from webvirt.services.inventory.storage import (
     claim_volume,
@@ -56,6 +56,7 @@ from webvirt.services.inventory.storage import (
 )
 
 __all__ = [
+    "be_recorded",
     "claim_volume",
     "domain_is_purged",
     "domain_is_removed",

@@ -12,7 +12,7 @@ from webvirt.models import Volume
 from webvirt.services import inventory
 from webvirt.services.catalogue.building import source_of
 from webvirt.services.catalogue.domains import EditSpec, EjectSpec, InsertSpec, RenameSpec, SendKeySpec, SetFilterSpec
-from webvirt.services.catalogue.specs import AutostartSpec
+from webvirt.services.catalogue.specs import AutostartSpec, RecordSpec
 from webvirt.services.runners.context import Context, Failed, Result
 from webvirt.services.screens import opened, pictures_of
 
@@ -92,6 +92,12 @@ def eject(context: Context) -> Result:
     return None
 
 
+def record(context: Context) -> Result:
+    """Known here, not to the host. Consoles that are open without it are opened again by their pages."""
+    inventory.be_recorded(context.domain, is_recorded=cast(RecordSpec, context.spec).enabled)
+    return None
+
+
 def forget(context: Context) -> Result:
     if not inventory.forget(context.domain):
         raise Failed(gettext_noop("It is on its host again."))
@@ -122,6 +128,7 @@ RUNNERS: dict[str, Callable[[Context], Result]] = {
     "domain.set_filter": set_filter,
     "domain.insert": insert,
     "domain.eject": eject,
+    "domain.record": record,
     "domain.forget": forget,
     "domain.screenshot": screenshot,
     "domain.send_key": send_key,

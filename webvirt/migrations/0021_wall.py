@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("webvirt", "0019_serial")]
+    dependencies = [("webvirt", "0020_recordings")]
 
     operations = [
         migrations.AddField(model_name="screen", name="small", field=models.BinaryField(default=b"")),
