@@ -20,7 +20,7 @@ SAID = (
 
 
 def add_recordings(person: User, domains: list[Domain]) -> None:
-    """Of each machine one: the first of a serial line, to be played; those after it of screens, ended by all reasons."""
+    """One of each machine: the first of a serial line, to be played; the others of screens, ended by all reasons."""
     for number, domain in enumerate(domains):
         ended = timezone.now() - timedelta(hours=7 * number)
         device = ConsoleDevice.SCREEN if number else ConsoleDevice.SERIAL
