@@ -658,6 +658,7 @@ ROUTES = {
     "api/v1/flavours/<int:pk>": Row(SIGNED_IN, "flavour", methods=("GET", "PUT", "DELETE")),
     "api/v1/hosts/<int:pk>/create-domain/bulk": Row("owner", "host", methods=POST),
     "api/v1/domains/<int:pk>/clone/bulk": Row(ADMINISTRATOR, "domain", methods=POST),
+    "api/v1/domains/<int:pk>/console": Row("viewer", "domain"),
     "api/v1/networks": Row(SIGNED_IN),
     "api/v1/networks/<int:pk>": Row("viewer", "network"),
     "api/v1/filters": Row(SIGNED_IN),
@@ -908,8 +909,8 @@ def test_writing_to_any_route(world: World, ways: Ways, who: str) -> None:
 
 OWN = ("api/v1/me/tokens", "api/v1/me/tokens/<int:pk>", "api/v1/me/sessions", "api/v1/me/sessions/<str:handle>")
 """How somebody comes in: nothing of it is for a limited token."""
-SCREEN = "api/v1/domains/<int:pk>/screen.png"
-"""To see a guest's screen is a verb; so to watch recordings, of which nobody knows without."""
+SCREEN, CONSOLE = "api/v1/domains/<int:pk>/screen.png", "api/v1/domains/<int:pk>/console"
+"""To see a guest's screen is a verb, and so is a console; so to watch recordings, of which nobody knows without."""
 
 
 def test_a_token_that_only_reads_at_any_route(world: World, ways: Ways) -> None:
@@ -924,7 +925,7 @@ def test_a_token_that_only_reads_at_any_route(world: World, ways: Ways) -> None:
         for method in row.methods:
             path = world.path(route, row, own=True).removeprefix("/api/v1")
             found = seen(caller.call(method, path, None if method == "GET" else {}), route)
-            may_read = method == "GET" and row.needs != ADMINISTRATOR and route not in (*OWN, SCREEN)
+            may_read = method == "GET" and row.needs != ADMINISTRATOR and route not in (*OWN, SCREEN, CONSOLE)
             # Of several things each has an answer of its own.
             wanted = "in" if may_read or row == ROUTES["api/v1/domains/bulk"] else "denied"
             if row.needs == TO_WATCH:

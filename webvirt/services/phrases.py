@@ -13,6 +13,7 @@ import re
 from django.utils.translation import gettext, ngettext_lazy
 from django.utils.translation import gettext_noop as _
 
+from webvirt.services.phrases_consoles import CONSOLES
 from webvirt.services.phrases_machines import APPLIANCES, MACHINES, SEEDS
 from webvirt.services.phrases_names import NAMES
 
@@ -439,6 +440,7 @@ PHRASES = (
     *FIELDS,
     *NAMES,
 )
+    *CONSOLES,
 WHOLE = frozenset(phrase for phrase in PHRASES if "%(" not in phrase)
 
 

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET
 from webvirt.models import ConsoleDevice, Definition, Domain
 from webvirt.services.access import Access
 from webvirt.services.catalogue import BY_KIND
+from webvirt.services.hops import hops_of
 from webvirt.web.domains import find, header
 from webvirt.web.guards import signed_in
 
@@ -62,3 +63,4 @@ def panel(request: HttpRequest, access: Access, domain: Domain) -> dict[str, Any
         "has_tablet": bool(info.get("has_tablet", True)),
         "has_clipboard": any("vdagent" in device.get("description", "") for device in devices),
     }
+        "hops": hops_of(device),
