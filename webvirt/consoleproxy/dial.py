@@ -97,7 +97,7 @@ def open_remote(address: HostAddress, display: Display) -> socket.socket:
         )
     unspecified = display.hostname in ("0.0.0.0", "::")
     hostname, port = address.hostname if unspecified else display.hostname, display.port or 0
-    if wants_tls(hostname, port):
+    if wants_tls(open_port(hostname, port)):
         # Wherever it listens, it is this host that is to answer.
         return through_tls(hostname, port, address.hostname)
     return open_port(hostname, port)
