@@ -172,6 +172,7 @@ ERRORS = (
     _("The host's key has changed: it was %(before)s, it shows %(keys)s."),
     _("That is no key of a host."),
     _("The machine has no display."),
+    _("The machine has no SPICE display."),
     _("The machine has no serial line."),
     _("Somebody else reads this line, such as “virsh console”: end that first."),
     _("The machine is not running."),
@@ -439,8 +440,8 @@ PHRASES = (
     *FAILURES,
     *FIELDS,
     *NAMES,
-)
     *CONSOLES,
+)
 WHOLE = frozenset(phrase for phrase in PHRASES if "%(" not in phrase)
 
 
