@@ -46,6 +46,7 @@ VOCABULARY = tuple(
         "domain_rules",
         "network_rules",
         "pool_rules",
+        "xml.displays",
         "xml.domain_copies",
         "xml.domains",
         "xml.filters",

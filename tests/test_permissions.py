@@ -97,6 +97,7 @@ PARAMETERS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "domain.edit": ({"title": "t"}, {"title": "t"}),
     "domain.set_filter": ({"mac": "52:54:00:00:00:01", "filter": "no-mail"},) * 2,
     "domain.send_key": ({"keys": [29]}, {"keys": "29"}),
+    "domain.to_vnc": ({"video": "vga"},) * 2,
     "host.edit": ({"name": "alpha", "transport": "test"}, {"name": "alpha", "transport": "test"}),
     "host.trust": ({"fingerprints": [FINGERPRINT]}, {"fingerprints": FINGERPRINT}),
     "pool.create": ({"name": "p", "type": "dir", "target_path": "/p"},) * 2,
@@ -153,8 +154,8 @@ def ready_for(verb: Verb) -> None:
     if model is not None:
         otherwise = {Domain: Status.SHUTOFF, Pool: PoolStatus.RUNNING, Network: NetworkStatus.ACTIVE}[model]
         model._default_manager.update(status=min(verb.states) if verb.states else otherwise)
-    if verb.kind in ("domain.insert", "domain.eject"):
-        with_drive()
+    if verb.kind in FURNISHED:
+        FURNISHED[verb.kind]()
     if verb.kind == "domain.from_template":
         Domain.objects.update(is_template=True)
     if verb.kind == "domain.clone":
@@ -182,6 +183,24 @@ def with_drive() -> None:
         Definition.objects.update_or_create(
             domain=domain, defaults={"inactive": {"disks": disks}, "read_at": timezone.now()}
         )
+
+
+def with_spice() -> None:
+    """Every machine has a SPICE display that can be reached from elsewhere."""
+    graphics = {"graphics": [{"type": "spice"}]}
+    xml = "<domain><devices><graphics type='spice' port='5900' listen='192.0.2.7'/></devices></domain>"
+    parts = {"inactive": graphics, "live": graphics, "live_xml": xml, "read_at": timezone.now()}
+    for domain in Domain.objects.all():
+        Definition.objects.update_or_create(domain=domain, defaults=parts)
+
+
+FURNISHED = {
+    "domain.insert": with_drive,
+    "domain.eject": with_drive,
+    "domain.viewer_file": with_spice,
+    "domain.to_vnc": with_spice,
+}
+"""What machines have to have for these."""
 
 
 def form_of(verb: Verb, target: Any) -> dict[str, str]:
@@ -639,6 +658,7 @@ ROUTES = {
     "api/v1/domains/<int:pk>": Row("viewer", "domain"),
     "api/v1/domains/<int:pk>/xml": Row("viewer", "domain"),
     "api/v1/domains/<int:pk>/screen.png": Row("viewer", "domain"),
+    "api/v1/domains/<int:pk>/console": Row("viewer", "domain"),
     "api/v1/domains/<int:pk>/sessions": Row("viewer", "domain"),
     "api/v1/hosts": Row(SIGNED_IN, methods=GET_POST),
     "api/v1/hosts/places": Row(SIGNED_IN),
@@ -908,8 +928,8 @@ def test_writing_to_any_route(world: World, ways: Ways, who: str) -> None:
 
 OWN = ("api/v1/me/tokens", "api/v1/me/tokens/<int:pk>", "api/v1/me/sessions", "api/v1/me/sessions/<str:handle>")
 """How somebody comes in: nothing of it is for a limited token."""
-SCREEN = "api/v1/domains/<int:pk>/screen.png"
-"""To see a guest's screen is a verb; so to watch recordings, of which nobody knows without."""
+SCREEN, CONSOLE = "api/v1/domains/<int:pk>/screen.png", "api/v1/domains/<int:pk>/console"
+"""To see a guest's screen is a verb, and so is a console; so to watch recordings, of which nobody knows without."""
 
 
 def test_a_token_that_only_reads_at_any_route(world: World, ways: Ways) -> None:
@@ -924,7 +944,7 @@ def test_a_token_that_only_reads_at_any_route(world: World, ways: Ways) -> None:
         for method in row.methods:
             path = world.path(route, row, own=True).removeprefix("/api/v1")
             found = seen(caller.call(method, path, None if method == "GET" else {}), route)
-            may_read = method == "GET" and row.needs != ADMINISTRATOR and route not in (*OWN, SCREEN)
+            may_read = method == "GET" and row.needs != ADMINISTRATOR and route not in (*OWN, SCREEN, CONSOLE)
             # Of several things each has an answer of its own.
             wanted = "in" if may_read or row == ROUTES["api/v1/domains/bulk"] else "denied"
             if row.needs == TO_WATCH:

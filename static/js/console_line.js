@@ -1,6 +1,7 @@
 // A console in the page: asks for it, keeps its lease, opens it again, and says in words what happens. What comes over it
 // is for `console.js` (the screen) and `serial.js` (the serial line).
 
+import { examine } from "./console_doctor.js";
 import { ours, ourSocket } from "./site.js";
 import "./here.js";
 
@@ -188,6 +189,7 @@ export class ConsoleLine {
     this.veil.querySelector("[data-remedy]").textContent = remedy;
     this.veil.querySelector("[data-spinner]").hidden = state === "ended";
     this.againButton.hidden = state === "asking" || state === "connected";
+    this.veil.querySelector("[data-if-failed]").hidden = this.againButton.hidden;
     if (state !== "connected") this.bars("show");
     const typing = state === "connected" && this.mode === "control";
     for (const element of this.root.querySelectorAll("[data-input]")) {
@@ -276,6 +278,7 @@ export class ConsoleLine {
     const acts = {
       again: () => { this.attempt = 0; this.open(); },
       bar: () => this.bars("toggle"),
+      doctor: () => examine(this.root),
       "full-screen": () => this.fullScreen(),
       hint: () => { sessionStorage.setItem("console-hint", "seen"); this.root.querySelector("[data-hint]").hidden = true; },
       "view-only": () => this.setMode(this.mode === "view" ? "control" : "view"),

@@ -5,7 +5,8 @@ import { make } from "./dom.js";
 async function copy(text) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text);
   const area = make("textarea", { value: text, className: "visually-hidden" });
-  document.body.append(area);
+  // Beside an open dialog nothing can be chosen.
+  (document.querySelector("dialog[open]") ?? document.body).append(area);
   area.select();
   document.execCommand("copy");
   area.remove();

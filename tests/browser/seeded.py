@@ -40,6 +40,7 @@ PAGES = [
     "/hosts/1/import-domain/",
     "/vms/5/export_ova/",
     "/vms/5/send_key/",
+    "/vms/5/to_vnc/",
     "/hosts/",
     "/hosts/1/",
     "/hosts/4/",

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.console.proxy import PROJECT, Process, open_page, start_front
+from tests.console.tlsdisplays import with_tls
 from tests.guests import LOOPBACK, SOCKET, Guest
 from tests.home import HOME
+from tests.lab.guarded import Authority
 from tests.people import Cast
 from tests.stack import free_port, is_running
 from tests.until import until
@@ -144,6 +146,21 @@ def test_over_ssh_and_nothing_is_left(where: Display, sshd: HostAddress) -> None
         end.close()
     until(lambda: not ssh_processes(sshd.port), 5, what="ssh has ended")
     assert not list((HOME / "run").glob("display-*"))
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "elsewhere.example"])
+def test_over_ssh_a_display_with_tls_is_seen_without_whoever_signed_it(
+    sshd: HostAddress, tmp_path: Path, name: str
+) -> None:
+    """Nobody but the host leads there, and that it is the host SSH has proved."""
+    with with_tls(Authority("unknown here"), name, tmp_path, verify=False) as display:
+        ends = open_display(sshd, replace(display, hostname="127.0.0.1"))
+        assert greeting(ends) == b"RFB 003.008\n"
+        ends[0].sendall(b"RFB 003.008\n")
+        assert ends[0].recv(2, socket.MSG_WAITALL) == b"\x01\x01"
+        for end in ends:
+            end.close()
+    until(lambda: not ssh_processes(sshd.port), 5, what="ssh has ended")
 
 
 def test_a_display_that_is_not_there_is_the_displays_fault(sshd: HostAddress, tmp_path: Path) -> None:

@@ -6,21 +6,19 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.console.proxy import Process
+from tests.console.tlsdisplays import qemu, with_tls
 from tests.console.wsclient import update_request
 from tests.lab.guarded import Authority
-from tests.stack import free_port
 from tests.until import until
 from webvirt.consoleproxy.dial import open_display
 from webvirt.consoleproxy.tlschild import Way, carry
 from webvirt.hypervisor.credentials import tls_folder
-from webvirt.hypervisor.types import Display, HostAddress, Transport
+from webvirt.hypervisor.types import HostAddress, Transport
 from webvirt.services.consoles import Close, Refusal
 
 HOST = HostAddress(Transport.TLS, "127.0.0.1")
@@ -36,30 +34,6 @@ def authority() -> Authority:
 def ours(authority: Authority) -> None:
     """What a person has put here for hosts by TLS."""
     authority.write(tls_folder(), "webvirt", "client")
-
-
-@contextmanager
-def qemu(*words: str, options: str = "") -> Iterator[Display]:
-    """A QEMU without a machine, whose display listens on every address, as one would see it from elsewhere."""
-    port = free_port()
-    command = ["qemu-system-x86_64", "-M", "pc", "-S", "-nodefaults", "-device", "VGA", "-accel", "tcg", "-m", "32"]
-    process = Process(subprocess.Popen([*command, *words, "-vnc", f"0.0.0.0:{port - 5900}{options}"]))
-    try:
-        until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, what="QEMU's display listens")
-        yield Display("", "vnc", hostname="0.0.0.0", port=port)
-    finally:
-        process.stop()
-
-
-@contextmanager
-def with_tls(authority: Authority, name: str, folder: Path, *more: str, options: str = "") -> Iterator[Display]:
-    authority.write(folder, name, "server")
-    for part in ("cert", "key"):
-        (folder / f"server{part}.pem").replace(folder / f"server-{part}.pem")
-    (folder / "cacert.pem").replace(folder / "ca-cert.pem")
-    credentials = f"tls-creds-x509,id=tls0,endpoint=server,verify-peer=yes,dir={folder}"
-    with qemu("-object", credentials, *more, options=f",tls-creds=tls0{options}") as display:
-        yield display
 
 
 def greeted(ends: list[socket.socket]) -> socket.socket:

@@ -18,17 +18,26 @@ from webvirt.hypervisor.errors import HypervisorError
 from webvirt.hypervisor.types import Display, HostAddress, Transport
 from webvirt.models import ConsoleDevice, Host
 from webvirt.services.consoles import Admission, Close, Refusal
+from webvirt.services.hops import words_for
 from webvirt.services.unsealing import way_to
 
 CONNECT_SECONDS = 5.0
 
 
 def dial(admission: Admission, life: socket.socket) -> list[socket.socket]:
-    """The guest's display or serial line as a connected socket. Raises Refusal that names the hop that failed.
+    """The guest's display or serial line as a connected socket. Raises Refusal that names the hop that failed, in
+    words that whoever asks may read.
 
     `life` breaks when the console proxy is gone.
     """
-    address = way_to(Host.objects.get(pk=admission.host))
+    host = Host.objects.get(pk=admission.host)
+    try:
+        return opened(way_to(host), admission, life)
+    except Refusal as refusal:
+        raise Refusal(refusal.code, words_for(admission, host, str(refusal))) from None
+
+
+def opened(address: HostAddress, admission: Admission, life: socket.socket) -> list[socket.socket]:
     if admission.device == ConsoleDevice.SERIAL:
         return [reach(address, admission, life)]
     try:
@@ -88,7 +97,7 @@ def open_remote(address: HostAddress, display: Display) -> socket.socket:
         )
     unspecified = display.hostname in ("0.0.0.0", "::")
     hostname, port = address.hostname if unspecified else display.hostname, display.port or 0
-    if wants_tls(hostname, port):
+    if wants_tls(open_port(hostname, port)):
         # Wherever it listens, it is this host that is to answer.
         return through_tls(hostname, port, address.hostname)
     return open_port(hostname, port)

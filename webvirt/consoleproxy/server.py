@@ -30,6 +30,7 @@ from webvirt.consoleproxy.keeper import Keeper, introduce
 from webvirt.consoleproxy.pump import RESTARTED, Ending, Pump, goodbye, tell
 from webvirt.consoleproxy.rfb import ClientFilter
 from webvirt.consoleproxy.serial import LineFilter
+from webvirt.consoleproxy.trial import answer
 from webvirt.consoleproxy.usher import Admit, Dial, Knock, ushered
 from webvirt.models import ConsoleDevice, ConsoleMode, EndReason
 from webvirt.services.consoles import Admission, Refusal
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 PROTOCOL = "binary"
 TICKET_PROTOCOL = re.compile(r"ticket\.([A-Za-z0-9_-]{1,64})")
 FILE = re.compile(r"/bytes/([1-9][0-9]{0,17})")
+LOOK = re.compile(r"/hops/([A-Za-z0-9_-]{43})")
 MOST_PROCESSES = 1000
 STOP_SECONDS = 5.0
 
@@ -82,13 +84,15 @@ class ConsoleHandler(WebSocketRequestHandler):  # type: ignore[misc]
         log.debug("a console ended: %s", ending.reason)
 
     def do_GET(self) -> None:  # noqa: N802
-        """Nothing but files that are fetched; consoles are upgraded before this is asked."""
-        fetched = FILE.fullmatch(self.path)
-        if fetched is None:
+        """Files that are fetched, and looks at the hops; consoles are upgraded before this is asked."""
+        if look := LOOK.fullmatch(self.path):
+            self.close_connection = True
+            answer(self.connection, look[1], self.server.dial, self.server.roster)
+        elif fetched := FILE.fullmatch(self.path):
+            self.close_connection = True
+            carry(self.connection, int(fetched[1]))
+        else:
             self.send_error(HTTPStatus.NOT_FOUND)
-            return
-        self.close_connection = True
-        carry(self.connection, int(fetched[1]))
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Nothing: the front has the access log, and no ticket may come near any."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from webvirt.consoleproxy.hops import demand_greeting
+from webvirt.consoleproxy.tls import through_tls, wants_tls
 from webvirt.hypervisor.credentials import home, prepare_ssh, ssh_program
 from webvirt.hypervisor.types import Display, HostAddress
 from webvirt.services.consoles import Close, Refusal
@@ -32,35 +33,45 @@ let us in: it forwards nothing, or the display behind it did not answer."""
 
 
 def forward(address: HostAddress, display: Display) -> list[socket.socket]:
-    """The display's socket, and a second one to hold open where it takes one. Raises Refusal."""
+    """The display's socket, and a second one to hold open as long. Raises Refusal.
+
+    ssh listens on a socket of ours, so that the display can be asked first whether it wants TLS, until `cat` on the
+    other side sees its input end.
+    """
     prepare_ssh(address.keys)
+    local = home() / "run" / f"display-{secrets.token_hex(8)}.sock"
+    remote = display.socket or f"[{display.hostname}]:{display.port}"
+    options = ["-o", "ExitOnForwardFailure=yes", "-o", "StreamLocalBindMask=0177", "-L", f"{local}:{remote}"]
     with tempfile.TemporaryFile() as complaints:
-        if display.socket:
-            ends = forward_socket(address, display.socket, complaints)
-        else:
-            port = f"[{display.hostname}]:{display.port}"
-            ends = [run(address, ["-W", port], [], complaints)]
+        life = run(address, options, ["cat"], complaints)
         try:
-            demand_greeting(ends[0])
+            return [greeted(local, life, complaints), life]
         except Refusal as silence:
-            for end in ends:
-                end.close()
+            life.close()
             refused = complaint(complaints) or silence
             if refused.code == Close.DISPLAY and display.socket and is_there(address, display.socket):
                 raise Refusal(Close.FORWARDING, f"{display.socket} is there, and sshd does not lead to it") from None
             raise refused from None
-        return ends
+        finally:
+            local.unlink(missing_ok=True)
 
 
-def forward_socket(address: HostAddress, remote: str, complaints: IO[bytes]) -> list[socket.socket]:
-    """`-W` knows no unix sockets, so ssh listens on one of ours until `cat` on the other side sees its input end."""
-    local = home() / "run" / f"display-{secrets.token_hex(8)}.sock"
-    options = ["-o", "ExitOnForwardFailure=yes", "-o", "StreamLocalBindMask=0177", "-L", f"{local}:{remote}"]
-    life = run(address, options, ["cat"], complaints)
+def greeted(local: Path, life: socket.socket, complaints: IO[bytes]) -> socket.socket:
+    """The display behind the socket on which ssh listens, as one without TLS; it has greeted. Raises Refusal."""
     try:
-        return [connected(local, life, complaints), life]
-    finally:
-        local.unlink(missing_ok=True)
+        has_tls = wants_tls(connected(local, life, complaints))
+    except OSError as error:
+        raise Refusal(Close.DISPLAY, f"the display does not answer: {error}") from None
+    if has_tls:
+        # The host's key has proved more than a certificate would: nobody but this host leads there.
+        return through_tls(str(local), 0, "")
+    end = connected(local, life, complaints)
+    try:
+        demand_greeting(end)
+    except Refusal:
+        end.close()
+        raise
+    return end
 
 
 def is_there(address: HostAddress, remote: str) -> bool:

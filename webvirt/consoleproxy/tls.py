@@ -20,15 +20,21 @@ OPEN_SECONDS = 3 * tlschild.SECONDS
 """The child gives up before that."""
 
 
-def wants_tls(hostname: str, port: int) -> bool:
-    """Whether a display offers VeNCrypt; where it does, nothing else will do. Raises OSError or Refusal."""
-    with socket.create_connection((hostname, port), timeout=tlschild.SECONDS) as end:
+def wants_tls(end: socket.socket) -> bool:
+    """Whether a display offers VeNCrypt; where it does, nothing else will do. Uses the connection up.
+
+    Raises OSError or Refusal.
+    """
+    with end:
         demand_greeting(end)
         return tlschild.VENCRYPT in tlschild.offered(end)
 
 
 def through_tls(hostname: str, port: int, name: str) -> socket.socket:
-    """A display behind its TLS, which must show a certificate for `name`; as one without. Raises Refusal."""
+    """A display behind its TLS, which must show a certificate for `name`; as one without. Raises Refusal.
+
+    Without a port `hostname` is the path of a unix socket, and without a name it is known already who answers there.
+    """
     ours, theirs = socket.socketpair()
     words = [sys.executable, "-I", "-S", tlschild.__file__, hostname, str(port), name, str(tls_folder())]
     with tempfile.TemporaryFile() as complaints:

@@ -1,8 +1,10 @@
 """`python tlschild.py HOST PORT NAME FOLDER`: ends the TLS of a display for one console.
 
 It is handed the console's socket as its standard input, speaks VeNCrypt and TLS with the display, and lets the console
-see a display without TLS. What goes wrong before that is a line on its standard error: `tls` or `display`, the part
-that failed, and a sentence. It ends with either side. A process for each console: so nothing of ours is imported.
+see a display without TLS. Where PORT is 0, HOST is the path of a unix socket; where NAME is empty, any certificate will
+do, since SSH has told who answers there. What goes wrong before that is a line on its standard error: `tls` or
+`display`, the part that failed, and a sentence. It ends with either side. A process for each console: so nothing of
+ours is imported.
 """
 
 from __future__ import annotations
@@ -49,12 +51,22 @@ def main(host: str, port: str, name: str, folder: str) -> None:
 
 def secured(host: str, port: int, name: str, folder: Path) -> tuple[ssl.SSLSocket, int]:
     """The display behind its TLS, and which of X509_NONE and X509_VNC it speaks. Raises NotGood or OSError."""
-    guest = socket.create_connection((host, port), timeout=SECONDS)
-    guest.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    guest = connected(host, port)
     if VENCRYPT not in offered(guest):
         raise NotGood("the display offers no TLS any more")
     kind = chosen(guest)
     return handshaken(guest, name, folder), kind
+
+
+def connected(host: str, port: int) -> socket.socket:
+    if port:
+        guest = socket.create_connection((host, port), timeout=SECONDS)
+        guest.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return guest
+    guest = socket.socket(socket.AF_UNIX)
+    guest.settimeout(SECONDS)
+    guest.connect(host)
+    return guest
 
 
 def offered(guest: socket.socket) -> bytes:
@@ -86,18 +98,25 @@ def chosen(guest: socket.socket) -> int:
 def handshaken(guest: socket.socket, name: str, folder: Path) -> ssl.SSLSocket:
     """TLS with a display whose certificate is signed by our authority for hosts and names this one. Raises NotGood."""
     try:
-        context = ssl.create_default_context(cafile=str(folder / "cacert.pem"))
+        context = ssl.create_default_context(cafile=str(folder / "cacert.pem")) if name else without_proof()
         if (folder / "clientcert.pem").exists():
             context.load_cert_chain(folder / "clientcert.pem", folder / "clientkey.pem")
     except OSError as error:
         raise NotGood(f"the certificates for TLS cannot be read: {error}") from None
     try:
-        return context.wrap_socket(guest, server_hostname=name)
+        return context.wrap_socket(guest, server_hostname=name or None)
     except ssl.SSLCertVerificationError as error:
         words = error.verify_message.rstrip(".")
         raise NotGood(f"the display's certificate is not good for {name}: {words}") from None
     except ssl.SSLError as error:
         raise NotGood(f"the display ends the TLS: {error.reason}") from None
+
+
+def without_proof() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def take(end: socket.socket, size: int) -> bytes:

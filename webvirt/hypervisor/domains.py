@@ -12,6 +12,7 @@ import libvirt
 from PIL import Image
 
 from webvirt.hypervisor.calls import Handle, broken, watched
+from webvirt.hypervisor.displays import DisplayCalls
 from webvirt.hypervisor.errors import (
     HypervisorError,
     InUse,
@@ -58,7 +59,7 @@ ADDRESS_SOURCES = (
 """Who knows a guest's addresses, in the order of trust."""
 
 
-class DomainCalls(MakingCalls, MirrorCalls):
+class DomainCalls(MakingCalls, MirrorCalls, DisplayCalls):
     """The domains of one host. Every method raises a HypervisorError of the kind that fits; a uuid may be NotFound."""
 
     def __init__(self, handle: Handle, address: HostAddress) -> None:

@@ -13,6 +13,7 @@ import re
 from django.utils.translation import gettext, ngettext_lazy
 from django.utils.translation import gettext_noop as _
 
+from webvirt.services.phrases_consoles import CONSOLES
 from webvirt.services.phrases_machines import APPLIANCES, MACHINES, SEEDS
 from webvirt.services.phrases_names import NAMES
 
@@ -172,6 +173,7 @@ ERRORS = (
     _("The host's key has changed: it was %(before)s, it shows %(keys)s."),
     _("That is no key of a host."),
     _("The machine has no display."),
+    _("The machine has no SPICE display."),
     _("The machine has no serial line."),
     _("Somebody else reads this line, such as “virsh console”: end that first."),
     _("The machine is not running."),
@@ -439,6 +441,7 @@ PHRASES = (
     *FAILURES,
     *FIELDS,
     *NAMES,
+    *CONSOLES,
 )
 WHOLE = frozenset(phrase for phrase in PHRASES if "%(" not in phrase)
 

@@ -120,5 +120,7 @@ NAMES = (
     _("unencrypted"),
     _("fingerprints"),
     _("replaces"),
+    _("video"),
+    _("before"),
 )
 """The parameters and results of operations, down to the parts of a network's addresses and of a machine's wish."""

@@ -13,6 +13,8 @@ from django.views.decorators.http import require_GET
 from webvirt.models import ConsoleDevice, Definition, Domain
 from webvirt.services.access import Access
 from webvirt.services.catalogue import BY_KIND
+from webvirt.services.hops import hops_of
+from webvirt.services.spice import displays_of, tunnel_to
 from webvirt.web.domains import find, header
 from webvirt.web.guards import signed_in
 
@@ -21,7 +23,7 @@ from webvirt.web.guards import signed_in
 @signed_in
 def tab(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     domain = watched(access, pk)
-    shown = header(request, access, domain, "console") | panel(request, access, domain)
+    shown = header(request, access, domain, "console") | panel(request, access, domain) | other_viewer(access, domain)
     return render(request, "console/tab.html", shown)
 
 
@@ -38,6 +40,13 @@ def watched(access: Access, pk: int) -> Domain:
     if not access.may(BY_KIND["domain.view"], domain):
         raise PermissionDenied
     return domain
+
+
+def other_viewer(access: Access, domain: Domain) -> dict[str, Any]:
+    """What a page says of a machine whose display no browser shows: that it is SPICE, and what can be done."""
+    displays = displays_of(domain)
+    tunnel = tunnel_to(domain) if displays.now and access.is_administrator else ""
+    return {"displays": displays, "tunnel": tunnel}
 
 
 def panel(request: HttpRequest, access: Access, domain: Domain) -> dict[str, Any]:
@@ -59,6 +68,7 @@ def panel(request: HttpRequest, access: Access, domain: Domain) -> dict[str, Any
         "origins": settings.SOCKET_ORIGINS,
         "device": device.value,
         "other_device": other.value if has[other] else "",
+        "hops": hops_of(device),
         "has_tablet": bool(info.get("has_tablet", True)),
         "has_clipboard": any("vdagent" in device.get("description", "") for device in devices),
     }

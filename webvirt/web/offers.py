@@ -10,6 +10,7 @@ from webvirt.models import Domain, Network, Operation, Pool, Status
 from webvirt.services.access import Access
 from webvirt.services.catalogue import BY_KIND, Group, NoParameters, Verb, verbs_on, why_not
 from webvirt.services.catalogue.specs import AutostartSpec, RecordSpec
+from webvirt.services.spice import displays_of
 from webvirt.services.subjects import Subject, address_of, name_of, noun_of
 
 LIKELY = {
@@ -32,6 +33,9 @@ KEYS = (
     ("Enter", "28"),
 )
 """Combinations worth a menu entry, as Linux input key codes."""
+
+
+OF_SPICE = ("domain.viewer_file", "domain.to_vnc")
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,9 @@ def offers(access: Access, target: Subject, busy: Operation | None = None) -> li
     if isinstance(target, Domain):
         # Of a missing machine nothing is left to do but to dismiss it, and only of that; so with the recycle bin.
         verbs = [verb for verb in verbs if fits(verb, target)]
+        displays = displays_of(target)
+        if not (displays.now or displays.later):
+            verbs = [verb for verb in verbs if verb.kind not in OF_SPICE]
     order = {"start": 0, "stop": 1, "change": 2, "other": 3}
     allowed = sorted((verb for verb in verbs if access.may(verb, target)), key=lambda verb: order[verb.group])
     return [offer(verb, target, busy) for verb in allowed]

@@ -12,6 +12,7 @@ from webvirt.models import Domain, Host, Network, Pool, Project, Status
 from webvirt.services.catalogue import (
     cloning,
     creation,
+    displays,
     domains,
     filters,
     hosts,
@@ -45,6 +46,7 @@ VERBS = (
     *cloning.VERBS,
     *moving.VERBS,
     *domains.VERBS,
+    *displays.VERBS,
     *hosts.VERBS,
     *pools.VERBS,
     *volumes.VERBS,

@@ -28,6 +28,7 @@ from webvirt.services.runners import (
     cloning,
     creation,
     deletion,
+    displays,
     domains,
     exports,
     filters,
@@ -46,6 +47,7 @@ log = logging.getLogger(__name__)
 
 RUNNERS: dict[str, Callable[[Context], Result]] = {
     **domains.RUNNERS,
+    **displays.RUNNERS,
     **cloning.RUNNERS,
     **creation.RUNNERS,
     **deletion.RUNNERS,

@@ -6,10 +6,11 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.http import QueryDict
 
-from webvirt.models import CardUse, Domain, Filter
-from webvirt.services import belongings, images
+from webvirt.models import CardUse, Definition, Domain, Filter
+from webvirt.services import belongings, images, spice
 from webvirt.services.access import Access
 from webvirt.services.allowances import discs_for
+from webvirt.services.catalogue.displays import ToVncSpec, video_for_vnc
 from webvirt.services.subjects import Subject, host_of
 from webvirt.web.forms.form import Form, Values, number, text
 from webvirt.web.offers import KEYS
@@ -116,7 +117,27 @@ def drives_to_empty(access: Access, target: Subject | None) -> Values:
     return {"drives": filled_drives(target)}
 
 
+def start_vnc(domain: Domain) -> Values:
+    return {"video": "auto"}
+
+
+def to_vnc(given: QueryDict) -> Values:
+    return {"video": text(given, "video") or "auto"}
+
+
+def losses(access: Access, target: Subject | None) -> Values:
+    assert isinstance(target, Domain)
+    definition = Definition.objects.filter(domain=target).only("inactive").first()
+    return {
+        "lost": spice.lost_by_vnc(target),
+        "has_qxl": definition is not None and definition.inactive.get("video") == "qxl",
+        "usual": video_for_vnc(target, ToVncSpec()),
+        "runs": target.is_active,
+    }
+
+
 FORMS = {
+    "domain.to_vnc": Form("domains/to_vnc.html", start_vnc, to_vnc, losses),
     "domain.delete": Form("domains/delete.html", start_delete, delete, files_of),
     "domain.purge": Form("domains/delete.html", start_delete, delete, files_of),
     "domain.insert": Form("domains/disc.html", start_disc, insert, drives),
