@@ -23,6 +23,7 @@ from webvirt.hypervisor.xml.build import one_line_end
 from webvirt.hypervisor.xml.disks import drive_with, mirror_to
 from webvirt.hypervisor.xml.domain_copies import copy_of
 from webvirt.hypervisor.xml.domains import build_domain, with_kernel
+from webvirt.hypervisor.xml.inputs import clipboard_for, tablet_for
 from webvirt.hypervisor.xml.moving import Moved, Place, placed
 from webvirt.hypervisor.xml.parse import parse_domain
 
@@ -140,6 +141,24 @@ class FakeMakingCalls:
 
     def eject(self, uuid: str, target: str) -> None:
         self._change_disc(uuid, target, None)
+
+    def add_tablet(self, uuid: str) -> bool:
+        return self._add(uuid, tablet_for)
+
+    def add_clipboard(self, uuid: str) -> bool:
+        return self._add(uuid, clipboard_for)
+
+    def _add(self, uuid: str, device_for: Callable[[str], str]) -> bool:
+        """There is one definition here, so what is added is there at once."""
+        domain = self._get(uuid)
+        device = device_for(domain.xml())
+        if not device:
+            raise WrongState("The machine has one already.")
+        root = etree.fromstring(without_tags(domain.xml()))
+        for devices in root.iterfind("devices"):
+            devices.append(etree.fromstring(device))
+        domain.made = etree.tostring(root, encoding="unicode")
+        return True
 
     def _change_disc(self, uuid: str, target: str, source: Source | None, disc_format: str = "raw") -> None:
         domain = self._get(uuid)

@@ -12,7 +12,6 @@ const RETRY_SECONDS = [0.3, 1, 2, 4, 8, 15];
 const WAIT_SECONDS = 3;
 const SETTLED_MS = 10000;
 const BAR_MS = 4000;
-const HINT_MS = 15000;
 
 /** What an ending means to a person; `of` gives what is said of this kind of console alone. `then`: "stop" for good, "retry" soon, "wait" until the machine runs. */
 function meaning(code, words, of) {
@@ -147,10 +146,7 @@ export class ConsoleLine {
     this.bars("show", BAR_MS);
     this.focus();
     const hint = this.root.querySelector("[data-hint]");
-    if (hint && !sessionStorage.getItem("console-hint")) {
-      hint.hidden = false;
-      setTimeout(() => this.act("hint"), HINT_MS);
-    }
+    if (hint) hint.hidden = Boolean(sessionStorage.getItem(`console-hint-${this.domain}`));
   }
 
   ended(code, words) {
@@ -280,7 +276,7 @@ export class ConsoleLine {
       bar: () => this.bars("toggle"),
       doctor: () => examine(this.root),
       "full-screen": () => this.fullScreen(),
-      hint: () => { sessionStorage.setItem("console-hint", "seen"); this.root.querySelector("[data-hint]").hidden = true; },
+      hint: () => { sessionStorage.setItem(`console-hint-${this.domain}`, "seen"); this.root.querySelector("[data-hint]").hidden = true; },
       "view-only": () => this.setMode(this.mode === "view" ? "control" : "view"),
       record: () => this.setRecord(!this.record),
       window: () => window.open(ours(`/vms/${this.domain}/console/window/?device=${this.device}`), `console-${this.domain}-${this.device}`, "width=1060,height=860"),

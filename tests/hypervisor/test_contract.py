@@ -156,6 +156,8 @@ UUID_CALLS: tuple[Callable[[DomainCalls], object], ...] = (
     lambda domains: domains.undefine(STRANGER),
     lambda domains: domains.insert(STRANGER, "sda", Source("/srv/x.iso")),
     lambda domains: domains.eject(STRANGER, "sda"),
+    lambda domains: domains.add_tablet(STRANGER),
+    lambda domains: domains.add_clipboard(STRANGER),
 )
 
 

@@ -71,7 +71,7 @@ def test_libvirt_takes_the_golden_and_gives_it_back(golden: Path, imagined: Any)
     finally:
         domain.undefine()
     same = ("uuid", "name", "title", "description", "tags", "firmware", "boot", "kernel", "vcpus", "vcpus_max", "os_id")
-    for name in (*same, "memory_kib", "disks", "has_tablet", "has_agent", "unparsed"):
+    for name in (*same, "memory_kib", "disks", "has_tablet", "has_clipboard", "has_agent", "unparsed"):
         assert getattr(back, name) == getattr(golden_info, name), name
     assert [each.mac for each in back.interfaces] == [each.mac for each in golden_info.interfaces]
     assert [each.has_password for each in back.graphics] == [each.has_password for each in golden_info.graphics]

@@ -24,6 +24,7 @@ from webvirt.hypervisor.errors import (
     WrongState,
 )
 from webvirt.hypervisor.guest_addresses import addresses_of, merged
+from webvirt.hypervisor.inputs import InputCalls
 from webvirt.hypervisor.making import MakingCalls
 from webvirt.hypervisor.mirrors import MirrorCalls
 from webvirt.hypervisor.serial import SerialLine
@@ -59,7 +60,7 @@ ADDRESS_SOURCES = (
 """Who knows a guest's addresses, in the order of trust."""
 
 
-class DomainCalls(MakingCalls, MirrorCalls, DisplayCalls):
+class DomainCalls(MakingCalls, MirrorCalls, DisplayCalls, InputCalls):
     """The domains of one host. Every method raises a HypervisorError of the kind that fits; a uuid may be NotFound."""
 
     def __init__(self, handle: Handle, address: HostAddress) -> None:

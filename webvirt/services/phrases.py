@@ -178,6 +178,8 @@ ERRORS = (
     _("Somebody else reads this line, such as “virsh console”: end that first."),
     _("The machine is not running."),
     _("There is no saved memory any more."),
+    _("The machine has one already."),
+    _("Its channel of that name is SPICE's, or does not copy: take that one out first."),
     _("The host sent no picture of the screen."),
     _("A title is one line."),
     _("The character U+%(code)s cannot be kept in a definition: take it out."),

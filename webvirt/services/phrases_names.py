@@ -73,6 +73,8 @@ NAMES = (
     _("volume"),
     _("network"),
     _("waiting"),
+    _("tablet"),
+    _("clipboard"),
     _("filter"),
     _("xml"),
     _("seen"),

@@ -11,9 +11,11 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from webvirt.models import ConsoleDevice, Definition, Domain
+from webvirt.services import inputs
 from webvirt.services.access import Access
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.hops import hops_of
+from webvirt.services.inputs import Has
 from webvirt.services.spice import displays_of, tunnel_to
 from webvirt.web.domains import find, header
 from webvirt.web.guards import signed_in
@@ -69,6 +71,8 @@ def panel(request: HttpRequest, access: Access, domain: Domain) -> dict[str, Any
         "device": device.value,
         "other_device": other.value if has[other] else "",
         "hops": hops_of(device),
-        "has_tablet": bool(info.get("has_tablet", True)),
-        "has_clipboard": any("vdagent" in device.get("description", "") for device in devices),
+        "pointer": inputs.tablet_of(definition).value if definition else Has.NOW.value,
+        "clipboard": inputs.clipboard_of(definition).value,
+        "may_add": {what: access.may(BY_KIND[f"domain.add_{what}"], domain) for what in ("tablet", "clipboard")},
+        "is_windows": "microsoft" in info.get("os_id", ""),
     }

@@ -131,6 +131,7 @@ def display(info: Info) -> Lines:
         *((_("Display"), graphics_words(graphics)) for graphics in info.get("graphics", ())),
         (_("Video"), info.get("video", "")),
         (_("Pointer"), _("tablet (absolute)") if info.get("has_tablet") else ""),
+        (_("Clipboard"), _("channel present") if info.get("has_clipboard") else ""),
         (_("Guest agent"), _("channel present") if info.get("has_agent") else ""),
     )
 

@@ -22,10 +22,15 @@ LIKELY = {
 }
 """The verb that one wants most in a state; a running machine's is its console."""
 
+ONCE = ("domain.add_tablet", "domain.add_clipboard")
+"""What a machine is given once: of one that has it, nothing is said."""
+
 KEYS = (
     ("Ctrl + Alt + Del", "29,56,111"),
     ("Ctrl + Alt + Backspace", "29,56,14"),
-    *((f"Ctrl + Alt + F{number}", f"29,56,{58 + number}") for number in range(1, 8)),
+    *((f"Ctrl + Alt + F{number}", f"29,56,{58 + number}") for number in range(1, 11)),
+    ("Ctrl + Alt + F11", "29,56,87"),
+    ("Ctrl + Alt + F12", "29,56,88"),
     ("Alt + Tab", "56,15"),
     ("Alt + F4", "56,62"),
     ("Alt + SysRq + S", "56,99,31"),
@@ -84,6 +89,8 @@ def fits(verb: Verb, domain: Domain) -> bool:
         return domain.status in states
     if verb.kind == "domain.from_template":
         return domain.is_template
+    if verb.kind in ONCE and verb.forbids and verb.forbids(domain):
+        return False
     if domain.is_template and (verb.writes or verb.kind == "domain.to_template"):
         return False
     return not states or bool(states - {Status.MISSING, Status.BINNED})

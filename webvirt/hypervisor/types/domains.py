@@ -125,6 +125,8 @@ class DomainInfo:
     """The host's devices among them, and those that are its disks and network cards."""
     video: str = ""
     has_tablet: bool = False
+    has_clipboard: bool = False
+    """Whether what is copied goes between the guest and its display, where the guest has an agent for it."""
     has_agent: bool = False
     agent_connected: bool = False
     os_id: str = ""

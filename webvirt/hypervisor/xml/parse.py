@@ -30,6 +30,8 @@ BYTES |= {"k": 1024, **{letter: 1024**power for power, letter in enumerate("KMGT
 """The units of libvirt's sizes."""
 OSINFO_URI = "http://libosinfo.org/xmlns/libvirt/domain/1.0"
 AGENT_CHANNEL = "org.qemu.guest_agent.0"
+DESKTOP_CHANNEL = "com.redhat.spice.0"
+"""By which the agent of a desktop finds whoever is at the other end: SPICE, or QEMU itself."""
 
 
 def words(text: str) -> frozenset[str]:
@@ -136,7 +138,8 @@ class DomainReader(Reader):
             devices=tuple(device_of(element) for element in root.iterfind("devices/*") if is_listed(element)),
             handed=handed_devices(root),
             video=attribute(root, "devices/video/model", "type"),
-            has_tablet=root.find("devices/input[@type='tablet']") is not None,
+            has_tablet=has_tablet(root),
+            has_clipboard=has_clipboard(root),
             has_agent=agent is not None,
             agent_connected=agent is not None and agent.get("state") == "connected",
             os_id=attribute(root, f"metadata/{{{OSINFO_URI}}}libosinfo/{{{OSINFO_URI}}}os", "id"),
@@ -202,6 +205,16 @@ def tags_of(root: Element) -> tuple[str, ...]:
 def firmware_of(root: Element) -> str:
     is_efi = attribute(root, "os", "firmware") == "efi" or attribute(root, "os/loader", "type") == "pflash"
     return "efi" if is_efi else "bios"
+
+
+def has_tablet(root: Element) -> bool:
+    return root.find("devices/input[@type='tablet']") is not None
+
+
+def has_clipboard(root: Element) -> bool:
+    """Whether QEMU itself talks to the guest's agent and passes on what is copied, so that VNC carries it."""
+    channels = root.iterfind("devices/channel[@type='qemu-vdagent']")
+    return any(attribute(channel, "source/clipboard", "copypaste") == "yes" for channel in channels)
 
 
 def disk_of(disk: Element) -> DiskInfo:

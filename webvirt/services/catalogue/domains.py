@@ -12,10 +12,11 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from webvirt.hypervisor.types import METADATA_URI
 from webvirt.models import Domain, Role, Status, Volume
-from webvirt.services import belongings, templates, uses
+from webvirt.services import belongings, inputs, templates, uses
 from webvirt.services.allowances import discs_for
 from webvirt.services.catalogue.specs import AutostartSpec, RecordSpec, Spec, domain_name, one_line, printable
-from webvirt.services.catalogue.verb import Group, Queue, Rows, Verb, nothing_on_the_host, virsh, virsh_autostart
+from webvirt.services.catalogue.verb import Group, Queue, Rows, Verb, Virsh, nothing_on_the_host, virsh, virsh_autostart
+from webvirt.services.inputs import Has
 from webvirt.services.subjects import Subject
 
 S = Status
@@ -99,10 +100,7 @@ def virsh_edit(target: Subject, spec: EditSpec) -> str:
 def virsh_set_filter(target: Subject, spec: SetFilterSpec) -> str:
     """What changes is the card's `<filterref>`."""
     assert isinstance(target, Domain)
-    flags = (
-        "--live --config" if target.is_active and target.persistent else "--live" if target.is_active else "--config"
-    )
-    return f"{virsh('update-device')(target, spec)} card-{spec.mac}.xml {flags}"
+    return f"{virsh('update-device')(target, spec)} card-{spec.mac}.xml {sides_of(target)}"
 
 
 def delete_misfits(rows: Rows, domain: Domain, spec: DeleteSpec) -> dict[str, str]:
@@ -150,6 +148,34 @@ def insert_misfits(rows: Rows, domain: Domain, spec: InsertSpec) -> dict[str, st
     if disc is None or not disc.is_whole:
         return {"volume": str(_("This volume is not on this host: copy it there first."))}
     return {} if disc.is_iso else {"volume": str(_("This is no CD or DVD."))}
+
+
+def virsh_attach(file: str) -> Virsh:
+    """What is plugged in is in the file."""
+
+    def command(target: Subject, spec: Spec) -> str:
+        assert isinstance(target, Domain)
+        return f"{virsh('attach-device')(target, spec)} {file} {sides_of(target)}"
+
+    return command
+
+
+def sides_of(domain: Domain) -> str:
+    """virsh's flags for a change at once and for good."""
+    flags = {"--live": domain.is_active, "--config": domain.persistent or not domain.is_active}
+    return " ".join(flag for flag, applies in flags.items() if applies)
+
+
+def tablet_there(domain: Domain) -> str:
+    return str(_("it has a tablet")) if inputs.tablet_of(getattr(domain, "definition", None)) != Has.NOT else ""
+
+
+def clipboard_there(domain: Domain) -> str:
+    return (
+        str(_("it has a clipboard channel"))
+        if inputs.clipboard_of(getattr(domain, "definition", None)) != Has.NOT
+        else ""
+    )
 
 
 def no_drive(domain: Domain) -> str:
@@ -329,6 +355,28 @@ VERBS = (
         icon="disc-off",
         forbids=no_disc,
         misfits=eject_misfits,
+    ),
+    Verb(
+        "domain.add_tablet",
+        _("Add a tablet for its pointer"),
+        Role.OWNER,
+        virsh_attach("tablet.xml"),
+        group=Group.CHANGE,
+        icon="pointer",
+        forbids=tablet_there,
+    ),
+    Verb(
+        "domain.add_clipboard",
+        _("Add a clipboard channel"),
+        Role.OWNER,
+        virsh_attach("clipboard.xml"),
+        group=Group.CHANGE,
+        icon="clipboard-plus",
+        danger=_(
+            "What is copied in the guest goes to those at its screen, and back. While it has the channel, QEMU before "
+            "10.1 can neither save it to disk nor move it while it runs."
+        ),
+        forbids=clipboard_there,
     ),
     Verb(
         "domain.delete",

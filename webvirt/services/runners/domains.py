@@ -92,6 +92,21 @@ def eject(context: Context) -> Result:
     return None
 
 
+def add_tablet(context: Context) -> Result:
+    return plugged_in(context, context.connection.domains.add_tablet, "tablet")
+
+
+def add_clipboard(context: Context) -> Result:
+    return plugged_in(context, context.connection.domains.add_clipboard, "clipboard")
+
+
+def plugged_in(context: Context, add: Callable[[str], bool], what: str) -> Result:
+    """What waits for the machine's next start is named."""
+    at_once = add(context.domain.uuid)
+    look_again(context)
+    return None if at_once else {"waiting": what}
+
+
 def record(context: Context) -> Result:
     """Known here, not to the host. Consoles that are open without it are opened again by their pages."""
     inventory.be_recorded(context.domain, is_recorded=cast(RecordSpec, context.spec).enabled)
@@ -128,6 +143,8 @@ RUNNERS: dict[str, Callable[[Context], Result]] = {
     "domain.set_filter": set_filter,
     "domain.insert": insert,
     "domain.eject": eject,
+    "domain.add_tablet": add_tablet,
+    "domain.add_clipboard": add_clipboard,
     "domain.record": record,
     "domain.forget": forget,
     "domain.screenshot": screenshot,
