@@ -104,8 +104,12 @@ class Screen extends ConsoleLine {
 
   chooseSize(size) {
     this.size = size;
-    localStorage.setItem("console-size", size);
-    this.root.querySelector(`input[name=console-size][value="${size}"]`).checked = true;
+    const choice = this.root.querySelector(`input[name=console-size][value="${size}"]`);
+    // Among others there is none: each fits its place.
+    if (choice) {
+      localStorage.setItem("console-size", size);
+      choice.checked = true;
+    }
     this.applySize();
   }
 
@@ -246,9 +250,16 @@ class Screen extends ConsoleLine {
   // --- the rest of the bar
 
   askPassword() {
+    // Among others, no dialog takes the keys from where somebody types.
+    if (this.beside && !this.root.contains(document.activeElement)) return this.endWithoutPassword();
     const dialog = this.dialog("password");
     dialog.querySelector("[data-text]").value = "";
     dialog.showModal();
+  }
+
+  endWithoutPassword() {
+    this.close();
+    this.show("ended", gettext("The display wants its password"));
   }
 
   heardClipboard(text) {
@@ -294,10 +305,7 @@ class Screen extends ConsoleLine {
   listenToDialogs() {
     const password = this.dialog("password");
     password.querySelector("form").addEventListener("submit", () => this.rfb?.sendCredentials({ password: password.querySelector("[data-text]").value }));
-    password.querySelector("[data-cancel]").addEventListener("click", () => {
-      this.close();
-      this.show("ended", gettext("The display wants its password"));
-    });
+    password.querySelector("[data-cancel]").addEventListener("click", () => this.endWithoutPassword());
     const type = this.dialog("type");
     if (!type) return;
     type.querySelector("[data-go]").addEventListener("click", () => this.typeText());
@@ -315,4 +323,4 @@ class Screen extends ConsoleLine {
   }
 }
 
-for (const root of document.querySelectorAll("[data-console]")) new Screen(root);
+for (const root of document.querySelectorAll("[data-console=screen]")) new Screen(root);
