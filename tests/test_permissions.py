@@ -514,6 +514,7 @@ ROUTES = {
     "": Row(SIGNED_IN),
     "vms/": Row(SIGNED_IN),
     "vms/bin/": Row(SIGNED_IN),
+    "vms/consoles/": Row(SIGNED_IN),
     "vms/create/": Row(SIGNED_IN),
     "vms/flavours/": Row(SIGNED_IN),
     "vms/flavours/add/": Row(ADMINISTRATOR, methods=GET_POST),

@@ -17,7 +17,8 @@ class Screen extends ConsoleLine {
     this.listenToKeys();
     this.listenToDialogs();
     listenToOffers(root);
-    this.showRow(localStorage.getItem("console-row") ?? (matchMedia("(pointer: coarse)").matches ? "shown" : "hidden"));
+    const atFirst = matchMedia("(pointer: coarse)").matches && !this.beside ? "shown" : "hidden";
+    this.showRow(localStorage.getItem("console-row") ?? atFirst);
     this.chooseSize(this.rememberedSize());
     this.open();
   }
@@ -69,8 +70,12 @@ class Screen extends ConsoleLine {
 
   chooseSize(size) {
     this.size = size;
-    localStorage.setItem("console-size", size);
-    this.root.querySelector(`input[name=console-size][value="${size}"]`).checked = true;
+    const choice = this.root.querySelector(`input[name=console-size][value="${size}"]`);
+    // Among others there is none: each fits its place.
+    if (choice) {
+      localStorage.setItem("console-size", size);
+      choice.checked = true;
+    }
     this.applySize();
   }
 
@@ -106,9 +111,16 @@ class Screen extends ConsoleLine {
   // --- the rest of the bar
 
   askPassword() {
+    // Among others, no dialog takes the keys from where somebody types.
+    if (this.beside && !this.root.contains(document.activeElement)) return this.endWithoutPassword();
     const dialog = this.dialog("password");
     dialog.querySelector("[data-text]").value = "";
     dialog.showModal();
+  }
+
+  endWithoutPassword() {
+    this.close();
+    this.show("ended", gettext("The display wants its password"));
   }
 
   /** What the guest copied is kept here until somebody takes it: no guest writes into anybody's clipboard by itself. */
@@ -161,10 +173,7 @@ class Screen extends ConsoleLine {
   listenToDialogs() {
     const password = this.dialog("password");
     password.querySelector("form").addEventListener("submit", () => this.rfb?.sendCredentials({ password: password.querySelector("[data-text]").value }));
-    password.querySelector("[data-cancel]").addEventListener("click", () => {
-      this.close();
-      this.show("ended", gettext("The display wants its password"));
-    });
+    password.querySelector("[data-cancel]").addEventListener("click", () => this.endWithoutPassword());
     for (const dialog of this.root.querySelectorAll("dialog")) dialog.addEventListener("close", () => this.focus());
     this.dialog("clipboard")?.addEventListener("click", (event) => this.useClipboard(event.target.closest("[data-clip]")));
   }
@@ -188,4 +197,4 @@ function copyFrom(field) {
   document.execCommand("copy");
 }
 
-for (const root of document.querySelectorAll("[data-console]")) new Screen(root);
+for (const root of document.querySelectorAll("[data-console=screen]")) new Screen(root);

@@ -46,7 +46,7 @@ function meaning(code, words, of) {
     4421: ["retry", gettext("The host cannot be reached"), gettext("Look at the host's page for the reason.")],
     4424: ["retry", gettext("The host does not let us in"), gettext("Look at the host's page: it names the step that fails, such as a key that is not known there.")],
     4426: ["retry", gettext("The guest does not answer"), gettext("Wait for it, or force it off: that works without its help.")],
-    4429: ["stop", gettext("Too many consoles"), words],
+    4429: ["retry", gettext("Too many consoles"), `${words} ${gettext("Trying again by itself.")}`],
     4450: ["retry", gettext("Redis does not answer, so no console can be opened"), gettext("Consoles that are open go on. Trying again by itself.")],
     ...of(words),
   };
@@ -70,6 +70,7 @@ export class ConsoleLine {
     this.mayControl = "mayControl" in root.dataset;
     this.mode = this.mayControl ? "control" : "view";
     this.embedded = root.classList.contains("embedded");
+    this.beside = root.classList.contains("beside");
     this.session = null;
     this.record = false;
     this.attempt = 0;
@@ -144,7 +145,8 @@ export class ConsoleLine {
     const words = this.mode === "view" ? gettext("Connected, view only") : gettext("Connected");
     this.show("connected", words);
     this.bars("show", BAR_MS);
-    this.focus();
+    // Among others, the keys go where somebody clicked.
+    if (!this.beside || this.root.contains(document.activeElement)) this.focus();
     const hint = this.root.querySelector("[data-hint]");
     if (hint) hint.hidden = Boolean(sessionStorage.getItem(`console-hint-${this.domain}`));
   }
@@ -165,12 +167,22 @@ export class ConsoleLine {
   close() {
     clearTimeout(this.leaseTimer);
     const { lease, bytes } = this;
+    const typed = this.screen.contains(document.activeElement);
     this.lease = this.bytes = null;
     lease?.close();
     // An own socket's end is not announced again, since it is no longer ours by now.
     this.leave();
+    // What has the keys keeps them while it is opened again.
+    if (typed) this.screen.focus();
     bytes?.close();
     this.root.querySelectorAll("dialog[data-dialog=password][open]").forEach((dialog) => dialog.close());
+  }
+
+  /** Leave for good: nothing is opened again. */
+  leaveForGood() {
+    this.close();
+    clearTimeout(this.timer);
+    this.root.dataset.state = "ended";
   }
 
   // --- what the page shows
@@ -272,7 +284,7 @@ export class ConsoleLine {
 
   act(what) {
     const acts = {
-      again: () => { this.attempt = 0; this.open(); },
+      again: () => { this.attempt = 0; this.screen.focus(); this.open(); },
       bar: () => this.bars("toggle"),
       doctor: () => examine(this.root),
       "full-screen": () => this.fullScreen(),
@@ -307,13 +319,16 @@ export class ConsoleLine {
     });
     document.addEventListener("fullscreenchange", () => {
       const full = document.fullscreenElement === this.root;
-      this.root.querySelector('[data-act="full-screen"]').setAttribute("aria-pressed", String(full));
+      this.root.querySelector('[data-act="full-screen"]')?.setAttribute("aria-pressed", String(full));
       this.bars("show", full || !this.embedded ? BAR_MS : 0);
     });
     // A machine that is announced while we wait for it may be running now.
     document.addEventListener("webvirt:changed", (event) => {
       if (this.root.dataset.state === "waiting" && event.detail.includes(`domain:${this.domain}`)) this.open();
     });
+    // A click beside the picture is meant for it.
+    this.screen.addEventListener("focus", () => this.focus());
+    this.root.addEventListener("remove", () => this.leaveForGood());
     window.addEventListener("pagehide", () => this.close());
   }
 }

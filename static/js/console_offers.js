@@ -23,7 +23,7 @@ async function give(root, button) {
   const wrong = await outcome(await post(ours(`/vms/${root.dataset.domain}/${button.dataset.give}/`), {}));
   button.disabled = false;
   answer.textContent = wrong;
-  if (!wrong) await renew(part);
+  if (!wrong) await renew(root, part);
 }
 
 /** What went wrong with something that was asked for; empty when it was done. */
@@ -37,10 +37,10 @@ async function outcome(answer) {
   }
 }
 
-async function renew(part) {
+async function renew(root, part) {
   const answer = await fetch(location.href, { headers: { "X-By-Itself": "1" } });
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  const now = page.querySelector(`[data-part="${part.dataset.part}"]`);
+  const now = page.querySelector(`#${root.id} [data-part="${part.dataset.part}"]`);
   if (now) part.replaceChildren(...now.childNodes);
   else part.remove();
 }

@@ -1,6 +1,7 @@
 // Lists: the row is the link, ticks and their bar, filters that act while one types.
 
 import { refresh } from "./live.js";
+import { ours } from "./site.js";
 
 const TYPING_MS = 250;
 let lastTicked = null;
@@ -12,6 +13,12 @@ function count() {
   const ticked = all.filter((box) => box.checked).length;
   const words = document.querySelector("[data-ticked]");
   if (words) words.textContent = interpolate(ngettext("%s ticked", "%s ticked", ticked), [ticked]);
+  const consoles = document.querySelector("[data-consoles]");
+  if (consoles) {
+    const most = Number(consoles.dataset.consoles);
+    consoles.disabled = ticked > most;
+    consoles.title = ticked > most ? interpolate(gettext("At most %s side by side."), [most]) : "";
+  }
   const head = document.querySelector("[data-tick-all]");
   if (head) {
     head.checked = ticked > 0 && ticked === all.length;
@@ -34,6 +41,11 @@ document.addEventListener("click", (event) => {
   if (event.target.closest("[data-untick]")) {
     for (const box of ticks()) box.checked = false;
     return count();
+  }
+  if (event.target.closest("[data-consoles]")) {
+    const ids = ticks().filter((box) => box.checked).map((box) => box.value);
+    location.href = ours(`/vms/consoles/?ids=${ids}`);
+    return;
   }
   const link = event.target.closest("tr")?.querySelector(".main-link");
   if (!link || event.target.closest("a, button, input, label, select, .c-tick") || String(getSelection())) return;

@@ -149,4 +149,4 @@ class SerialLine extends ConsoleLine {
 }
 
 withoutInlineStyles();
-for (const root of document.querySelectorAll("[data-console]")) new SerialLine(root);
+for (const root of document.querySelectorAll("[data-console=serial]")) new SerialLine(root);

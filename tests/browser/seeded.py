@@ -119,6 +119,11 @@ PAGES = [
     "/me/factors/",
     "/me/factors/add/",
     "/logout/",
+    "/vms/consoles/",
+    "/vms/consoles/?ids=5,4,1,2,3",
+    # From here on this browser looks at machines so.
+    "/vms/?view=wall",
+    "/vms/?q=nothing-is-called-so",
 ]
 FILL = """
 from tests.seed import seed

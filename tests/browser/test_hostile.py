@@ -78,7 +78,8 @@ def test_names_never_run(evil: Guest, ada: Window) -> None:
     for part in ("", "hardware/", "history/", "xml/", "edit/", "rename/", "console/", "console/window/"):
         ada.go(address + part)
         assert_harmless(page)
-    for path in ("/", "/operations/", "/hosts/1/machines/?q=wvb-", "/hosts/1/log/"):
+    consoles = f"/vms/consoles/?ids={number_in(address)}"
+    for path in ("/", "/operations/", "/hosts/1/machines/?q=wvb-", "/hosts/1/log/", consoles):
         ada.go(path)
         expect(page.get_by_text("onerror").first).to_be_visible()
         assert_harmless(page)

@@ -74,9 +74,13 @@ def hashable(
     return key, (tuple(first), tuple(second))
 
 
-def test_a_viewer_of_all_sees_the_lists_without_ticks(cast: Cast, enter: Enter) -> None:
+def test_a_viewer_of_all_ticks_nothing_but_machines_to_watch(cast: Cast, enter: Enter) -> None:
     Grant.objects.create(user=cast.viewer, role=Role.VIEWER)
-    for address in ("/vms/", "/pools/", "/networks/", f"/pools/{cast.pool.pk}/"):
+    text = enter("viewer").get("/vms/").content.decode()
+    assert len(ticks(text)) == 2
+    assert "data-consoles" in text
+    assert bar(text) == []
+    for address in ("/pools/", "/networks/", f"/pools/{cast.pool.pk}/"):
         text = enter("viewer").get(address).content.decode()
         assert "main-link" in text, address
         assert 'name="ids"' not in text, address

@@ -87,7 +87,7 @@ def test_a_kept_line_is_not_shown_to_who_may_less(cast: Cast, enter: Enter) -> N
     assert "formaction=" in enter("operator").get("/vms/").content.decode()
     text = enter("viewer").get("/vms/").content.decode()
     assert "formaction=" not in text
-    assert 'name="ids"' not in text
+    assert "data-bulk-verb" not in text
 
 
 def test_a_change_shows_though_lines_are_kept(cast: Cast, enter: Enter) -> None:

@@ -47,6 +47,8 @@ LEASE = timedelta(seconds=60)
 TICKET_SECONDS = 30
 TICKET = re.compile(r"[A-Za-z0-9_-]{43}")
 VIEWERS_PER_DOMAIN = 20
+SIDE_BY_SIDE = 9
+"""More on one page could not be read."""
 VERBS: dict[str, Verb] = {
     ConsoleMode.VIEW: BY_KIND["domain.view"],
     ConsoleMode.CONTROL: BY_KIND["domain.console"],
@@ -193,6 +195,11 @@ def refuse_too_many(user: User, domain_pk: int, now: datetime) -> None:
     if alive.filter(domain=domain_pk).count() >= VIEWERS_PER_DOMAIN:
         limit = VIEWERS_PER_DOMAIN
         raise Refusal(Close.TOO_MANY, _("%(limit)d people watch this machine, the most allowed.") % {"limit": limit})
+
+
+def most_side_by_side() -> int:
+    """How many consoles one page opens: no more than one person may have."""
+    return min(SIDE_BY_SIDE, settings.WEBVIRT_CONSOLES_PER_USER)
 
 
 def issue_ticket(session: ConsoleSession) -> str:

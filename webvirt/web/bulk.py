@@ -15,7 +15,8 @@ from markupsafe import Markup
 
 from webvirt.services.access import NOTHING, Access, Held, union
 from webvirt.services.bulk import MOST, Outcome, submit_to_each
-from webvirt.services.catalogue import VERBS_FOR_MANY
+from webvirt.services.catalogue import BY_KIND, VERBS_FOR_MANY
+from webvirt.services.consoles import most_side_by_side
 from webvirt.services.subjects import NOUNS, Subject, address_of, name_of
 from webvirt.web import answers
 from webvirt.web.actor import actor_of
@@ -31,13 +32,21 @@ LISTS = {"domain": _("Virtual machines"), "pool": _("Storage"), "volume": _("Sto
 def bulkbar(language: str, noun: str, held: Held) -> Markup:
     """The bar of verbs for ticked rows; empty for who may use none of them."""
     verbs = [verb for verb in VERBS_FOR_MANY[noun].values() if held.allows(verb)]
-    return piece("bulkbar.html", {"verbs": verbs}) if verbs else Markup()
+    consoles = most_side_by_side() if may_watch_some(noun, held) else 0
+    return piece("bulkbar.html", {"verbs": verbs, "consoles": consoles}) if verbs or consoles else Markup()
+
+
+def may_watch_some(noun: str, held: Held) -> bool:
+    """Whether the consoles of several can be opened side by side."""
+    return noun == "domain" and held.allows(BY_KIND["domain.view"])
 
 
 @lru_cache(maxsize=128)
 def may_some(noun: str, held: Held | None) -> bool:
-    """Whether what somebody holds on a row allows any of the verbs for many, so that it can be ticked."""
-    return held is not None and any(held.allows(verb) for verb in VERBS_FOR_MANY[noun].values())
+    """Whether what somebody holds on a row allows anything that is done to many, so that it can be ticked."""
+    if held is None:
+        return False
+    return may_watch_some(noun, held) or any(held.allows(verb) for verb in VERBS_FOR_MANY[noun].values())
 
 
 def ticking(noun: str, rows: Iterable[tuple[int, Held | None]]) -> dict[str, Any]:

@@ -1,24 +1,28 @@
-"""The console of a machine: in its tab, and in a window of its own."""
+"""The console of a machine: in its tab, in a window of its own, and beside others."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
+from markupsafe import Markup
 
 from webvirt.models import ConsoleDevice, Definition, Domain
 from webvirt.services import inputs
 from webvirt.services.access import Access
 from webvirt.services.catalogue import BY_KIND
+from webvirt.services.consoles import most_side_by_side
 from webvirt.services.hops import hops_of
 from webvirt.services.inputs import Has
 from webvirt.services.spice import displays_of, tunnel_to
+from webvirt.web.bulk import chosen_ids
 from webvirt.web.domains import find, header
 from webvirt.web.guards import signed_in
+from webvirt.web.pieces import piece
 
 
 @require_GET
@@ -34,6 +38,43 @@ def tab(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
 def window(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     domain = watched(access, pk)
     return render(request, "console/window.html", {"domain": domain} | panel(request, access, domain))
+
+
+@require_GET
+@signed_in
+def side_by_side(request: HttpRequest, access: Access) -> HttpResponse:
+    """The consoles of several machines: `?ids=3,1,2`, in this order."""
+    wanted = chosen_ids(request.GET.get("ids", "").split(","))
+    found = access.domains().in_bulk(wanted)
+    chosen = [found[pk] for pk in dict.fromkeys(wanted) if pk in found]
+    most = most_side_by_side()
+    shown = places(request, access, chosen[:most])
+    devices = {place.device for place in shown}
+    context = {"places": shown, "devices": devices, "chosen": len(chosen), "most": most}
+    return render(request, "console/side_by_side.html", context)
+
+
+class Place(NamedTuple):
+    """What stands for one machine, and which device it is of; empty where it is not shown."""
+
+    html: Markup
+    device: str
+
+
+def places(request: HttpRequest, access: Access, domains: list[Domain]) -> list[Place]:
+    """The console of each machine, or where one may not watch it, words to say so."""
+    definitions = Definition.objects.filter(domain__in=domains).only("domain", "inactive", "live")
+    by_domain = {definition.domain_id: definition for definition in definitions}
+    made = []
+    for domain in domains:
+        if access.may(BY_KIND["domain.view"], domain):
+            shown = panel_of(request, access, domain, by_domain.get(domain.pk))
+            context = shown | {"domain": domain, "embedded": True, "beside": True, "other_device": ""}
+            made.append(Place(piece("console/panel.html", context), context["device"]))
+        else:
+            context = {"domain": domain, "verb": BY_KIND["domain.view"]}
+            made.append(Place(piece("console/not_yours.html", context), ""))
+    return made
 
 
 def watched(access: Access, pk: int) -> Domain:
@@ -52,8 +93,13 @@ def other_viewer(access: Access, domain: Domain) -> dict[str, Any]:
 
 
 def panel(request: HttpRequest, access: Access, domain: Domain) -> dict[str, Any]:
-    """What the console's own part of a page needs; of a machine without a screen, its serial line."""
+    """What the console's own part of a page needs."""
     definition = Definition.objects.filter(domain=domain).only("inactive", "live").first()
+    return panel_of(request, access, domain, definition)
+
+
+def panel_of(request: HttpRequest, access: Access, domain: Domain, definition: Definition | None) -> dict[str, Any]:
+    """The same with the machine's definition at hand; of one without a screen, its serial line."""
     info = definition.shown if definition else {}
     devices = info.get("devices", ())
     has = {
@@ -64,6 +110,7 @@ def panel(request: HttpRequest, access: Access, domain: Domain) -> dict[str, Any
     wanted = request.GET.get("device") == ConsoleDevice.SERIAL or not has[ConsoleDevice.SCREEN]
     device, other = list(ConsoleDevice)[::-1] if wanted else list(ConsoleDevice)
     return {
+        "beside": False,
         "may_control": access.may(BY_KIND["domain.console"], domain),
         # Where each is recorded, there is nothing to choose.
         "may_record": access.may(BY_KIND["domain.record"], domain) and not domain.is_recorded,

@@ -48,6 +48,7 @@ urlpatterns = [
     path("vms/", domains.index, name="vms"),
     *(path(f"{NOUNS[noun].path}/bulk/", bulk.bulk, {"noun": noun}, name=f"{noun}s_bulk") for noun in VERBS_FOR_MANY),
     path("vms/bin/", recyclebin.index, name="vm_bin"),
+    path("vms/consoles/", consoles.side_by_side, name="consoles"),
     path("vms/create/", creation.create, name="vm_create"),
     path("vms/flavours/", flavours.index, name="flavours"),
     path("vms/flavours/add/", flavours.add, name="flavour_add"),
