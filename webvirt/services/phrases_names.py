@@ -119,6 +119,11 @@ NAMES = (
     _("initrd_url"),
     _("unencrypted"),
     _("fingerprints"),
+    _("kind"),
+    _("path"),
+    _("unverified"),
+    _("source"),
+    _("machines"),
     _("replaces"),
 )
 """The parameters and results of operations, down to the parts of a network's addresses and of a machine's wish."""

@@ -6,9 +6,10 @@ A password that was typed is never shown again, not even in a form that was refu
 from __future__ import annotations
 
 from django.http import QueryDict
+from django.utils.translation import gettext as _
 
 from webvirt.hypervisor.addresses import line_for
-from webvirt.hypervisor.types import Transport
+from webvirt.hypervisor.types import SourceKind, Transport
 from webvirt.models import Host
 from webvirt.services.access import Access
 from webvirt.services.hosts import our_keys
@@ -58,9 +59,41 @@ def keys_of(access: Access, target: Subject | None) -> Values:
     return {"offered": shown_keys(target.offered), "known": shown_keys(target.keys)}
 
 
+def start_look(host: Host) -> Values:
+    return {"kind": "esx", "hostname": "", "port": "", "user": "", "path": "", "unverified": ""}
+
+
+def place(given: QueryDict) -> Values:
+    password = {"password": given["password"]} if given.get("password") else {}
+    found = filled(given, "kind", "hostname", "port", "user", "path", "unverified") | password
+    return found | ({"fingerprints": given.getlist("fingerprints")} if "fingerprints" in given else {})
+
+
+def kinds(access: Access, target: Subject | None) -> Values:
+    texts = {
+        SourceKind.ESX: ("VMware ESXi", _("By HTTPS, with a user and a password of it.")),
+        SourceKind.VPX: ("VMware vCenter", _("By HTTPS, to one of the hosts that it manages.")),
+        SourceKind.XEN: ("Xen", _("By SSH with our key, where libvirt runs beside it.")),
+        SourceKind.QEMU: (
+            "KVM, QEMU",
+            _("A host with libvirt that is not to be in the list here; by SSH with our key."),
+        ),
+        SourceKind.VBOX: ("VirtualBox", _("By SSH with our key, where libvirt was built for it.")),
+    }
+    choices = [(kind.value, label, text) for kind, (label, text) in texts.items()]
+    return {"choices": choices, "lines": [line_for(key) for key in our_keys()]}
+
+
 FORM = Form("hosts/form.html", start, parameters, ways)
 FORMS = {
     "host.add": FORM,
     "host.edit": FORM,
+    "host.look_elsewhere": Form(
+        "hosts/elsewhere.html",
+        start_look,
+        place,
+        kinds,
+        linked=("kind", "hostname", "port", "user", "path", "unverified"),
+    ),
     "host.trust": Form("hosts/trust.html", start_trust, trusted, keys_of),
 }
