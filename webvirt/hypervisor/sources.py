@@ -115,5 +115,5 @@ def in_words(source: SourceAddress) -> Iterator[None]:
         if source.is_vmware and WRONG_PASSWORD in text:
             raise HostRefused("The user or the password is not right there.") from None
         if source.is_vmware and any(words in text for words in WRONG_CERTIFICATE):
-            raise HostRefused(f"Its certificate is not good: {text}") from None
+            raise HostRefused(f"Its certificate is not good: {text}.") from None
         raise

@@ -14,7 +14,7 @@ SOURCE_ERRORS = (
     _("The libvirt of this installation was built without its driver for VMware: it cannot talk to it."),
     _("The libvirt there has no driver for this: %(why)s"),
     _("The user or the password is not right there."),
-    _("Its certificate is not good: %(why)s"),
+    _("Its certificate is not good: %(why)s."),
 )
 """What the cellar raises."""
 

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_noop
 
 from webvirt.hypervisor.addresses import fingerprint
 from webvirt.hypervisor.connection import SourceConnection, connect_source
-from webvirt.hypervisor.errors import HypervisorError, InvalidSpec, NotFound
+from webvirt.hypervisor.errors import HostRefused, HypervisorError, InvalidSpec, NotFound
 from webvirt.hypervisor.identity import offered_keys
 from webvirt.hypervisor.types import (
     DiskInfo,
@@ -55,6 +55,10 @@ ONLY_DATACENTER = "ha-datacenter"
 """What an ESXi calls the one that it has."""
 AS_OVA = gettext_noop("VirtualBox hands out no disks over libvirt: export the machine there as OVA, and import that.")
 NOT_UNDERSTOOD = gettext_noop("Its definition is not understood.")
+BY_A_KNOWN_AUTHORITY = gettext_noop(
+    "Name it as its certificate does, and have the authority that signed that among those which this machine knows; or "
+    "say that the certificate is not to be checked."
+)
 LOOK_AGAIN = gettext_noop("Look there again.")
 
 
@@ -107,6 +111,8 @@ def connected(address: SourceAddress) -> Iterator[SourceConnection]:
         remedy = gettext_noop("See that the account there lets our key in, and may use libvirt.")
         if address.is_vmware:
             remedy = gettext_noop("Correct the address, the user or the password.")
+            if isinstance(error, HostRefused) and not address.unverified and "certificate" in str(error):
+                remedy = BY_A_KNOWN_AUTHORITY
         raise Failed(str(error), remedy) from None
     with connection:
         yield connection

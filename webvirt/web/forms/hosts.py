@@ -93,7 +93,7 @@ FORMS = {
         start_look,
         place,
         kinds,
-        linked=("kind", "hostname", "port", "user", "path", "unverified"),
+        linked=("kind", "hostname", "port", "user", "path"),
     ),
     "host.trust": Form("hosts/trust.html", start_trust, trusted, keys_of),
 }

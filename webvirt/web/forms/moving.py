@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from django.http import Http404, QueryDict
 from django.utils.translation import gettext as _
@@ -38,6 +39,8 @@ from webvirt.web.kinds import forward
 from webvirt.web.words import size
 
 LOOK = BY_KIND["host.look_elsewhere"]
+PLACE = ("kind", "hostname", "port", "user", "path")
+"""What of a look is filled in again. That a certificate is not checked is said each time."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,9 @@ def of_the_source(given: QueryDict, host: Host) -> Values:
     operation = look_of(given, host)
     source = foreign.source_of(operation.pk) if operation else None
     offers = foreign.offers_of(source) if source else []
-    return {"looking": operation, "source": source, "machines": offers}
+    told = operation.parameters if operation else {}
+    again = {name: told[name] for name in PLACE if told.get(name)}
+    return {"looking": operation, "source": source, "machines": offers, "again": urlencode(again)}
 
 
 def look_of(given: QueryDict, host: Host) -> Operation | None:
