@@ -16,7 +16,7 @@ from django.utils.translation import gettext_noop
 
 from webvirt.hypervisor.addresses import fingerprint
 from webvirt.hypervisor.connection import SourceConnection, connect_source
-from webvirt.hypervisor.errors import HostRefused, HypervisorError, InvalidSpec, NotFound
+from webvirt.hypervisor.errors import CredentialsUnavailable, HostRefused, HypervisorError, InvalidSpec, NotFound
 from webvirt.hypervisor.identity import offered_keys
 from webvirt.hypervisor.types import (
     DiskInfo,
@@ -337,7 +337,10 @@ def opened_source(context: Context, spec: ImportSpec) -> Iterator[tuple[Contents
     if source is None or source.operation.user_id != context.operation.user_id:
         raise Failed(gettext_noop("Who looked there may import from there, for a day."), LOOK_AGAIN)
     try:
-        address = way_to_source(source)
+        try:
+            address = way_to_source(source)
+        except CredentialsUnavailable as error:
+            raise Failed(str(error)) from None
         with connected(address) as connection:
             context.progress(gettext_noop("looking at the machine"))
             machine = connection.machines.read(spec.machine or "")
