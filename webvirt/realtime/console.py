@@ -12,6 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -32,12 +33,13 @@ RENEW_SECONDS = 15.0
 
 
 class ConsoleConsumer(AsyncWebsocketConsumer):
-    """`/ws/console/<domain_id>/?mode=view|control`, with `&device=serial` for the serial line instead of the screen and
-    `&replaces=<id>` for a page that opens its console again; `?session=<id>` for a page that comes back to a console
-    which still runs.
+    """`/ws/console/<domain_id>/?mode=view|control`, with `&device=serial` for the serial line instead of the screen,
+    `&record=1` to have it recorded and `&replaces=<id>` for a page that opens its console again; `?session=<id>` for a
+    page that comes back to a console which still runs.
 
-    Says `{"session", "ticket"}` once, `{"others": [{"name", "mode"}]}` whenever that changes, and `{"ended": reason}`;
-    or `{"refused": sentence}` before it closes with a code of `consoles.Close`.
+    Says `{"session", "ticket"}` once, `{"others": [{"name", "mode"}], "recorded": {"by": [names], "over": reason}}`
+    whenever that changes, and `{"ended": reason}`; or `{"refused": sentence}` before it closes with a code of
+    `consoles.Close`.
     """
 
     _lease: asyncio.Task[None] | None = None
@@ -79,6 +81,7 @@ class ConsoleConsumer(AsyncWebsocketConsumer):
                 client_address(self.scope.get("client")),
                 number(asked, "replaces"),
                 ConsoleDevice.SERIAL if asked.get("device") == ["serial"] else ConsoleDevice.SCREEN,
+                record=asked.get("record") == ["1"],
             )
             return session, consoles.issue_ticket(session)
 
@@ -96,7 +99,8 @@ class ConsoleConsumer(AsyncWebsocketConsumer):
                 log.warning("the lease of console %s cannot be renewed now: %s", session.pk, error)
                 view = told or View("", [])
             if view != told:
-                await self._say(others=[{"name": other.name, "mode": other.mode} for other in view.others])
+                others = [{"name": other.name, "mode": other.mode} for other in view.others]
+                await self._say(others=others, recorded=asdict(view.recorded))
                 told = view
             if not view.ended:
                 await asyncio.sleep(LOOK_SECONDS)

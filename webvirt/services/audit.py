@@ -66,6 +66,8 @@ EVENTS: dict[str, Promise] = {
     "cloud_image.change": _("Change a cloud image"),
     "cloud_image.remove": _("Remove a cloud image"),
     "operation.cancel": _("Cancel an operation"),
+    "recording.watch": _("Watch a recording"),
+    "recording.delete": _("Delete a recording"),
     "audit.export": _("Export the audit log"),
 }
 """What is noted besides the verbs of the catalogue, as people read it."""

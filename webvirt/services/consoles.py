@@ -10,7 +10,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 from pathlib import Path
@@ -37,10 +37,11 @@ from webvirt.models import (
     Status,
     User,
 )
-from webvirt.services import audit
+from webvirt.services import audit, recordings
 from webvirt.services.access import Access, access_of, accesses_of
 from webvirt.services.actors import Actor
 from webvirt.services.catalogue import BY_KIND, Verb, why_not
+from webvirt.services.recordings import Recorded
 
 LEASE = timedelta(seconds=60)
 TICKET_SECONDS = 30
@@ -50,6 +51,7 @@ VERBS: dict[str, Verb] = {
     ConsoleMode.VIEW: BY_KIND["domain.view"],
     ConsoleMode.CONTROL: BY_KIND["domain.console"],
 }
+RECORD = BY_KIND["domain.record"]
 RESULTS = {EndReason.FAILED: AuditResult.FAILED, EndReason.UNOPENED: AuditResult.CANCELLED}
 """What the audit log calls ends other than that of a console that was used."""
 
@@ -66,7 +68,14 @@ class Close(IntEnum):
     HOST = 4421
     DISPLAY = 4422
     OUT_OF_REACH = 4423
+    SIGN_IN = 4424
+    FORWARDING = 4425
+    SILENT = 4426
+    NO_DISPLAY = 4427
+    NOT_VNC = 4428
     TOO_MANY = 4429
+    CERTIFICATE = 4430
+    TAKEN = 4431
     NO_REDIS = 4450
 
 
@@ -89,6 +98,8 @@ class Admission:
     auth_hash: str
     host: int
     domain_uuid: str
+    recording: int | None = None
+    """The id of what is recorded of it, if it is."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +112,12 @@ class Viewer:
 
 @dataclass(frozen=True)
 class View:
-    """What a page is told of its own console: why it ended (empty while it lives), and who else is there."""
+    """What a page is told of its own console: why it ended (empty while it lives), who else is there, and whether it is
+    recorded."""
 
     ended: str
     others: list[Viewer]
+    recorded: Recorded = field(default_factory=Recorded)
 
 
 def login_key(session_key: str) -> str:
@@ -123,8 +136,10 @@ def open_session(
     address: str | None,
     replaces: int | None = None,
     device: ConsoleDevice = ConsoleDevice.SCREEN,
+    record: bool = False,
 ) -> ConsoleSession:
-    """A new console session with its lease, or Refusal. `replaces` names an older one of the same login to end."""
+    """A new console session with its lease, or Refusal. `replaces` names an older one of the same login to end;
+    `record` asks for it to be recorded where it would not be by itself."""
     access = access_of(user)
     domain = access.domains().filter(pk=domain_pk).first()
     if domain is None:
@@ -133,6 +148,9 @@ def open_session(
     if not access.may(verb, domain):
         audit.note(verb.kind, domain, result=AuditResult.DENIED, actor=Actor(user, Origin.PAGE, address))
         raise Refusal(Close.WITHDRAWN, _("Your role here does not allow “%(verb)s”.") % {"verb": verb.label})
+    if record and not access.may(RECORD, domain):
+        audit.note(RECORD.kind, domain, result=AuditResult.DENIED, actor=Actor(user, Origin.PAGE, address))
+        raise Refusal(Close.WITHDRAWN, _("Your role here does not allow “%(verb)s”.") % {"verb": RECORD.label})
     if reason := why_not(verb, domain):
         raise Refusal(Close.NOT_NOW, _("No console now: %(reason)s.") % {"reason": reason})
     now = timezone.now()
@@ -151,6 +169,7 @@ def open_session(
             address=address,
             login_key=login_key(session_key),
             leased_until=now + LEASE,
+            is_recorded=record or domain.is_recorded,
         )
         note(session, AuditResult.ASKED)
     return session
@@ -220,7 +239,7 @@ def look(session: ConsoleSession) -> View:
             others.append(Viewer(row.user.get_username(), row.mode))
     if mine is None:
         return View(EndReason.MISSING, others)
-    return View(mine.end_reason, others)
+    return View(mine.end_reason, others, recordings.recorded(mine))
 
 
 # --- from the proxy
@@ -254,8 +273,9 @@ def redeem(ticket: str, session_key: str) -> Admission:
     with audit.writing():
         if not unopened.update(opened_at=timezone.now()):
             raise refused
-        note(session, AuditResult.BEGUN)
-    return admission
+        recording = recordings.begin(session).pk if session.is_recorded else None
+        note(session, AuditResult.BEGUN, **({"recording": recording} if recording else {}))
+    return replace(admission, recording=recording)
 
 
 def withdrawn(admissions: Iterable[Admission]) -> dict[int, EndReason]:
@@ -308,6 +328,8 @@ def why_not_this_machine(row: ConsoleSession, admission: Admission, access: Acce
         return EndReason.MOVED
     if not access.may(verb, domain):
         return EndReason.RIGHT
+    if domain.is_recorded and not row.is_recorded:
+        return EndReason.RECORD
     # A machine whose state we cannot learn now keeps its consoles.
     if verb.states and domain.status not in {*verb.states, Status.UNKNOWN}:
         return EndReason.OFF

@@ -37,6 +37,7 @@ from webvirt.services import (
     machines,
     operations,
     quotas,
+    recordings,
     sessions,
     showback,
     syslog,
@@ -156,6 +157,7 @@ class Watch:
             guessing.sweep(timezone.now())
             consoles.sweep(timezone.now())
             foreign.look_after(timezone.now())
+            recordings.sweep(timezone.now())
             self.tend_sender(now)
             heartbeats.beat("watch", self.name)
 

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("webvirt", "0019_serial"),
+        ("webvirt", "0021_wall"),
     ]
 
     operations = [
