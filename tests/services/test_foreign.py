@@ -22,11 +22,12 @@ from tests.api.conftest import Caller
 from tests.fake_storage import FakeVolume
 from tests.fakes import FakeConnection
 from tests.people import make_network
-from tests.services.carrying import demand_nothing_left
+from tests.services.carrying import Step, Taken, demand_nothing_left, dying, is_lost
 from tests.services.conftest import FakeHost
+from tests.services.shop import make_shop, really_there
 from webvirt.hypervisor.addresses import fingerprint
 from webvirt.hypervisor.connection import connect_source, source_uri
-from webvirt.hypervisor.errors import HostRefused, InvalidSpec, NotFound, Unsupported
+from webvirt.hypervisor.errors import HostRefused, HypervisorError, InvalidSpec, NotFound, Unsupported
 from webvirt.hypervisor.sources import in_words
 from webvirt.hypervisor.types import DomainState, SourceAddress, SourceKind, SourceMachine, VolumeInfo
 from webvirt.hypervisor.xml.parse import parse_domain
@@ -40,6 +41,7 @@ from webvirt.models import (
     Operation,
     OperationState,
     Origin,
+    Project,
     Role,
     SourceHost,
 )
@@ -47,7 +49,9 @@ from webvirt.services import foreign, operations
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.foreign import Offer, datastore_url, flat_of
 from webvirt.services.ovf import Card, Disk, NotUnderstood
+from webvirt.services.quotas import Amounts, used_in
 from webvirt.services.runners import foreign as runner
+from webvirt.services.runners import moving
 from webvirt.services.runners.context import Context
 from webvirt.services.runners.foreign import MOST_MACHINES, told_by
 from webvirt.services.unsealing import Keys
@@ -56,7 +60,7 @@ S = OperationState
 GOLDEN = Path(__file__).with_name("sources")
 MIB = 2**20
 UUID = "6d0a5b59-0d42-4d3b-9a24-0f3f2e1c7b5a"
-PASSWORD = "hunter2 & <more>"
+PASSWORD = "hunter2 & <больше>"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGvAMvhDDWWGSt5QaOzbECuFMiDqyVOF0qKNxTzpY3jD"
 
 
@@ -293,8 +297,8 @@ class Elsewhere:
     def storage(self) -> Any:
         return self.connection.storage
 
-    def uuids(self) -> list[str]:
-        return list(self.known)
+    def names(self) -> dict[str, str]:
+        return {uuid: machine.name for uuid, machine in self.known.items()}
 
     def read(self, uuid: str) -> SourceMachine:
         if uuid not in self.known:
@@ -385,6 +389,22 @@ def test_of_very_many_machines_the_first_are_listed(alpha: FakeHost, host: Host,
     assert (len(source.machines), source.more) == (MOST_MACHINES, 520 - MOST_MACHINES)
 
 
+def test_one_that_libvirt_does_not_understand_spoils_no_list(
+    alpha: FakeHost, host: Host, there: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, odd = there.read, f"{UUID[:-1]}0"
+    there.known[odd] = SourceMachine(odd, "odd", DomainState.SHUTOFF, "")
+
+    def read(uuid: str) -> SourceMachine:
+        if uuid == odd:
+            raise HypervisorError("Unexpected VMX entry")
+        return real(uuid)
+
+    monkeypatch.setattr(there, "read", read)
+    offers = foreign.offers_of(look(alpha, host).source)
+    assert [(offer.name, offer.why) for offer in offers] == [("odd", "Unexpected VMX entry"), ("shop", "")]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -426,11 +446,26 @@ def test_a_machine_is_imported(alpha: FakeHost, host: Host, there: Elsewhere) ->
     assert "vol-download --sparse shop.img --pool vms vda.img" in done.virsh
 
 
-STEPS: dict[str, Callable[[FakeHost], tuple[Any, str]]] = {
+STEPS: dict[str, Callable[[FakeHost], Step]] = {
+    "volume": lambda alpha: (alpha.connection.storage, "create_volume"),
     "copy": lambda alpha: (alpha.connection.storage, "upload"),
+    "last look": lambda alpha: (runner, "demand_rest"),
     "conversion": lambda alpha: (alpha.connection.storage, "clone_volume"),
+    "clearing": lambda alpha: (alpha.connection.storage, "delete_volume"),
     "definition": lambda alpha: (alpha.connection.domains, "define"),
 }
+SHOP = Amounts(machines=1, vcpus=3, memory_kib=3 * 2**20, disk=2 * MIB)
+"""What the machine of `qemu.xml` takes."""
+
+
+def room_for(amounts: Amounts) -> Project:
+    """A project with room for just so much."""
+    return make_shop(
+        most_machines=amounts.machines,
+        most_vcpus=amounts.vcpus,
+        most_memory_kib=amounts.memory_kib,
+        most_disk=amounts.disk,
+    )
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -438,17 +473,48 @@ STEPS: dict[str, Callable[[FakeHost], tuple[Any, str]]] = {
 def test_a_worker_that_dies_leaves_nothing(
     alpha: FakeHost, host: Host, there: Elsewhere, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
 ) -> None:
-    looked = look(alpha, host)
+    shop = room_for(SHOP)
+    asked = wish(alpha, look(alpha, host), project=shop.pk)
+    takes = Taken(shop.pk, SHOP, lambda: really_there(alpha, shop))
     demand_nothing_left(
         alpha,
-        alpha.ask("domain.import", host, **wish(alpha, looked)),
+        alpha.ask("domain.import", host, **asked),
         STEPS[step](alpha),
         monkeypatch,
         after=after,
         traces=alpha.traces,
         look=alpha.look_again,
+        takes=takes,
     )
-    assert alpha.do("domain.import", host, **wish(alpha, looked)).state == S.SUCCEEDED
+    # And its name is free again, and its quota; nothing was changed there.
+    assert alpha.do("domain.import", host, **asked).state == S.SUCCEEDED
+    assert used_in(shop.pk) == takes.there() == SHOP
+    assert list(there.storage.known[there.pool].volumes) == ["shop.img"]
+
+
+@pytest.mark.parametrize("step", ["connect_source", "demand_same"])
+def test_a_worker_that_dies_before_it_makes_anything_keeps_no_room(
+    alpha: FakeHost, host: Host, there: Elsewhere, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    shop = room_for(SHOP)
+    operation = alpha.ask("domain.import", host, **wish(alpha, look(alpha, host), project=shop.pk))
+    before = alpha.traces()
+    with dying(monkeypatch, (runner, step), after=False):
+        alpha.carry_out(operation)
+    assert used_in(shop.pk) == SHOP
+    is_lost(operation)
+    assert (used_in(shop.pk), alpha.traces()) == (Amounts(), before)
+
+
+def test_a_look_that_dies_leaves_nothing(
+    alpha: FakeHost, host: Host, there: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation = alpha.ask("host.look_elsewhere", host, **PLACE, fingerprints=known_by())
+    with dying(monkeypatch, (there, "names"), after=True):
+        alpha.carry_out(operation)
+    is_lost(operation)
+    assert not SourceHost.objects.exists()
+    assert look(alpha, host).state == S.SUCCEEDED
 
 
 def test_cancelled_while_its_disks_come_nothing_stays(
@@ -653,13 +719,32 @@ def test_disks_come_from_datastores(vmware: Vmware, datastores: Datastores, monk
     volumes = vmware.alpha.connection.storage.known[vmware.alpha.uuid].volumes
     assert [bytes(volumes[name].data) for name in ("new-1.qcow2", "new-1-2.qcow2")] == list(DISKS.values())
     assert set(datastores.asked) == {f"dcPath=Offices%2FDC%201&dsName={name}" for name in ("datastore%201", "ssd")}
-    # It has ended, so the password is not kept any longer.
-    looked.source.refresh_from_db()
-    assert looked.source.sealed_password == ""
-    with pytest.raises(operations.Invalid):
-        vmware.alpha.ask("domain.import", vmware.host, **vmware.wish(looked))
+    # And another one, without the password having to be told again.
     again = vmware.alpha.do("domain.import", vmware.host, **vmware.wish(looked) | {"name": "new-2"})
-    assert (again.state, again.error[:44]) == (S.FAILED, "The password for the other hypervisor is not")
+    assert again.state == S.SUCCEEDED, again.error
+    # Where it cannot be opened, that is said.
+    SourceHost.objects.update(hostname="localhost")
+    lost = vmware.alpha.do("domain.import", vmware.host, **vmware.wish(looked) | {"name": "new-3"})
+    assert (lost.state, lost.error[:44]) == (S.FAILED, "The password for the other hypervisor is not")
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("step", ["by_way_of", "convert"])
+def test_a_worker_that_dies_between_disks_of_a_datastore_leaves_nothing(
+    vmware: Vmware, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
+) -> None:
+    amounts = Amounts(machines=1, vcpus=2, memory_kib=4 * 2**20, disk=sum(map(len, DISKS.values())))
+    shop, alpha = room_for(amounts), vmware.alpha
+    asked = vmware.wish(vmware.look()) | {"project": shop.pk}
+    operation = alpha.ask("domain.import", vmware.host, **asked)
+    # How large they are is told by the datastore alone.
+    takes = Taken(shop.pk, amounts, lambda: really_there(alpha, shop))
+    demand_nothing_left(
+        alpha, operation, (moving.Bringing, step), monkeypatch,
+        after=after, traces=alpha.traces, look=alpha.look_again, takes=takes,
+    )  # fmt: skip
+    assert alpha.do("domain.import", vmware.host, **asked).state == S.SUCCEEDED
+    assert used_in(shop.pk) == takes.there() == amounts
 
 
 def test_the_password_is_nowhere(vmware: Vmware, caplog: pytest.LogCaptureFixture) -> None:

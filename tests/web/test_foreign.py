@@ -10,7 +10,7 @@ import pytest
 from tests.fakes import FakeConnection
 from tests.people import Cast
 from tests.web.conftest import Enter
-from webvirt.models import Host, Network, NetworkStatus, Operation, OperationState, SourceHost
+from webvirt.models import Grant, Host, Network, NetworkStatus, Operation, OperationState, Role, SourceHost
 from webvirt.services import foreign, hidden, operations
 from webvirt.services.foreign import Offer
 from webvirt.services.ovf import Appliance, Card, Disk
@@ -156,14 +156,22 @@ def test_the_machine_is_shown_to_be_corrected_and_asked_for(
 
 
 def test_others_do_not_even_know_of_it(enter: Enter, cast: Cast, host: Host, looked: Operation) -> None:
-    Operation.objects.filter(pk=looked.pk)
-    SourceHost.objects.update(machines=[])
     for who in ("owner", "stranger"):
         assert enter(who).get(f"/hosts/{host.pk}/look_elsewhere/").status_code == 404
     other = Operation.objects.create(
         kind="host.look_elsewhere", queue="slow", user=cast.owner, origin="page", subject=f"host:{host.pk}", host=host
     )
     page(enter, host, f"source={other.pk}", status=404)
+
+
+def test_nobody_else_asks_what_an_import_from_there_would_do(
+    enter: Enter, cast: Cast, host: Host, looked: Operation
+) -> None:
+    Grant.objects.create(user=cast.stranger, role=Role.ADMINISTRATOR)
+    form = {"source": looked.pk, "machine": UUID, "name": "files", "pool": cast.pool.pk, "plan": "1"}
+    path = f"/hosts/{host.pk}/import-domain/"
+    assert "esx1.example.org" in enter("administrator").post(path, form).json()["virsh"]
+    assert enter("stranger").post(path, form).status_code == 404
 
 
 def test_what_is_forgotten_is_said(enter: Enter, host: Host, looked: Operation) -> None:

@@ -33,9 +33,9 @@ class SourceCalls:
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
 
-    def uuids(self) -> list[str]:
-        """Of every machine that it has, running or not."""
-        return self._call(lambda raw: [str(domain.UUIDString()) for domain in raw.listAllDomains(0)])
+    def names(self) -> dict[str, str]:
+        """The name of every machine that it has, running or not, by UUID."""
+        return self._call(lambda raw: {domain.UUIDString(): domain.name() for domain in raw.listAllDomains(0)})
 
     def read(self, uuid: str) -> SourceMachine:
         """Raises NotFound, and InvalidSpec for a definition that is far too long to be one."""

@@ -21,7 +21,7 @@ class SourceHost(models.Model):
     path = models.CharField(max_length=400, blank=True, default="")
     unverified = models.BooleanField(default=False)
     sealed_password = models.TextField(blank=True, default="")
-    """For `services.unsealing` alone; empty when it is not kept any more."""
+    """For `services.unsealing` alone."""
     keys = models.JSONField(default=list)
     """The public keys by which SSH knows it, as whoever asked has confirmed them."""
     offered = models.JSONField(default=list)

@@ -105,15 +105,8 @@ def context_of(pk: int, address: SourceAddress) -> str:
     return f"password of source {pk}: {place} {address.unverified}"
 
 
-def forget_password(source: SourceHost, operation: Operation) -> None:
-    """An import from there has ended: unless another one is under way, the password is not kept any longer."""
-    others = Operation.objects.active().filter(kind=operation.kind, parameters__source=source.pk)
-    if not others.exclude(pk=operation.pk).exists():
-        SourceHost.objects.filter(pk=source.pk).update(sealed_password="")
-
-
 def look_after(now: datetime) -> None:
-    """Forget what was looked at a day ago."""
+    """Forget what was looked at a day ago, and how we got in there."""
     SourceHost.objects.filter(created_at__lt=now - KEPT).delete()
 
 

@@ -18,7 +18,7 @@ from webvirt.web import answers
 from webvirt.web.actor import actor_of
 from webvirt.web.forms import FORMS
 from webvirt.web.forms.form import Values, filled
-from webvirt.web.forms.moving import Chosen, chosen_of, fetch_of, fetched_by, pools_to_fetch_into
+from webvirt.web.forms.moving import Chosen, chosen_of, fetch_of, fetched_by, look_of, pools_to_fetch_into
 from webvirt.web.forms.within import Within, within
 from webvirt.web.guards import wants_json
 from webvirt.web.verbs import form_page, parameters_of, perform
@@ -27,7 +27,11 @@ IMPORT, FETCH, LOOK = BY_KIND["domain.import"], BY_KIND["volume.fetch"], BY_KIND
 
 
 def page(request: HttpRequest, access: Access, host: Host) -> HttpResponse:
-    """Leads on where the step that is waited for is done; else as any verb's."""
+    """Leads on where the step that is waited for is done; else as any verb's. Http404 for what somebody else has found
+    on another hypervisor."""
+    source = look_of(request.POST if request.method == "POST" else request.GET, host)
+    if source and not (source.user_id == access.user.pk and access.may(LOOK, host)):
+        raise Http404
     if request.method == "POST" and "url" in request.POST:
         return begin_fetch(request, access, host)
     if request.method == "GET" and access.may(IMPORT, host):

@@ -6,17 +6,26 @@ that its definition says and stands alone, and its bytes come through the one im
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import cast
 
-import urllib3
 from django.utils.translation import gettext_noop
 
 from webvirt.hypervisor.addresses import fingerprint
 from webvirt.hypervisor.connection import SourceConnection, connect_source
-from webvirt.hypervisor.errors import CredentialsUnavailable, HostRefused, HypervisorError, InvalidSpec, NotFound
+from webvirt.hypervisor.errors import (
+    CredentialsUnavailable,
+    HostRefused,
+    HostUnreachable,
+    HypervisorError,
+    InvalidSpec,
+    NotFound,
+    NotResponding,
+)
 from webvirt.hypervisor.identity import offered_keys
 from webvirt.hypervisor.types import (
     DiskInfo,
@@ -72,15 +81,15 @@ def look_elsewhere(context: Context) -> Result:
     if not address.is_vmware:
         address = replace(address, keys=compared_keys(context, spec))
     with connected(address) as connection:
-        uuids = connection.machines.uuids()
+        names = connection.machines.names()
         offers = []
-        for number, uuid in enumerate(uuids[:MOST_MACHINES]):
-            context.progress(gettext_noop("looking at its machines"), number, len(uuids))
-            offers += read_offer(connection, address, uuid)
+        for number, (uuid, name) in enumerate(islice(names.items(), MOST_MACHINES)):
+            context.progress(gettext_noop("looking at its machines"), number, len(names))
+            offers += read_offer(connection, address, uuid, name)
     offers.sort(key=lambda offer: (offer.name, offer.uuid))
     machines = [foreign.as_json(offer) for offer in offers]
-    foreign.remember(context.operation, address, machines=machines, more=max(0, len(uuids) - MOST_MACHINES))
-    return {"machines": len(uuids)}
+    foreign.remember(context.operation, address, machines=machines, more=max(0, len(names) - MOST_MACHINES))
+    return {"machines": len(names)}
 
 
 def compared_keys(context: Context, spec: ElsewhereSpec) -> tuple[str, ...]:
@@ -118,14 +127,16 @@ def connected(address: SourceAddress) -> Iterator[SourceConnection]:
         yield connection
 
 
-def read_offer(connection: SourceConnection, address: SourceAddress, uuid: str) -> list[Offer]:
-    """One machine; none where it has gone meanwhile."""
+def read_offer(connection: SourceConnection, address: SourceAddress, uuid: str, name: str) -> list[Offer]:
+    """One machine; none where it has gone meanwhile. One that libvirt itself does not understand is listed as such."""
     try:
         return [offer_of(connection, address, connection.machines.read(uuid))]
     except NotFound:
         return []
-    except InvalidSpec as error:
-        return [Offer(uuid, uuid, DomainState.UNKNOWN, why=str(error))]
+    except (HostUnreachable, NotResponding):
+        raise
+    except HypervisorError as error:
+        return [Offer(uuid, line(name), DomainState.UNKNOWN, why=str(error))]
 
 
 def offer_of(connection: SourceConnection, address: SourceAddress, machine: SourceMachine) -> Offer:
@@ -337,18 +348,15 @@ def opened_source(context: Context, spec: ImportSpec) -> Iterator[tuple[Contents
     if source is None or source.operation.user_id != context.operation.user_id:
         raise Failed(gettext_noop("Who looked there may import from there, for a day."), LOOK_AGAIN)
     try:
-        try:
-            address = way_to_source(source)
-        except CredentialsUnavailable as error:
-            raise Failed(str(error)) from None
-        with connected(address) as connection:
-            context.progress(gettext_noop("looking at the machine"))
-            machine = connection.machines.read(spec.machine or "")
-            offer = offer_of(connection, address, machine)
-            demand_same(source, offer)
-            yield taken_from(connection, address, machine, offer)
-    finally:
-        foreign.forget_password(source, context.operation)
+        address = way_to_source(source)
+    except CredentialsUnavailable as error:
+        raise Failed(str(error)) from None
+    with connected(address) as connection:
+        context.progress(gettext_noop("looking at the machine"))
+        machine = connection.machines.read(spec.machine or "")
+        offer = offer_of(connection, address, machine)
+        demand_same(source, offer)
+        yield taken_from(connection, address, machine, offer)
 
 
 def demand_same(source: SourceHost, offer: Offer) -> None:
@@ -365,9 +373,7 @@ def taken_from(
     connection: SourceConnection, address: SourceAddress, machine: SourceMachine, offer: Offer
 ) -> tuple[Contents, Parts]:
     """What is found, each disk with where its bytes are."""
-    way = fetching.Way(
-        True, not address.unverified, urllib3.make_headers(basic_auth=f"{address.user}:{address.password}")
-    )
+    way = way_in(address)
     parts: dict[str, Part] = {}
     disks = []
     for disk, place in zip(offer.appliance.disks, offer.places, strict=True):
@@ -380,6 +386,12 @@ def taken_from(
             parts[disk.file] = Away(connection, machine.uuid, pool, info.name, length_of_file(info))
             disks.append(disk)
     return Contents(replace(offer.appliance, disks=tuple(disks))), parts
+
+
+def way_in(address: SourceAddress) -> fetching.Way:
+    """How VMware's server is asked for files."""
+    who = base64.b64encode(f"{address.user}:{address.password}".encode()).decode()
+    return fetching.Way(anywhere=True, verified=not address.unverified, headers={"Authorization": f"Basic {who}"})
 
 
 def flat_at(way: fetching.Way, address: SourceAddress, machine: SourceMachine, place: str) -> Flat:
