@@ -107,6 +107,8 @@ PAGES = [
     "/projects/1/uses/",
     "/projects/usage/",
     "/vms/5/set_project/",
+    "/recordings/",
+    "/recordings/1/",
     "/audit/",
     "/audit/?object=nothing-is-called-so",
     "/audit/1/",
@@ -120,7 +122,10 @@ PAGES = [
 ]
 FILL = """
 from tests.seed import seed
+from tests.seed_recordings import add_recordings
+from webvirt.models import Domain, User
 seed({hosts}, {domains}, odd=True)
+add_recordings(User.objects.get(username="ada"), list(Domain.objects.order_by("pk")[3:9]))
 """
 
 

@@ -23,6 +23,7 @@ from webvirt.services import consoles
 from webvirt.services.consoles import TICKET, Close
 
 ORIGIN = settings.SOCKET_ORIGINS[0]
+NOT_RECORDED = {"by": [], "over": ""}
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +74,7 @@ async def test_a_page_gets_a_ticket_and_a_row(redis_server: Process, people: Cas
         assert (await socket.connect())[0]
         first = await said(socket)
         assert TICKET.fullmatch(first["ticket"])
-        assert await said(socket) == {"others": []}
+        assert await said(socket) == {"others": [], "recorded": NOT_RECORDED}
         row = await rows(lambda: ConsoleSession.objects.get(pk=first["session"]))
     assert (row.user_id, row.mode, row.address) == (people.operator.pk, mode, "192.0.2.9")
     assert row.login_key == consoles.login_key(login) != login
@@ -138,10 +139,10 @@ async def test_the_page_hears_who_comes_and_why_it_ends(redis_server: Process, p
     async with page(await login_of(people.owner), people.domain.pk) as socket:
         await socket.connect()
         pk = (await said(socket))["session"]
-        assert await said(socket) == {"others": []}
+        assert await said(socket) == {"others": [], "recorded": NOT_RECORDED}
         other = await rows(lambda: open_page(people.viewer, people.domain, ConsoleMode.VIEW))
         await rows(lambda: consoles.redeem(other.visitor.ticket, other.visitor.session_key))
-        assert await said(socket) == {"others": [{"name": "viewer", "mode": "view"}]}
+        assert await said(socket) == {"others": [{"name": "viewer", "mode": "view"}], "recorded": NOT_RECORDED}
         await rows(lambda: consoles.end(pk, EndReason.RIGHT))
         assert "others" in await said(socket)
         assert await said(socket) == {"ended": "right"}
@@ -156,7 +157,7 @@ async def test_a_page_that_comes_back_keeps_its_console(redis_server: Process, p
     assert (await rows(lambda: ConsoleSession.objects.get(pk=pk))).ended_at is None
     async with page(login, people.domain.pk, f"?session={pk}") as socket:
         await socket.connect()
-        assert await said(socket) == {"others": []}
+        assert await said(socket) == {"others": [], "recorded": NOT_RECORDED}
         assert await rows(ConsoleSession.objects.count) == 1
     for stranger in (await login_of(people.owner), await login_of(people.operator)):
         async with page(stranger, people.domain.pk, f"?session={pk}") as socket:
