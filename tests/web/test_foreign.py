@@ -170,7 +170,9 @@ def test_nobody_else_asks_what_an_import_from_there_would_do(
     Grant.objects.create(user=cast.stranger, role=Role.ADMINISTRATOR)
     form = {"source": looked.pk, "machine": UUID, "name": "files", "pool": cast.pool.pk, "plan": "1"}
     path = f"/hosts/{host.pk}/import-domain/"
-    assert "esx1.example.org" in enter("administrator").post(path, form).json()["virsh"]
+    told = enter("administrator").post(path, form).json()
+    assert "esx1.example.org" in told["virsh"]
+    assert ["Disk", "images/files.qcow2 · 60\N{NO-BREAK SPACE}GiB · new"] in told["steps"]
     assert enter("stranger").post(path, form).status_code == 404
 
 

@@ -77,7 +77,7 @@ def offer_in(source: SourceHost | None, uuid: str) -> Offer | None:
 def looked_by(user: User, host: int) -> list[SourceHost]:
     """Those that somebody has looked at for this host, and found something, the last first."""
     found = SourceHost.objects.filter(operation__user=user, operation__host=host).exclude(machines=[])
-    return list(found.select_related("operation"))
+    return list(found.defer("machines"))
 
 
 def remember(operation: Operation, address: SourceAddress, **found: Any) -> None:

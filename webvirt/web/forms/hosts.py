@@ -18,6 +18,15 @@ from webvirt.web.forms.form import Form, Values, filled, text
 from webvirt.web.hostkeys import shown_keys
 from webvirt.web.transports import choices
 
+SOURCES = {
+    SourceKind.ESX: "VMware ESXi",
+    SourceKind.VPX: "VMware vCenter",
+    SourceKind.XEN: "Xen",
+    SourceKind.QEMU: "KVM, QEMU",
+    SourceKind.VBOX: "VirtualBox",
+}
+"""What machines are imported from, as people call it."""
+
 
 def start(host: Host | None) -> Values:
     if host is None:
@@ -71,16 +80,13 @@ def place(given: QueryDict) -> Values:
 
 def kinds(access: Access, target: Subject | None) -> Values:
     texts = {
-        SourceKind.ESX: ("VMware ESXi", _("By HTTPS, with a user and a password of it.")),
-        SourceKind.VPX: ("VMware vCenter", _("By HTTPS, to one of the hosts that it manages.")),
-        SourceKind.XEN: ("Xen", _("By SSH with our key, where libvirt runs beside it.")),
-        SourceKind.QEMU: (
-            "KVM, QEMU",
-            _("A host with libvirt that is not to be in the list here; by SSH with our key."),
-        ),
-        SourceKind.VBOX: ("VirtualBox", _("By SSH with our key, where libvirt was built for it.")),
+        SourceKind.ESX: _("By HTTPS, with a user and a password of it."),
+        SourceKind.VPX: _("By HTTPS, to one of the hosts that it manages."),
+        SourceKind.XEN: _("By SSH with our key, where libvirt runs beside it."),
+        SourceKind.QEMU: _("A host with libvirt that is not to be in the list here; by SSH with our key."),
+        SourceKind.VBOX: _("By SSH with our key, where libvirt was built for it."),
     }
-    choices = [(kind.value, label, text) for kind, (label, text) in texts.items()]
+    choices = [(kind.value, label, texts[kind]) for kind, label in SOURCES.items()]
     return {"choices": choices, "lines": [line_for(key) for key in our_keys()]}
 
 

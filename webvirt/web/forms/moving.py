@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -32,6 +32,7 @@ from webvirt.services.systems import systems, traits_of
 from webvirt.web.forms import creation
 from webvirt.web.forms.creation import MOST_OFFERED, bridges_in, pools_in, pools_of, steps_of, warnings_of
 from webvirt.web.forms.form import Form, Values, filled, number, text
+from webvirt.web.forms.hosts import SOURCES
 from webvirt.web.forms.storage import size_of
 from webvirt.web.forms.within import Within
 from webvirt.web.hostkeys import shown_keys
@@ -217,6 +218,7 @@ def offers(place: Within, target: Host, typed: Values) -> Values:
     if isinstance(chosen, Volume) and not place.rows("volume").filter(pk=chosen.pk).exists():
         raise Http404
     may_look = place.access.may(LOOK, target)
+    looked = foreign.looked_by(place.access.user, target.pk) if may_look else []
     pools = pools_in(place, target)
     here = place.rows("volume").filter(pool__host=target, making=None, kind="file", capacity__gt=0)
     files = list(here.exclude(images.IS_ISO).select_related("pool").order_by("name", "pk")[:MOST_OFFERED])
@@ -227,7 +229,7 @@ def offers(place: Within, target: Host, typed: Values) -> Values:
         "pools": [pool for pool in pools if pool.type in FILES] if isinstance(chosen, Chosen) else pools,
         "fetch_pools": pools_to_fetch_into(place, target),
         "look": LOOK if may_look else None,
-        "sources": foreign.looked_by(place.access.user, target.pk) if may_look else [],
+        "sources": [(row, SOURCES[row.address.kind]) for row in looked],
         "offered": shown_keys(typed["source"].offered) if typed["source"] else [],
         "systems": systems(),
         "networks": [(row, forward(row.forward)) for row in networks],
@@ -243,7 +245,10 @@ def foreseen(host: Host, spec: ImportSpec) -> Values:
     plan = plan_of(host, wish, NOBODY)
     # Of an export of ours the definition comes along; what it says is not known here.
     xml = "" if appliance.is_own else preview_of(plan.domain)
-    steps = [] if appliance.is_own else steps_of(host, plan, wish)
+    # How large a disk is may be told only once it is imported.
+    told = zip(plan.volumes, appliance.disks, strict=True)
+    known = replace(plan, volumes=tuple(replace(new, capacity=disk.capacity) for new, disk in told))
+    steps = [] if appliance.is_own else steps_of(host, known, wish)
     rows = steps or [[_("Disk"), f"{new.pool.name}/{new.name}"] for new in plan.volumes]
     return {"steps": rows, "warnings": warnings_of(host, wish), "xml": xml}
 
