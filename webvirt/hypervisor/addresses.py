@@ -24,7 +24,7 @@ USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}", re.ASCII)
 PASSWORD = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,256}")
 SIGN_IN = re.compile(r"[^\x00-\x20\x7f:\ud800-\udfff]{1,128}")
 """Who signs in to VMware: `root`, `administrator@vsphere.local` or `DOMAIN\\name`."""
-STEP = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff/?#%\\]{1,80}")
+STEP = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff/?#%\\]{1,80}")
 """Of the way to an ESXi within a vCenter."""
 HOST_KEY = re.compile(r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) ([A-Za-z0-9+/]{40,4000}={0,2})", re.ASCII)
 KINDS_OF_KEYS = {"ssh-ed25519": "ed25519", "ssh-rsa": "rsa"}
