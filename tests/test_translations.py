@@ -82,6 +82,7 @@ from webvirt.services.phrases import (
 )
 from webvirt.services.phrases_machines import APPLIANCES, SEEDS
 from webvirt.services.phrases_names import NAMES
+from webvirt.services.phrases_sources import DATASTORES
 from webvirt.services.subjects import Subject, name_of
 from webvirt.services.systems import systems
 from webvirt.web.checks import LABELS
@@ -319,6 +320,7 @@ def test_the_phrases_are_those_of_the_code() -> None:
     assert raised(*(services / "catalogue").rglob("*.py")) <= holes_alike(FIELDS)
     of_files = [services / f"{name}.py" for name in ("ovf", "appliances", "vhdx", "vmdk", "runners/moving")]
     assert raised(*of_files) <= holes_alike(APPLIANCES)
+    assert raised(services / "foreign.py") == holes_alike(DATASTORES)
     # Some are said by both floors.
     assert raised(*(services / "seeds").rglob("*.py")) - holes_alike(ERRORS) == holes_alike(SEEDS) - WITHIN
 

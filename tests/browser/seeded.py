@@ -38,6 +38,7 @@ PAGES = [
     "/vms/?state=templates",
     "/hosts/1/create-domain/",
     "/hosts/1/import-domain/",
+    "/hosts/1/look_elsewhere/",
     "/vms/5/export_ova/",
     "/vms/5/send_key/",
     "/vms/5/to_vnc/",

@@ -115,13 +115,13 @@ def built(recipe_name: str, kind: str, last: str) -> Path:
 
 
 class SecondHost:
-    """Host number `n` (1 to 9) of the lab: `uri` for virsh, `hostname` and PORT for us.
+    """Host number `n` (1 to 99) of the lab: `uri` for virsh, `hostname` and PORT for us.
 
     Where images go from one format to another it takes its time, if it `copies_slowly`.
     """
 
     def __init__(self, n: int, *, copies_slowly: bool = False) -> None:
-        assert 1 <= n <= 9, "the lab has nine places"
+        assert 1 <= n <= 99, "the lab has ninety-nine places"
         self.n = n
         self._copies_slowly = copies_slowly
         self.hostname = f"10.98.{n}.2"
@@ -263,7 +263,7 @@ class SecondHost:
             "listen_tcp": "1",
             "listen_addr": f'"{self.hostname}"',
             "auth_tcp": '"none"',
-            "host_uuid": f'"0f0f0f0f-0000-4000-8000-00000000000{self.n}"',
+            "host_uuid": f'"0f0f0f0f-0000-4000-8000-{self.n:012d}"',
         }
 
     def _answers(self) -> bool:

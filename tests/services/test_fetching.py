@@ -420,7 +420,7 @@ def test_a_name_that_says_something_else_a_moment_later(
     real = socket.getaddrinfo
     went: list[str] = []
 
-    def gone(_parts: object, address: object) -> Any:
+    def gone(_parts: object, address: object, **_how: object) -> Any:
         went.append(str(address))
         raise OSError("no way there")
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
+from urllib.parse import unquote
+from xml.sax.saxutils import escape
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -23,7 +25,7 @@ from lxml import etree
 
 from tests.services.conftest import GIB, FakeHost
 from tests.services.test_creation import ISO, KEY, host
-from webvirt.hypervisor.connection import uri_of
+from webvirt.hypervisor.connection import source_uri, uri_of
 from webvirt.hypervisor.errors import HypervisorError
 from webvirt.hypervisor.types import DomainCopy, VolumeSpec
 from webvirt.hypervisor.xml.build import tags_element
@@ -130,6 +132,8 @@ REACHES: dict[str, Callable[[Host, Any], list[str]]] = {
     "secret.create": lambda there, spec: [build_secret(spec.secret, UUID_OF_ANY)],
     "host.add": lambda there, spec: [f"<uri>{etree_text(uri_of(spec.address))}</uri>"],
     "host.edit": lambda there, spec: [f"<uri>{etree_text(uri_of(spec.address))}</uri>"],
+    # What of a path is written otherwise in a URI is the same again in the end.
+    "host.look_elsewhere": lambda there, spec: [f"<uri>{escape(unquote(source_uri(spec.address)))}</uri>"],
 }
 TOLD_PLAINLY = {
     "domain.rename": "libvirt takes the name as an argument",
@@ -238,7 +242,10 @@ def bases(kind: str, alpha: FakeHost) -> list[dict[str, Any]]:
     clone = {"name": "m", "disks": [{"target": "sda", "way": "leave"}]}
     found: dict[str, list[dict[str, Any]]] = {
         "domain.create": [machine, machine | {"setup": SETUP}],
-        "domain.import": [{"name": "m", "volume": disc, "pool": pool, "cards": cards}],
+        "domain.import": [
+            {"name": "m", "volume": disc, "pool": pool, "cards": cards},
+            {"name": "m", "source": 7, "machine": UUID_OF_ANY, "pool": pool},
+        ],
         "domain.clone": [clone, clone | {"setup": SETUP}, clone | {"host": alpha.pool.host_id, "cards": cards}],
         "domain.export_ova": [{"pool": pool, "name": "m.ova"}],
         "domain.set_filter": [{"mac": "52:54:00:00:00:01", "filter": "f"}],
@@ -246,6 +253,11 @@ def bases(kind: str, alpha: FakeHost) -> list[dict[str, Any]]:
         "host.add": [
             {"name": "h", "transport": "ssh", "hostname": "h", "user": "ann"},
             {"name": "h", "transport": "tls", "hostname": "h", "user": "ann", "password": "s3cret"},
+        ],
+        "host.look_elsewhere": [
+            {"kind": "xen", "hostname": "h", "user": "ann"},
+            {"kind": "esx", "hostname": "h", "user": "ann", "password": "s3cret"},
+            {"kind": "vpx", "hostname": "h", "user": "ann", "password": "s3cret", "path": "a/b"},
         ],
         "host.trust": [{"fingerprints": ["SHA256:" + "a" * 43]}],
         "pool.create": [

@@ -10,14 +10,18 @@ from webvirt.api.auth import access_for, actor_of
 from webvirt.api.lists import Page, one, ordered, page_of
 from webvirt.api.shapes import Failure, HostDetail, HostOut, Hosts, OperationOut, host_detail, host_out
 from webvirt.api.verbs import ACCEPTED, accepted, body_of, described, documented
-from webvirt.hypervisor.addresses import line_for
-from webvirt.services import uses
+from webvirt.hypervisor.addresses import fingerprint, line_for
+from webvirt.models import SourceHost
+from webvirt.services import foreign, uses
+from webvirt.services.catalogue import BY_KIND
 from webvirt.services.hosts import ADD, add, our_keys
 from webvirt.services.operations import Denied
+from webvirt.services.phrases import said
 from webvirt.services.placement import may_make_on, places_for
 
 router = Router(tags=["hosts"])
 
+LOOK = BY_KIND["host.look_elsewhere"]
 ORDERS = {"name": "name", "state": "state", "since": "state_since", "cpu": "cpu_percent", "memory": "memory_used_kib"}
 
 
@@ -35,6 +39,46 @@ class OurKey(Schema):
     public: str
     command: str
     """What the account on the host types to let us in."""
+
+
+class SourceDisk(Schema):
+    """`capacity` in bytes; 0 where it is told only once it is imported."""
+
+    target: str
+    format: str
+    capacity: int
+
+
+class SourceCard(Schema):
+    network: str
+    model: str
+    mac: str
+
+
+class SourceMachineOut(Schema):
+    """A machine of another hypervisor; `reason` says why it cannot be imported as it is."""
+
+    uuid: str
+    name: str
+    state: str
+    memory_mib: int
+    vcpus: int
+    firmware: str
+    disks: list[SourceDisk]
+    cards: list[SourceCard]
+    notes: list[str]
+    reason: str
+
+
+class SourceOut(Schema):
+    """What one look has found. `offered` are the fingerprints of the keys that it shows, to be compared and confirmed;
+    `more` is how many machines it has besides."""
+
+    kind: str
+    hostname: str
+    offered: list[str]
+    machines: list[SourceMachineOut]
+    more: int
 
 
 class DeviceUser(Schema):
@@ -111,6 +155,44 @@ def devices(request: HttpRequest, pk: int, kind: str = "") -> list[DeviceOut]:
         for device, users in found
         if kind in ("", device["kind"])
     ]
+
+
+@router.get(
+    "/{int:pk}/sources/{int:source_pk}",
+    response={200: SourceOut, (403, 404): Failure},
+    summary="The machines of another hypervisor",
+)
+def source(request: HttpRequest, pk: int, source_pk: int) -> SourceOut:
+    """What the operation of this number has found that looked at another hypervisor for this host: for a day, and for
+    who asked for it. By the same number a machine is imported from there."""
+    access = access_for(request)
+    host = one(access.hosts(), pk)
+    if not access.may(LOOK, host):
+        raise Denied(_("Your role here does not allow “%(verb)s”.") % {"verb": LOOK.label})
+    found = one(SourceHost.objects.filter(operation__host=host, operation__user=access.user), source_pk)
+    return SourceOut(
+        kind=found.kind,
+        hostname=found.hostname,
+        offered=[fingerprint(key) for key in found.offered],
+        machines=[machine_out(offer) for offer in foreign.offers_of(found)],
+        more=found.more,
+    )
+
+
+def machine_out(offer: foreign.Offer) -> SourceMachineOut:
+    appliance = offer.appliance
+    return SourceMachineOut(
+        uuid=offer.uuid,
+        name=offer.name,
+        state=offer.state,
+        memory_mib=appliance.memory_mib,
+        vcpus=appliance.vcpus,
+        firmware=appliance.firmware,
+        disks=[SourceDisk(target=disk.file, format=disk.format, capacity=disk.capacity) for disk in appliance.disks],
+        cards=[SourceCard(network=card.network, model=card.model, mac=card.mac) for card in appliance.cards],
+        notes=[said(note) for note in appliance.notes],
+        reason=said(offer.why),
+    )
 
 
 @router.post(

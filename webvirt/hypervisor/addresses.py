@@ -13,14 +13,19 @@ import hashlib
 import ipaddress
 import re
 import shlex
+from urllib.parse import quote
 
 from webvirt.hypervisor.errors import InvalidSpec
-from webvirt.hypervisor.types import HostAddress, Transport
+from webvirt.hypervisor.types import HostAddress, SourceAddress, SourceKind, Transport
 
 LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 HOSTNAME = re.compile(rf"{LABEL}(?:\.{LABEL})*", re.ASCII)
 USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}", re.ASCII)
 PASSWORD = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,256}")
+SIGN_IN = re.compile(r"[^\x00-\x20\x7f:\ud800-\udfff]{1,128}")
+"""Who signs in to VMware: `root`, `administrator@vsphere.local` or `DOMAIN\\name`."""
+STEP = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff/?#%\\]{1,80}")
+"""Of the way to an ESXi within a vCenter."""
 HOST_KEY = re.compile(r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) ([A-Za-z0-9+/]{40,4000}={0,2})", re.ASCII)
 KINDS_OF_KEYS = {"ssh-ed25519": "ed25519", "ssh-rsa": "rsa"}
 """As people call them; the others are ECDSA."""
@@ -50,6 +55,45 @@ def check_password(address: HostAddress) -> None:
         raise InvalidSpec("A password needs the user that it belongs to.")
     if not PASSWORD.fullmatch(address.password):
         raise InvalidSpec("The password must be one line of at most 256 characters.")
+
+
+def check_source(source: SourceAddress) -> None:
+    """The same for another hypervisor."""
+    if not source.is_vmware:
+        if source.password or source.path or source.unverified:
+            raise InvalidSpec("By SSH we sign in with our key: leave out the password, the path and the certificate.")
+        check_address(source.host)
+        return
+    check_address(HostAddress(Transport.TLS, source.hostname, source.port))
+    if not SIGN_IN.fullmatch(source.user) or not PASSWORD.fullmatch(source.password):
+        raise InvalidSpec("VMware asks for a user and a password, each of one line.")
+    steps = source.path.split("/") if source.path else []
+    if any(not STEP.fullmatch(step) or step in (".", "..") for step in steps):
+        raise InvalidSpec("The path is names with '/' between them, such as Datacenter/Cluster/esx1.example.org.")
+    if (source.kind == SourceKind.VPX) != (len(steps) > 1):
+        raise InvalidSpec("A vCenter needs the path to one of its hosts, and an ESXi has none.")
+
+
+def source_place(source: SourceAddress) -> str:
+    """`HOST[:PORT]` as a URI has it."""
+    name = f"[{source.hostname}]" if ":" in source.hostname else source.hostname
+    return f"{name}:{source.port}" if source.port else name
+
+
+def source_path(source: SourceAddress) -> str:
+    """The part of its URI after the host: to what of it we talk."""
+    if source.is_vmware:
+        return "/".join(quote(step, safe="") for step in source.path.split("/"))
+    # VirtualBox keeps its machines by account.
+    return "session" if source.kind == SourceKind.VBOX else "system"
+
+
+def shown_source(source: SourceAddress) -> str:
+    """Its URI as a person would type it; only ever shown, never opened."""
+    driver = source.kind if source.is_vmware else f"{source.kind}+ssh"
+    user = f"{quote(source.user, safe='')}@" if source.user else ""
+    query = "?no_verify=1" if source.unverified else ""
+    return f"{driver}://{user}{source_place(source)}/{source_path(source)}{query}"
 
 
 def is_hostname(text: str) -> bool:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import libvirt
 
 from webvirt.hypervisor import credentials, events
-from webvirt.hypervisor.addresses import DEFAULT_PORTS, check_address
+from webvirt.hypervisor.addresses import DEFAULT_PORTS, check_address, check_source, source_path, source_place
 from webvirt.hypervisor.calls import Handle, translated
 from webvirt.hypervisor.devices import DeviceCalls
 from webvirt.hypervisor.domains import DomainCalls
@@ -27,8 +27,9 @@ from webvirt.hypervisor.filters import FilterCalls
 from webvirt.hypervisor.host import HostCalls
 from webvirt.hypervisor.networks import NetworkCalls
 from webvirt.hypervisor.secrets import SecretCalls
+from webvirt.hypervisor.sources import SourceCalls, in_words
 from webvirt.hypervisor.storage import StorageCalls
-from webvirt.hypervisor.types import DomainEvent, HostAddress, ObjectEvent, Transport
+from webvirt.hypervisor.types import DomainEvent, HostAddress, ObjectEvent, SourceAddress, Transport
 
 KEEPALIVE = (2, 3)
 """Seconds between pings and how many may stay unanswered: a dead connection fails its calls within 7 to 13 s."""
@@ -71,6 +72,17 @@ def uri_query(address: HostAddress) -> str:
     return ""
 
 
+def source_uri(source: SourceAddress) -> str:
+    """libvirt's URI of another hypervisor. Raises InvalidSpec for parts that are not what they should be."""
+    check_source(source)
+    place, path = source_place(source), source_path(source)
+    if source.is_vmware:
+        # It is asked for the user and the password when it is time; it answers no question for us.
+        return f"{source.kind}://{place}/{path}?transport=https&auto_answer=0&no_verify={int(source.unverified)}"
+    user = f"{source.user}@" if source.user else ""
+    return f"{source.kind}+ssh://{user}{place}/{path}{uri_query(source.host)}"
+
+
 def run_event_loop() -> None:
     """Start libvirt's event loop in a thread, once in a process; keepalive and events live on it.
 
@@ -99,7 +111,18 @@ def connect(address: HostAddress, *, deadline: float = 10.0, keepalive: tuple[in
 
     `keepalive` is the seconds between pings and how many may stay unanswered. Open after a fork, never before one.
     """
-    uri = uri_of(address)
+    return Connection(address, opened(address, uri_of(address), deadline, keepalive))
+
+
+def connect_source(source: SourceAddress, *, deadline: float = 20.0) -> SourceConnection:
+    """The same for another hypervisor, with a sentence where our libvirt, or the one there, has no driver for it."""
+    # What talks HTTPS answers no pings.
+    keepalive = None if source.is_vmware else KEEPALIVE
+    with in_words(source):
+        return SourceConnection(source.host, opened(source.host, source_uri(source), deadline, keepalive))
+
+
+def opened(address: HostAddress, uri: str, deadline: float, keepalive: tuple[int, int] | None) -> Any:
     run_event_loop()
     key = (os.getpid(), address)
     with _guard:
@@ -117,13 +140,16 @@ def connect(address: HostAddress, *, deadline: float = 10.0, keepalive: tuple[in
             raise HostUnreachable(f"libvirt did not answer within {deadline:g} s.")
     if opening.error is not None:
         raise opening.error
-    return Connection(address, opening.raw)
+    return opening.raw
 
 
 class Opening(threading.Thread):
-    """One attempt to open a host; ends in `raw` or `error`, unless it was `abandoned` before."""
+    """One attempt to open a host; ends in `raw` or `error`, unless it was `abandoned` before.
 
-    def __init__(self, address: HostAddress, uri: str, keepalive: tuple[int, int]) -> None:
+    Without a `keepalive` it is a driver that runs in our own process, and knows neither pings nor flags.
+    """
+
+    def __init__(self, address: HostAddress, uri: str, keepalive: tuple[int, int] | None) -> None:
         super().__init__(name=f"open-{address.hostname or address.transport}", daemon=True)
         self.address, self.uri, self.keepalive = address, uri, keepalive
         self.raw: Any = None
@@ -155,7 +181,8 @@ class Opening(threading.Thread):
         else:
             knock(self.address)
         # The test driver knows no flags.
-        flags = 0 if self.address.transport == Transport.TEST else libvirt.VIR_CONNECT_NO_ALIASES
+        knows_flags = self.keepalive is not None and self.address.transport != Transport.TEST
+        flags = libvirt.VIR_CONNECT_NO_ALIASES if knows_flags else 0
         try:
             raw = libvirt.openAuth(self.uri, [list(ASKED_FOR), self.answer, None], flags)
         except libvirt.libvirtError as error:
@@ -166,7 +193,8 @@ class Opening(threading.Thread):
                     "The host's certificate is not signed by the authority that is trusted, or names another host."
                 ) from None
             raise
-        raw.setKeepAlive(*self.keepalive)
+        if self.keepalive is not None:
+            raw.setKeepAlive(*self.keepalive)
         return raw
 
     def answer(self, questions: list[list[Any]], _data: object) -> int:
@@ -241,3 +269,11 @@ class Connection:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class SourceConnection(Connection):
+    """Another hypervisor that is open: its machines, and its volumes where its libvirt hands them out."""
+
+    def __init__(self, address: HostAddress, raw: Any) -> None:
+        super().__init__(address, raw)
+        self.machines = SourceCalls(self._handle)

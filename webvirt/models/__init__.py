@@ -25,6 +25,7 @@ from webvirt.models.rights import SCOPES, CustomRole, Grant, Project, ProjectQue
 from webvirt.models.secrets import Secret
 from webvirt.models.seen import Seen, SeenQuerySet
 from webvirt.models.sign_in import Guesses, LoginSession, PasswordLink
+from webvirt.models.sources import SourceHost
 from webvirt.models.storage import DiskUse, Pool, PoolStatus, Volume
 from webvirt.models.uploads import Upload
 
@@ -90,6 +91,7 @@ __all__ = [
     "Seen",
     "SeenQuerySet",
     "Source",
+    "SourceHost",
     "Status",
     "Theme",
     "Upload",

@@ -181,7 +181,7 @@ class Access:
             there = self.held_on_host(host_of(target).pk)
             if there is None or not (reaches(there.role, verb.host_role) or verb.kind in there.kinds):
                 return False
-        held = self.held_on(target)
+        held = self.everywhere if verb.everywhere else self.held_on(target)
         return held is not None and held.allows(verb)
 
     def projects_for(self, verb: Verb, target: Subject | Project) -> list[int]:

@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 import urllib3
 from django.conf import settings
 from django.utils.translation import gettext_noop
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, InsecureRequestWarning, NewConnectionError, SSLError
 
 PORTS = {"http": 80, "https": 443}
 MOST_REDIRECTS = 5
@@ -49,6 +49,22 @@ class NotFetched(Exception):
 
 class NotThere(NotFetched):
     """The server answers, and has no such file."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a server is asked.
+
+    `anywhere` says that it may be in our own network: an administrator has named it. `verified` that its certificate
+    must be good. `headers` are sent with every request.
+    """
+
+    anywhere: bool = False
+    verified: bool = True
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+PUBLIC = Way()
 
 
 class Broken(Exception):
@@ -107,7 +123,7 @@ def inside(address: Address) -> list[Address]:
     return [each for each in found if each is not None]
 
 
-def addresses_of(parts: SplitResult) -> list[Address]:
+def addresses_of(parts: SplitResult, way: Way = PUBLIC) -> list[Address]:
     """Those of a server's addresses that we may go to. Raises NotFetched when there are none."""
     try:
         found = socket.getaddrinfo(parts.hostname, parts.port or PORTS[parts.scheme], type=socket.SOCK_STREAM)
@@ -116,7 +132,7 @@ def addresses_of(parts: SplitResult) -> list[Address]:
             gettext_noop("There is no server of that name: %(host)s.") % {"host": parts.hostname}
         ) from None
     all_of_it = list(dict.fromkeys(ipaddress.ip_address(str(each[4][0]).partition("%")[0]) for each in found))
-    usable = [address for address in all_of_it if is_open_to_us(address)]
+    usable = [address for address in all_of_it if way.anywhere or is_open_to_us(address)]
     if not usable:
         raise NotFetched(
             gettext_noop("%(host)s is not on the public internet, and nothing is fetched from other networks.")
@@ -140,6 +156,7 @@ class Source:
     response: urllib3.BaseHTTPResponse
     at: int = 0
     tries: int = field(default=TRIES, repr=False)
+    way: Way = PUBLIC
 
     def read(self) -> Iterator[bytes]:
         """All of it, piece by piece, going on where the connection broke. Raises NotFetched."""
@@ -168,7 +185,7 @@ class Source:
             self.tries -= 1
             time.sleep(PAUSE_SECONDS)
             try:
-                response = ask(self.url, {"Range": f"bytes={self.at}-", "If-Range": self.validator})
+                response = ask(self.url, {"Range": f"bytes={self.at}-", "If-Range": self.validator}, self.way)
             except Broken:
                 continue
             if response.status != 206 or begins_at(response) != self.at:
@@ -191,6 +208,20 @@ def open_source(url: str, *, checked: bool) -> Source:
     `checked` says that its checksum is known: else what was asked for by https is not taken from a redirect to http.
     """
     return source_of(*follow(url, checked=checked))
+
+
+def open_by(url: str, way: Way) -> Source:
+    """Open a file for reading on a server that we sign in to, and where we are not sent on. Raises NotFetched."""
+    try:
+        response = ask(url, {}, way)
+    except Broken as error:
+        raise NotFetched(gettext_noop("The server does not answer: %(why)s.") % {"why": error}) from None
+    if response.status in (401, 403):
+        response.close()
+        raise NotFetched(gettext_noop("The user or the password is not right there, or may not read this."))
+    source = source_of(url, response)
+    source.way = way
+    return source
 
 
 def fetch_text(url: str, most: int) -> str:
@@ -263,19 +294,19 @@ def begins_at(response: urllib3.BaseHTTPResponse) -> int | None:
     return int(start) if start.isascii() and start.isdecimal() else None
 
 
-def ask(url: str, more: dict[str, str]) -> urllib3.BaseHTTPResponse:
+def ask(url: str, more: dict[str, str], way: Way = PUBLIC) -> urllib3.BaseHTTPResponse:
     """One request to the first of the server's addresses that answers. Raises Broken or NotFetched."""
     parts = parts_of(url)
     why = ""
-    for address in addresses_of(parts):
-        pool = pool_to(parts, address)
+    for address in addresses_of(parts, way):
+        pool = pool_to(parts, address, verified=way.verified)
         path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._") + (f"?{parts.query}" if parts.query else "")
         host = parts.netloc.rpartition("@")[2]
         try:
             return pool.urlopen(
                 "GET",
                 path,
-                headers=HEADERS | {"Host": host} | more,
+                headers=HEADERS | {"Host": host} | way.headers | more,
                 redirect=False,
                 retries=False,
                 preload_content=False,
@@ -291,11 +322,14 @@ def ask(url: str, more: dict[str, str]) -> urllib3.BaseHTTPResponse:
     raise Broken(why)
 
 
-def pool_to(parts: SplitResult, address: Address) -> urllib3.HTTPConnectionPool:
-    """A connection to that address, whose certificate must be for the server's name."""
+def pool_to(parts: SplitResult, address: Address, *, verified: bool = True) -> urllib3.HTTPConnectionPool:
+    """A connection to that address, whose certificate must be for the server's name unless it is not looked at."""
     timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=SILENT_SECONDS)
     port = parts.port or PORTS[parts.scheme]
     if parts.scheme == "http":
         return urllib3.HTTPConnectionPool(str(address), port, timeout=timeout)
     name = parts.hostname
+    if not verified:
+        urllib3.disable_warnings(InsecureRequestWarning)
+        return urllib3.HTTPSConnectionPool(str(address), port, timeout=timeout, cert_reqs="CERT_NONE")
     return urllib3.HTTPSConnectionPool(str(address), port, timeout=timeout, server_hostname=name, assert_hostname=name)

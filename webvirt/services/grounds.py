@@ -18,7 +18,7 @@ from webvirt.services.catalogue import BY_KIND, Reach, Spec, Verb, why_not
 from webvirt.services.catalogue.building import plan_of
 from webvirt.services.catalogue.cloning import clone_plan_of
 from webvirt.services.catalogue.creation import NOBODY
-from webvirt.services.catalogue.moving import ImportSpec, appliance_in, wish_of
+from webvirt.services.catalogue.moving import ImportSpec, appliance_in, appliance_of, wish_of
 from webvirt.services.catalogue.wishes import Begins, CardWish, CloneDomainSpec, CreateDomainSpec
 from webvirt.services.refusals import Denied, Invalid, NotNow
 from webvirt.services.subjects import Subject, rows_of
@@ -62,7 +62,7 @@ class Inside:
             found = [*self.wrong_wish(spec), *self.wrong_size(spec), *self.wrong_places(places_of(target, spec))]
         elif isinstance(spec, ImportSpec) and isinstance(target, Host):
             volume = self.rows("volume").filter(pk=spec.volume).first()
-            wish = wish_of(target, spec, appliance_in(volume))
+            wish = wish_of(target, spec, appliance_of(spec) if spec.source else appliance_in(volume))
             found = [*self.wrong_wish(wish), *self.wrong_size(wish), *self.wrong_places({"pool": {spec.pool}})]
         elif isinstance(spec, CloneDomainSpec) and isinstance(target, Domain):
             plan = clone_plan_of(target, spec, NOBODY)

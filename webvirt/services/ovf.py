@@ -122,10 +122,11 @@ class Disk:
 
 @dataclass(frozen=True)
 class Card:
-    """A network card: the network's name where it comes from, and the model of its card there."""
+    """A network card: the network's name where it comes from, and the model and the address of its card there."""
 
     network: str = ""
     model: str = ""
+    mac: str = ""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_noop as _
 from webvirt.services.phrases_consoles import CONSOLES
 from webvirt.services.phrases_machines import APPLIANCES, MACHINES, SEEDS
 from webvirt.services.phrases_names import NAMES
+from webvirt.services.phrases_sources import DATASTORES, SOURCE_ERRORS, SOURCE_FAILURES
 
 CHECKS = (
     _("none"),
@@ -158,6 +159,7 @@ REASONS = (
 """Why a machine is in its state."""
 
 ERRORS = (
+    *SOURCE_ERRORS,
     _("The calls before this one have not returned."),
     _("The machine has a display of type %(type)s, and none that speaks VNC."),
     _("The connection was closed."),
@@ -334,6 +336,7 @@ FORBIDDEN = (
 """Why something must be left alone, or as it is: the reasons of `uses` and `templates`."""
 
 FAILURES = (
+    *SOURCE_FAILURES,
     _("It cannot be done any more: %(reason)s."),
     _("The pool has not enough room: %(gib)s GiB are missing."),
     _("%(n)s machines asked, %(m)s of %(k)s left in project %(project)s"),
@@ -392,6 +395,7 @@ FIELDS = (
     _("a password is for the user of the settings at the first start"),
     _("say once what becomes of each disk"),
     _("where its cards are is said for another host: name that"),
+    _("name the volume that it is made of, or the other hypervisor and the machine there"),
     # Pydantic's own, of the parameters that there are.
     _("Field required"),
     _("Extra inputs are not permitted"),
@@ -437,6 +441,7 @@ PHRASES = (
     *ERRORS,
     *SEEDS,
     *APPLIANCES,
+    *DATASTORES,
     *INTERFACES,
     *POOL_PARTS,
     *FORBIDDEN,

@@ -21,8 +21,9 @@ from django.db import transaction
 from django.utils.translation import gettext_noop
 
 from webvirt.hypervisor.errors import CredentialsUnavailable
-from webvirt.hypervisor.types import HostAddress
-from webvirt.models import Host
+from webvirt.hypervisor.types import HostAddress, SourceAddress
+from webvirt.models import Host, SourceHost
+from webvirt.services import foreign
 from webvirt.services.seals import CURRENT, FOLDER, SUITE, Seal, context_of
 
 
@@ -113,6 +114,19 @@ def way_to(host: Host) -> HostAddress:
         ) from None
 
 
+def way_to_source(source: SourceHost) -> SourceAddress:
+    """Where another hypervisor is, with what it takes to get in. Raises CredentialsUnavailable."""
+    address = source.address
+    if not address.is_vmware:
+        return address
+    try:
+        return replace(address, password=Keys().open(source.sealed_password, foreign.context_of(source.pk, address)))
+    except Unavailable:
+        raise CredentialsUnavailable(
+            gettext_noop("The password for the other hypervisor is not kept any more: look there again.")
+        ) from None
+
+
 def change_keys() -> tuple[int, int]:
     """Seal all hosts' passwords to a new key, while everything runs; how many were, and how many could not be opened.
 
@@ -134,6 +148,7 @@ def change_keys() -> tuple[int, int]:
             host.sealed_password = Seal().close(password, context_of(host))
             host.save(update_fields=["sealed_password"])
             done += 1
-    still = {sealed.partition(".")[0] for sealed in Host.objects.values_list("sealed_password", flat=True)}
-    keys.forget({number, before} | still)
+    # Those of sources are not sealed anew: they are kept for a day.
+    sealed = (model._default_manager.values_list("sealed_password", flat=True) for model in (Host, SourceHost))
+    keys.forget({number, before} | {each.partition(".")[0] for rows in sealed for each in rows})
     return done, lost

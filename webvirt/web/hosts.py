@@ -52,9 +52,14 @@ def header(request: HttpRequest, access: Access, host: Host, tab: str) -> dict[s
         "host": host,
         "tab": tab,
         "busy": busy,
-        "offers": [offer for offer in offers(access, host, busy) if offer.name != "trust" or host.offered],
+        "offers": [offer for offer in offers(access, host, busy) if is_in_menu(offer.name, host)],
         "transports": labels(),
     }
+
+
+def is_in_menu(name: str, host: Host) -> bool:
+    """A key is confirmed where there is one; to look at another hypervisor is a step of an import."""
+    return bool(host.offered) if name == "trust" else name != "look_elsewhere"
 
 
 @require_GET
@@ -159,6 +164,8 @@ def verb(request: HttpRequest, access: Access, pk: int, name: str) -> HttpRespon
     host = target_of(access, "host", pk, name)
     if name == imports.IMPORT.name:
         return imports.page(request, access, host)
+    if name == imports.LOOK.name:
+        return imports.look(request, access, host)
     answer = perform(request, access, host, name)
     if name in AFTERWARDS and answer.status_code == 302:
         answer.headers["Location"] = AFTERWARDS[name]

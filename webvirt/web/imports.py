@@ -18,15 +18,20 @@ from webvirt.web import answers
 from webvirt.web.actor import actor_of
 from webvirt.web.forms import FORMS
 from webvirt.web.forms.form import Values, filled
-from webvirt.web.forms.moving import chosen_of, fetch_of, fetched_by, pools_to_fetch_into
+from webvirt.web.forms.moving import Chosen, chosen_of, fetch_of, fetched_by, look_of, pools_to_fetch_into
 from webvirt.web.forms.within import Within, within
+from webvirt.web.guards import wants_json
 from webvirt.web.verbs import form_page, parameters_of, perform
 
-IMPORT, FETCH = BY_KIND["domain.import"], BY_KIND["volume.fetch"]
+IMPORT, FETCH, LOOK = BY_KIND["domain.import"], BY_KIND["volume.fetch"], BY_KIND["host.look_elsewhere"]
 
 
 def page(request: HttpRequest, access: Access, host: Host) -> HttpResponse:
-    """Leads on where the step that is waited for is done; else as any verb's."""
+    """Leads on where the step that is waited for is done; else as any verb's. Http404 for what somebody else has found
+    on another hypervisor."""
+    source = look_of(request.POST if request.method == "POST" else request.GET, host)
+    if source and not (source.user_id == access.user.pk and access.may(LOOK, host)):
+        raise Http404
     if request.method == "POST" and "url" in request.POST:
         return begin_fetch(request, access, host)
     if request.method == "GET" and access.may(IMPORT, host):
@@ -48,7 +53,7 @@ def next_step(place: Within, host: Host, given: QueryDict) -> str:
         there = fetched_by(operation) if operation.state == OperationState.SUCCEEDED else None
         return f"?look={there.pk}{in_project(operation.parameters)}" if there else ""
     volume = chosen_of(given, host)
-    if volume is None:
+    if volume is None or isinstance(volume, Chosen):
         return ""
     if not place.rows("volume").filter(pk=volume.pk).exists():
         raise Http404
@@ -64,7 +69,7 @@ def in_project(given: Mapping[str, Any]) -> str:
 
 def failure_of(access: Access, typed: Values) -> Values:
     """Why the step before has failed, if it has."""
-    before = typed["fetching"] or typed["looked"]
+    before = typed["looking"] or typed["fetching"] or typed["looked"]
     return {"error": error_for(access, before), "remedy": said(before.remedy)} if before else {}
 
 
@@ -84,3 +89,17 @@ def begin_fetch(request: HttpRequest, access: Access, host: Host) -> HttpRespons
     except operations.Refused as error:
         return answers.refused(request, error, here)
     return redirect(f"{here}?fetch={operation.pk}")
+
+
+def look(request: HttpRequest, access: Access, host: Host) -> HttpResponse:
+    """Have another hypervisor looked at; the page of the import shows how far that is, and goes on from there."""
+    if request.method == "GET" or "plan" in request.POST or wants_json(request):
+        return perform(request, access, host, LOOK.name)
+    here, form = f"/hosts/{host.pk}/import-domain/", FORMS[LOOK.kind]
+    try:
+        operation = operations.submit(actor_of(request), LOOK, host, parameters_of(LOOK, request.POST))
+    except operations.Invalid as error:
+        return form_page(request, access, LOOK, host, form.typed(request.POST, host), error.fields, status=400)
+    except operations.Refused as error:
+        return answers.refused(request, error, here)
+    return redirect(f"{here}?source={operation.pk}")

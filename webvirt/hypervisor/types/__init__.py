@@ -67,6 +67,7 @@ from webvirt.hypervisor.types.networks import (
     StaticLease,
     version_of,
 )
+from webvirt.hypervisor.types.sources import OF_VMWARE, SourceAddress, SourceKind, SourceMachine
 from webvirt.hypervisor.types.storage import (
     DiscLabel,
     Extent,
@@ -84,6 +85,7 @@ from webvirt.hypervisor.types.storage import (
 
 __all__ = [
     "METADATA_URI",
+    "OF_VMWARE",
     "Bandwidth",
     "Bus",
     "CardSpec",
@@ -142,6 +144,9 @@ __all__ = [
     "SecretSpec",
     "SecretUsage",
     "Source",
+    "SourceAddress",
+    "SourceKind",
+    "SourceMachine",
     "StaticLease",
     "Touch",
     "Transport",

@@ -30,6 +30,7 @@ from webvirt.hypervisor.errors import HypervisorError
 from webvirt.models import Host, HostState
 from webvirt.services import (
     consoles,
+    foreign,
     guessing,
     heartbeats,
     inventory,
@@ -155,6 +156,7 @@ class Watch:
             sessions.sweep(timezone.now())
             guessing.sweep(timezone.now())
             consoles.sweep(timezone.now())
+            foreign.look_after(timezone.now())
             recordings.sweep(timezone.now())
             self.tend_sender(now)
             heartbeats.beat("watch", self.name)

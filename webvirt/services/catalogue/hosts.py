@@ -9,12 +9,12 @@ from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 
-from webvirt.hypervisor.addresses import check_address
+from webvirt.hypervisor.addresses import check_address, check_source, shown_source
 from webvirt.hypervisor.errors import InvalidSpec
-from webvirt.hypervisor.types import HostAddress, Transport
+from webvirt.hypervisor.types import HostAddress, SourceAddress, SourceKind, Transport
 from webvirt.models import Host, Role
 from webvirt.services.catalogue.specs import Spec, domain_name
-from webvirt.services.catalogue.verb import Rows, Verb, nothing_on_the_host, shown_uri
+from webvirt.services.catalogue.verb import Queue, Rows, Verb, nothing_on_the_host, shown_uri
 from webvirt.services.subjects import Subject
 
 MOST_KEYS = 16
@@ -67,6 +67,37 @@ class TrustSpec(Spec):
     replaces: Annotated[list[Fingerprint], Field(max_length=MOST_KEYS)] = []
 
 
+class ElsewhereSpec(Spec):
+    """Another hypervisor to import machines from, in typed parts.
+
+    VMware (`esx`, `vpx`) takes a user and a password, and for a vCenter the `path` to one of its hosts; with
+    `unverified` its certificate is not looked at. The others are signed in to by SSH with our key, and known by the
+    `fingerprints` of theirs: asked without any, the operation fails and the keys that it shows are told.
+    """
+
+    kind: SourceKind
+    hostname: Annotated[str, StringConstraints(max_length=253)]
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    user: Annotated[str, StringConstraints(max_length=128)] = ""
+    password: SecretStr = SecretStr("")
+    path: Annotated[str, StringConstraints(max_length=400)] = ""
+    unverified: bool = False
+    fingerprints: Annotated[list[Fingerprint], Field(max_length=MOST_KEYS)] = []
+
+    @model_validator(mode="after")
+    def reachable(self) -> Self:
+        try:
+            check_source(self.address)
+        except InvalidSpec as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    @property
+    def address(self) -> SourceAddress:
+        password = self.password.get_secret_value()
+        return SourceAddress(self.kind, self.hostname, self.port, self.user, password, self.path, self.unverified)
+
+
 def nothing_to_trust(host: Any) -> str:
     return "" if host.offered else gettext("it shows no key that is still to be confirmed")
 
@@ -82,6 +113,10 @@ def misfits(rows: Rows, target: Any, spec: Any) -> dict[str, str]:
 
 def virsh_connect(target: Subject, spec: Any) -> str:
     return f"virsh -c {shlex.quote(shown_uri(target))} version"
+
+
+def virsh_look(target: Subject, spec: ElsewhereSpec) -> str:
+    return f"virsh -c {shlex.quote(shown_source(spec.address))} list --all"
 
 
 VERBS = (
@@ -121,6 +156,19 @@ VERBS = (
         spec=TrustSpec,
         forbids=nothing_to_trust,
         icon="shield-check",
+        needs_host=False,
+    ),
+    Verb(
+        "host.look_elsewhere",
+        _("Look at another hypervisor"),
+        Role.ADMINISTRATOR,
+        virsh_look,
+        spec=ElsewhereSpec,
+        exclusive=False,
+        cancellable=True,
+        queue=Queue.SLOW,
+        icon="package-import",
+        everywhere=True,
         needs_host=False,
     ),
     Verb(

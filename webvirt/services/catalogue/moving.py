@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
-from pydantic import Field
+from pydantic import Field, StringConstraints, model_validator
 
-from webvirt.hypervisor.types import Bus, Firmware
+from webvirt.hypervisor.addresses import shown_source
+from webvirt.hypervisor.types import Bus, Firmware, SourceAddress
 from webvirt.models import Domain, Host, Network, Pool, Role, Status, Volume
-from webvirt.services import belongings, uses
+from webvirt.services import belongings, foreign, uses
 from webvirt.services.appliances import from_json
 from webvirt.services.catalogue.building import FILES, plan_of, supports_of
 from webvirt.services.catalogue.creation import NOBODY, create_misfits, taken_by
@@ -20,6 +21,7 @@ from webvirt.services.catalogue.specs import InProject, NoParameters
 from webvirt.services.catalogue.verb import (
     Group,
     Queue,
+    Reach,
     Rows,
     Verb,
     nothing_on_the_host,
@@ -40,6 +42,7 @@ from webvirt.services.catalogue.wishes import (
     Vcpus,
 )
 from webvirt.services.ovf import Appliance, Disk
+from webvirt.services.phrases import said
 from webvirt.services.quotas import Amounts
 from webvirt.services.subjects import Subject
 from webvirt.services.systems import Traits, traits_of
@@ -52,12 +55,17 @@ MOST_VCPUS, LEAST_MIB, MOST_MIB = 1024, 32, 2**24
 class ImportSpec(InProject):
     """A machine made of the file in a volume: an appliance (OVA), an export of ours, or the image of one disk.
 
+    Or of a machine of another hypervisor: `source` is the number of the operation that looked there, `machine` its UUID
+    there. It must be shut off, and is not changed.
+
     `pool` is where its disks go. What is left out or `auto` is as the file says: an export of ours comes back as it was
     and takes none of it but `cards`. These go in the file's order; left out, they are on the networks and bridges of
     the same names, and those that the host has not are left out.
     """
 
-    volume: int
+    volume: int | None = None
+    source: int | None = None
+    machine: Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F-]{36}$")] | None = None
     pool: int
     name: MachineName
     os: SystemId = ""
@@ -67,6 +75,12 @@ class ImportSpec(InProject):
     bus: Bus | Literal["auto"] = "auto"
     cards: Annotated[list[CardWish], Field(max_length=MOST_CARDS)] | None = None
     start: bool = True
+
+    @model_validator(mode="after")
+    def of_one_thing(self) -> Self:
+        if (self.volume is None) == (self.source is None) or (self.machine is None) != (self.source is None):
+            raise ValueError("name the volume that it is made of, or the other hypervisor and the machine there")
+        return self
 
 
 class OvaSpec(InProject):
@@ -105,6 +119,14 @@ def names_in_ova(name: str) -> NamesInOva:
 def appliance_in(volume: Volume | None) -> Appliance:
     """What a volume is known to hold; before anybody looked, one disk."""
     return from_json(volume.appliance) if volume and volume.appliance else Appliance(disks=(Disk(),))
+
+
+def appliance_of(spec: ImportSpec) -> Appliance:
+    """The machine that an import is of, as far as it is known."""
+    if spec.source is None:
+        return appliance_in(Volume.objects.filter(pk=spec.volume or 0).first())
+    offer = foreign.offer_in(foreign.source_of(spec.source), spec.machine or "")
+    return offer.appliance if offer else Appliance()
 
 
 def wish_of(host: Host, spec: ImportSpec, appliance: Appliance) -> CreateDomainSpec:
@@ -168,12 +190,9 @@ def cards_for(host: Host, appliance: Appliance) -> list[CardWish]:
 
 def import_misfits(rows: Rows, host: Host, spec: ImportSpec) -> dict[str, str]:
     """What does not go with the host or with what the file is known to hold."""
-    volume = rows("volume").filter(pk=spec.volume, pool__host=host).first()
-    if volume is None:
-        return {"volume": str(_("This volume is not on this host: copy it there first."))}
-    if reason := why_not_of(volume):
-        return {"volume": str(_("It cannot be imported: %(reason)s.") % {"reason": reason})}
-    appliance = appliance_in(volume)
+    if wrong := machine_misfits(host, spec) if spec.source else volume_misfits(rows, host, spec):
+        return wrong
+    appliance = appliance_of(spec)
     if appliance.is_own:
         for name in CORRECTIONS:
             if getattr(spec, name) not in ("", "auto", None):
@@ -181,8 +200,36 @@ def import_misfits(rows: Rows, host: Host, spec: ImportSpec) -> dict[str, str]:
     pool = rows("pool").filter(pk=spec.pool, host=host).first()
     if pool and pool.type not in FILES and any(disk.format == "qcow2" for disk in appliance.disks if appliance.is_own):
         return {"pool": str(_("In this pool a volume is the disk itself, and the export holds images."))}
+    if pool and pool.type not in FILES and spec.source:
+        return {
+            "pool": str(_("What comes from another hypervisor goes into a pool of files first: choose such a one."))
+        }
     wrong = create_misfits(rows, host, wish_of(host, spec, appliance))
     return {field_of(name): sentence for name, sentence in wrong.items()}
+
+
+def volume_misfits(rows: Rows, host: Host, spec: ImportSpec) -> dict[str, str]:
+    volume = rows("volume").filter(pk=spec.volume, pool__host=host).first()
+    if volume is None:
+        return {"volume": str(_("This volume is not on this host: copy it there first."))}
+    if reason := why_not_of(volume):
+        return {"volume": str(_("It cannot be imported: %(reason)s.") % {"reason": reason})}
+    return {}
+
+
+def machine_misfits(host: Host, spec: ImportSpec) -> dict[str, str]:
+    source = foreign.source_of(spec.source)
+    if source is None or source.operation.host_id != host.pk:
+        return {"source": str(_("What was found there is not kept any more: look there again."))}
+    offer = foreign.offer_in(source, spec.machine or "")
+    if offer is None:
+        return {"machine": str(_("There is no such machine on the other hypervisor."))}
+    return {"machine": said(offer.why)} if offer.why else {}
+
+
+def looked_there(host: Host, spec: ImportSpec) -> tuple[Reach, ...]:
+    """Who imports from another hypervisor must be allowed to look there."""
+    return (Reach("source", "host", host.pk, "host.look_elsewhere"),) if spec.source else ()
 
 
 def why_not_of(volume: Volume) -> str:
@@ -199,18 +246,27 @@ def field_of(name: str) -> str:
 
 def taken_by_import(host: Host, spec: ImportSpec) -> Amounts:
     """What a new machine takes of a quota, as far as what is in the file is known."""
-    volume = Volume.objects.filter(pk=spec.volume).first()
-    return taken_by(host, wish_of(host, spec, appliance_in(volume)))
+    return taken_by(host, wish_of(host, spec, appliance_of(spec)))
 
 
 def virsh_import(target: Subject, spec: ImportSpec) -> str:
     """The steps for an appliance; an image is converted where it is."""
     assert isinstance(target, Host)
-    base = f"virsh -c {shlex.quote(shown_uri(target))}"
-    volume = Volume.objects.filter(pk=spec.volume).select_related("pool").first()
     pool = Pool.objects.filter(pk=spec.pool).first()
-    if volume is None or pool is None:
+    bring = lines_from_elsewhere if spec.source else lines_from_file
+    lines = bring(target, spec, pool) if pool else []
+    if not lines:
         return ""
+    base, name = f"virsh -c {shlex.quote(shown_uri(target))}", shlex.quote(spec.name)
+    lines.append(f"{base} define {shlex.quote(f'{spec.name}.xml')} --validate")
+    return "\n".join([*lines, f"{base} start {name}"] if spec.start else lines)
+
+
+def lines_from_file(target: Host, spec: ImportSpec, pool: Pool) -> list[str]:
+    base = f"virsh -c {shlex.quote(shown_uri(target))}"
+    volume = Volume.objects.filter(pk=spec.volume or 0).select_related("pool").first()
+    if volume is None:
+        return []
     appliance = appliance_in(volume)
     file, source, into = (shlex.quote(word) for word in (volume.name, volume.pool.name, pool.name))
     new = [shlex.quote(f"{one.name}.xml") for one in plan_of(target, wish_of(target, spec, appliance), NOBODY).volumes]
@@ -232,9 +288,41 @@ def virsh_import(target: Subject, spec: ImportSpec) -> str:
             ]
     else:
         lines = [f"{base} vol-create-from {into} {xml} {file} --inputpool {source}" for xml in new]
-    name = shlex.quote(spec.name)
-    lines.append(f"{base} define {shlex.quote(f'{spec.name}.xml')} --validate")
-    return "\n".join([*lines, f"{base} start {name}"] if spec.start else lines)
+    return lines
+
+
+def lines_from_elsewhere(target: Host, spec: ImportSpec, pool: Pool) -> list[str]:
+    """Each disk is brought by libvirt, or by HTTPS from a datastore, and converted where it comes to."""
+    base, into = f"virsh -c {shlex.quote(shown_uri(target))}", shlex.quote(pool.name)
+    source = foreign.source_of(spec.source)
+    offer = foreign.offer_in(source, spec.machine or "")
+    if source is None or offer is None:
+        return []
+    lines = [f"virsh -c {shlex.quote(shown_source(source.address))} dumpxml {spec.machine}"]
+    plan = plan_of(target, wish_of(target, spec, offer.appliance), NOBODY)
+    for disk, place, new in zip(offer.appliance.disks, offer.places, plan.volumes, strict=True):
+        file = shlex.quote(f"{disk.file}.img")
+        lines += [
+            line_to_bring(source.address, place, file),
+            f'{base} vol-create-as {into} {file} "$(stat -c %s {file})" --allocation 0 --format raw',
+            f"{base} vol-upload --sparse --pool {into} {file} {file}",
+            f"{base} pool-refresh {into}",
+            f"{base} vol-create-from {into} {shlex.quote(f'{new.name}.xml')} {file}",
+            f"{base} vol-delete --pool {into} {file}",
+        ]
+    return lines
+
+
+def line_to_bring(address: SourceAddress, place: str, file: str) -> str:
+    """What brings a disk that is at this place of another hypervisor into a file."""
+    if address.is_vmware:
+        certificate = "k" if address.unverified else ""
+        url = shlex.quote(foreign.shown_url(address, place))
+        return f"curl -f{certificate} -u {shlex.quote(address.user)} -o {file} {url}"
+    # A path, or a pool's name and a volume's.
+    pool, _slash, name = place.partition("/")
+    named = f"{shlex.quote(name)} --pool {shlex.quote(pool)}" if pool else shlex.quote(place)
+    return f"virsh -c {shlex.quote(shown_source(address))} vol-download --sparse {named} {file}"
 
 
 def virsh_export(target: Subject, spec: NoParameters) -> str:
@@ -328,6 +416,7 @@ VERBS = (
         group=Group.CHANGE,
         made_on="host",
         icon="package-import",
+        reaches=looked_there,
         inside=True,
         into=project_of,
         takes=taken_by_import,

@@ -91,6 +91,8 @@ class Verb:
     """It has the machine run, or changes what is on its disks: never done to a template."""
     host_role: Role | None = None
     """What one has to be on the object's host besides, where it makes something new there."""
+    everywhere: bool = False
+    """It leads to where no grant on an object says anything of: only what is held on everything counts."""
     reaches: Callable[[Any, Any], tuple[Reach, ...]] | None = None
     """What else it touches, by its object and its parameters."""
     forbids: Callable[[Any], str] | None = None

@@ -5,9 +5,10 @@ A file is a volume of the host: its bytes are looked at there, through libvirt's
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from django.db.models import Q
 from django.utils.translation import gettext_noop
@@ -30,9 +31,27 @@ NOT_KEPT = "The variables of its firmware and the state of its TPM are not in an
 """libvirt hands them to nobody."""
 
 
+class Part(Protocol):
+    """The bytes of a disk, `size` of them, wherever they are. With `within` no volume of the host is just these."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def within(self) -> bool: ...
+
+    def read(self, at: int, length: int) -> bytes:
+        """So many bytes from there on; fewer at the end."""
+        ...
+
+    def extents(self, length: int) -> Iterator[Extent]:
+        """The first so many of them, holes told."""
+        ...
+
+
 @dataclass(frozen=True)
 class Stored:
-    """Bytes of a volume on the host: `size` of them, from `offset` on."""
+    """Bytes of a volume on the host: `size` of them, from `offset` on. A Part."""
 
     calls: StorageCalls
     pool: Pool
@@ -43,7 +62,6 @@ class Stored:
     """Whether it is but a part of the volume."""
 
     def read(self, at: int, length: int) -> bytes:
-        """So many bytes from there on; fewer at the end."""
         length = min(length, self.size - at)
         found = bytearray()
         if length > 0:
@@ -51,7 +69,6 @@ class Stored:
         return bytes(found)
 
     def extents(self, length: int) -> Iterator[Extent]:
-        """The first so many of them, holes told."""
         if length:
             yield from self.calls.extents(self.pool.uuid, self.name, self.offset, length)
 
@@ -59,8 +76,11 @@ class Stored:
         return replace(self, offset=self.offset + member.offset, size=member.size, within=True)
 
 
-Parts = dict[str, Stored]
+Files = dict[str, Stored]
 """The files of an appliance by name, each where its bytes are; an image of a disk is the one file, without a name."""
+
+Parts = Mapping[str, Part]
+"""The same, wherever they are."""
 
 
 @contextmanager
@@ -93,7 +113,7 @@ def whole_of(calls: StorageCalls, volume: Volume) -> Stored:
     return Stored(calls, volume.pool, volume.name, 0, length_of_file(calls.volume(volume.pool.uuid, volume.name)))
 
 
-def looked_into(volume: Volume, file: Stored) -> tuple[Contents, Parts, Moved | None]:
+def looked_into(volume: Volume, file: Stored) -> tuple[Contents, Files, Moved | None]:
     """What is in the file and where, and the definition where it is an export of ours. Raises Failed."""
     name = volume.title or volume.name
     with in_words():
@@ -125,7 +145,7 @@ def digests_beside(volume: Volume, file: Stored) -> Digests:
     return digests
 
 
-def parts_beside(volume: Volume, calls: StorageCalls, appliance: Appliance) -> Parts:
+def parts_beside(volume: Volume, calls: StorageCalls, appliance: Appliance) -> Files:
     """The volumes that an envelope names, in its own pool. Raises NotUnderstood for those that are not there."""
     wanted = {disk.file: beside(volume, disk.file) for disk in appliance.disks if disk.file}
     if missing := [name for name, there in wanted.items() if there is None]:
@@ -161,7 +181,9 @@ def own_appliance(found: Contents, moved: Moved) -> Appliance:
     if info.firmware != Firmware.BIOS or any(device.kind == "tpm" for device in info.devices):
         notes.append(NOT_KEPT)
     appliance = described(info, {disk.target: Disk(disk.file) for disk in moved.disks})
-    cards = tuple(replace(card, network=name) for card, name in zip(appliance.cards, moved.networks, strict=True))
+    cards = tuple(
+        replace(card, network=name, mac="") for card, name in zip(appliance.cards, moved.networks, strict=True)
+    )
     return replace(appliance, cards=cards, notes=tuple(notes), is_own=True)
 
 
@@ -174,11 +196,11 @@ def described(info: DomainInfo, disks: dict[str, Disk]) -> Appliance:
         vcpus=info.vcpus,
         firmware=info.firmware,
         disks=tuple(replace(disk, bus=buses.get(target, "")) for target, disk in disks.items()),
-        cards=tuple(Card(card.source, card.model) for card in info.interfaces),
+        cards=tuple(Card(card.source, card.model, card.mac) for card in info.interfaces),
     )
 
 
-def figures_of(parts: Parts, disk: Disk) -> Disk:
+def figures_of(parts: Files, disk: Disk) -> Disk:
     """A disk with the format that its bytes are of, whatever was said, and how large it is where nothing was."""
     part = parts.get(disk.file)
     if part is None:
@@ -195,7 +217,7 @@ def figures_of(parts: Parts, disk: Disk) -> Disk:
     return replace(disk, format=kind, capacity=capacity)
 
 
-def length_in(part: Stored, kind: str) -> int:
+def length_in(part: Part, kind: str) -> int:
     """How many bytes of it are the disk's."""
     return part.size - appliances.FOOTER if kind == "vpc-fixed" else part.size
 

@@ -25,10 +25,11 @@ from webvirt.services.catalogue.building import FILES, NewVolume, Plan, plan_of,
 from webvirt.services.catalogue.creation import taken_by
 from webvirt.services.catalogue.moving import ImportSpec, wish_of
 from webvirt.services.ovf import Disk
-from webvirt.services.runners.appliances import Parts, Stored, in_words, length_in, looked_into, stored
+from webvirt.services.runners.appliances import Part, Parts, Stored, in_words, length_in, looked_into, stored
 from webvirt.services.runners.arrivals import demand_format, fill_new, or_hole, refuse_for_room, reported
 from webvirt.services.runners.context import Context, Failed, Result
 from webvirt.services.runners.creation import at_their_paths, carry_out, expect, make_volume, wait_for_name
+from webvirt.services.runners.foreign import opened_source
 from webvirt.services.runners.storage import beginning
 
 CONVERTIBLE = ("raw", "qcow2", "vmdk", "vdi", "vpc")
@@ -39,12 +40,22 @@ def import_domain(context: Context) -> Result:
     """Make a machine of a file: its disks, its definition, its first start."""
     host, spec = cast(Host, context.subject), cast(ImportSpec, context.spec)
     demand_fit(context, host, spec)
-    volume = Volume.objects.select_related("pool__host").get(pk=spec.volume)
+    if spec.source is not None:
+        with opened_source(context, spec) as (found, parts):
+            return made_of(context, host, spec, found, parts)
+    volume = Volume.objects.select_related("pool__host").get(pk=spec.volume or 0)
     file = stored(context, volume)
     context.progress(gettext_noop("looking into the file"))
-    found, parts, moved = looked_into(volume, file)
+    found, files, moved = looked_into(volume, file)
     # Now with what is really in it.
     demand_fit(context, host, spec)
+    return made_of(context, host, spec, found, files, moved)
+
+
+def made_of(
+    context: Context, host: Host, spec: ImportSpec, found: Contents, parts: Parts, moved: Moved | None = None
+) -> Result:
+    """Make the machine that was found, of its parts."""
     wish = wish_of(host, spec, found.appliance)
     context.reserve(taken_by(host, wish))
     plan = plan_of(host, wish, str(uuid4()))
@@ -90,7 +101,7 @@ def demand_room(context: Context, plan: Plan, found: Contents, parts: Parts) -> 
     refuse_for_room(sum(sizes) + on_its_way - summary.available)
 
 
-def goes_by_way(disk: Disk, part: Stored) -> bool:
+def goes_by_way(disk: Disk, part: Part) -> bool:
     """Whether a disk is no volume that libvirt can convert as it is."""
     return part.within or disk.format not in CONVERTIBLE
 
@@ -118,6 +129,7 @@ class Bringing:
         elif goes_by_way(disk, part):
             self.by_way_of(new, disk, number, part)
         else:
+            assert isinstance(part, Stored), "what is on no host of ours goes by way of a volume"
             self.demand_whole(disk, part)
             demand_format(self.context, part.pool, part.name, disk.format)
             self.convert(new, part.pool, part.name)
@@ -130,29 +142,29 @@ class Bringing:
                 for _extent in reported(self.context, extents, part.size, gettext_noop("copying the disks")):
                     pass
 
-    def by_way_of(self, new: NewVolume, disk: Disk, number: int, part: Stored) -> None:
+    def by_way_of(self, new: NewVolume, disk: Disk, number: int, part: Part) -> None:
         """Through a volume that holds this disk alone, of a format that libvirt knows; it is removed again."""
         kind = disk.format if disk.format in CONVERTIBLE else "raw"
-        pool = new.pool if new.pool.type in FILES else part.pool
+        pool = part.pool if isinstance(part, Stored) and new.pool.type not in FILES else new.pool
         name = f"import-{self.context.operation.pk}-disk{number}.{kind}"
         self.fill(pool, name, disk, part)
         demand_format(self.context, pool, name, kind)
         self.convert(new, pool, name)
         drop_half_made(self.context, pool, name)
 
-    def fill(self, pool: Pool, name: str, disk: Disk, part: Stored) -> None:
+    def fill(self, pool: Pool, name: str, disk: Disk, part: Part) -> None:
         """Copy a disk's bytes, with their holes, and see that they are what the manifest says."""
         size = disk.capacity if disk.format == "vhdx" else length_in(part, disk.format)
         with in_words():
             extents, phase = self.extents(disk, part), gettext_noop("copying the disks")
             fill_new(self.context, pool, name, size, extents, phase, capacity=disk.capacity)
 
-    def extents(self, disk: Disk, part: Stored) -> Iterator[Extent]:
+    def extents(self, disk: Disk, part: Part) -> Iterator[Extent]:
         digest = appliances.Digest(disk.file, self.found.digests)
         if disk.format == "vhdx":
             yield from vhdx.contents_of(part.read, vhdx.layout_of(part.read))
             # That was not in the order of the file: for the manifest all of it is read once more.
-            if digest.digest:
+            if digest.digest and isinstance(part, Stored):
                 self.calls.download(part.pool.uuid, part.name, part.offset, part.size, digest.update)
         else:
             length = length_in(part, disk.format)
