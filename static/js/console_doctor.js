@@ -106,7 +106,7 @@ function showAll(dialog, hops, found) {
   }
   const summary = dialog.querySelector("[data-summary]");
   summary.textContent = first
-    ? fill(gettext("It fails here: %(hop)s."), { hop: first.querySelector("b").textContent })
+    ? fill(gettext("This hop fails: “%(hop)s”."), { hop: first.querySelector("b").textContent })
     : gettext("Every hop is in order. If the picture is black, the guest may be asleep: press a key.");
   first?.scrollIntoView({ block: "nearest" });
 }

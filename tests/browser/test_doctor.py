@@ -33,7 +33,7 @@ def test_the_doctor_names_the_hop(ada: Window, blank: Guest) -> None:
     try:
         page.get_by_role("button", name="Look again").click()
         expect(hop(page, "guest", "failed")).to_contain_text("force it off", timeout=30_000)
-        expect(page.locator(".console-doctor [role=status]")).to_have_text("It fails here: The display answers.")
+        expect(page.locator(".console-doctor [role=status]")).to_have_text("This hop fails: “The display answers”.")
         expect(hop(page, "guest", "failed").locator("code")).to_contain_text("domcontrol")
         expect(hop(page, "machine", "ok")).to_be_visible()
     finally:

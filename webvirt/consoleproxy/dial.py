@@ -32,15 +32,16 @@ def dial(admission: Admission, life: socket.socket) -> list[socket.socket]:
     """
     host = Host.objects.get(pk=admission.host)
     try:
-        return opened(way_to(host), admission, life)
+        return opened(host, admission, life)
     except Refusal as refusal:
         raise Refusal(refusal.code, words_for(admission, host, str(refusal))) from None
 
 
-def opened(address: HostAddress, admission: Admission, life: socket.socket) -> list[socket.socket]:
-    if admission.device == ConsoleDevice.SERIAL:
-        return [reach(address, admission, life)]
+def opened(host: Host, admission: Admission, life: socket.socket) -> list[socket.socket]:
     try:
+        address = way_to(host)
+        if admission.device == ConsoleDevice.SERIAL:
+            return [reach(address, admission, life)]
         with connect(address) as connection:
             display = in_time(lambda: connection.domains.display(admission.domain_uuid))
             ends = open_display(address, display)

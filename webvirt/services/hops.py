@@ -234,8 +234,10 @@ def trouble_of(look: Look, refusal: Refusal) -> Trouble:
 
 
 def command_of(remedy: Remedy, domain: Domain) -> str:
-    if remedy.on_host or not remedy.virsh:
-        return remedy.on_host
+    if remedy.on_host:
+        return f"# on {domain.host.name}\n{remedy.on_host}"
+    if not remedy.virsh:
+        return ""
     if remedy.hop == Hop.HOST:
         return f"virsh -c {shlex.quote(shown_uri(domain))} {remedy.virsh}"
     return virsh(remedy.virsh)(domain, None)

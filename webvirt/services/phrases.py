@@ -176,6 +176,7 @@ ERRORS = (
     _("That is no key of a host."),
     _("The machine has no display."),
     _("The machine has no SPICE display."),
+    _("The machine has a display of type %(type)s, and none that speaks VNC."),
     _("The machine has no serial line."),
     _("Somebody else reads this line, such as “virsh console”: end that first."),
     _("The machine is not running."),
