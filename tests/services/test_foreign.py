@@ -640,8 +640,42 @@ class Datastores(ThreadingHTTPServer):
         self.socket = context.wrap_socket(self.socket, server_side=True)
 
 
+ABOUT = "".join(
+    f"<{name}>{value}</{name}>"
+    for name, value in {
+        "name": "VMware ESXi", "fullName": "VMware ESXi 7.0.3", "vendor": "VMware, Inc.", "version": "7.0.3",
+        "build": "1", "osType": "vmnix-x86", "productLineId": "embeddedEsx", "apiType": "HostAgent",
+        "apiVersion": "7.0.3.0",
+    }.items()
+)  # fmt: skip
+SERVICE = (
+    '<RetrieveServiceContentResponse xmlns="urn:vim25"><returnval><rootFolder type="Folder">ha-folder-root</rootFolder>'
+    '<propertyCollector type="PropertyCollector">ha-property-collector</propertyCollector>'
+    f'<about>{ABOUT}</about><sessionManager type="SessionManager">ha-sessionmgr</sessionManager>'
+    "</returnval></RetrieveServiceContentResponse>"
+)
+NOT_LET_IN = (
+    "<soapenv:Fault><faultcode>ServerFaultCode</faultcode><faultstring>"
+    "Cannot complete login due to an incorrect user name or password.</faultstring></soapenv:Fault>"
+)
+
+
 class Handler(BaseHTTPRequestHandler):
     server: Datastores
+
+    def do_POST(self) -> None:
+        """As far as its SOAP goes: it says what it is, and lets nobody in."""
+        asked = self.rfile.read(int(self.headers["Content-Length"]))
+        is_first = b"RetrieveServiceContent" in asked
+        envelope = "http://schemas.xmlsoap.org/soap/envelope/"
+        body = (
+            f'<soapenv:Envelope xmlns:soapenv="{envelope}">'
+            f"<soapenv:Body>{SERVICE if is_first else NOT_LET_IN}</soapenv:Body></soapenv:Envelope>"
+        ).encode()
+        self.send_response(200 if is_first else 500)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def do_GET(self) -> None:
         path, _mark, query = self.path.partition("?")
@@ -821,6 +855,10 @@ def test_the_real_driver_says_what_is_wrong(datastores: Datastores) -> None:
     """libvirt's own driver for VMware, as far as it comes with a server that is none."""
     with pytest.raises(HostRefused, match="Its certificate is not good"):
         connect_source(SourceAddress(SourceKind.ESX, "127.0.0.1", datastores.server_port, "root", PASSWORD))
+    for kind, path in ((SourceKind.ESX, ""), (SourceKind.VPX, "DC/Cluster/esx1")):
+        address = SourceAddress(kind, "127.0.0.1", datastores.server_port, "root", PASSWORD, path, unverified=True)
+        with pytest.raises(HostRefused, match="The user or the password is not right there"):
+            connect_source(address)
 
 
 def test_offers_are_read_as_they_were_kept() -> None:
