@@ -1,6 +1,6 @@
 // A guest's screen in the page: noVNC on a console's socket, with keys, typed text, sizes and the clipboard.
 
-import { Keys, Display } from "./console_keys.js";
+import { Display, Keys, isModifier } from "./console_keys.js";
 import { ConsoleLine, gettext } from "./console_line.js";
 import { listenToOffers } from "./console_offers.js";
 import { Entry, TypeDialog, Typist } from "./console_typing.js";
@@ -11,9 +11,9 @@ class Screen extends ConsoleLine {
   constructor(root) {
     super(root);
     this.keys = new Keys(root);
-    const typist = new Typist(root, this.keys);
-    this.entry = new Entry(root.querySelector("[data-entry]"), typist, (words) => this.sayOfKeys(words));
-    if (this.mayControl) this.typing = new TypeDialog(this.dialog("type"), typist);
+    this.typist = new Typist(root, this.keys);
+    this.entry = new Entry(root.querySelector("[data-entry]"), this.typist, (words) => this.sayOfKeys(words));
+    if (this.mayControl) this.typing = new TypeDialog(this.dialog("type"), this.typist);
     this.listenToKeys();
     this.listenToDialogs();
     listenToOffers(root);
@@ -39,6 +39,7 @@ class Screen extends ConsoleLine {
   begin(bytes) {
     this.rfb = new Display(this.screen, bytes, { shared: true });
     this.keys.take(this.rfb);
+    this.rfb.addEventListener("key", ({ detail }) => isModifier(detail.code) || this.closeMenus());
     this.rfb.background = "transparent";
     this.rfb.viewOnly = this.mode === "view";
     this.rfb.showDotCursor = true;
@@ -157,9 +158,16 @@ class Screen extends ConsoleLine {
 
   listenToKeys() {
     this.root.addEventListener("click", (event) => {
-      const button = event.target.closest("button:not([disabled])");
-      if (!button || !this.keys.pressed(button) || button.closest("[data-row]")) return;
+      const button = event.target.closest("[data-hold]:not([disabled]), [data-codes]:not([disabled])");
+      if (!button) return;
+      this.typist.then(() => this.keys.use(button));
+      if (button.closest("[data-row]")) return;
       if (button.dataset.codes) this.closeMenus();
+      this.focus();
+    });
+    this.root.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || !event.target.closest("details[open]")) return;
+      this.closeMenus();
       this.focus();
     });
     this.root.addEventListener("change", (event) => {

@@ -41,12 +41,12 @@ const KEYSYMS = {
 export const keysymOf = (code) => KEYSYMS[code] ?? 0;
 
 const NAMES = { ControlLeft: "Ctrl", AltLeft: "Alt", AltRight: "AltGr", ShiftLeft: "Shift", MetaLeft: "Super" };
-const isModifier = (code) => /^(Control|Alt|Shift|Meta)(Left|Right)$/.test(code);
+export const isModifier = (code) => /^(Control|Alt|Shift|Meta)(Left|Right)$/.test(code);
 
 const COMBINATIONS = {
   system: [
     ["Ctrl+Alt+Del", "ControlLeft AltLeft Delete"],
-    ["Ctrl+Alt+Backspace", "ControlLeft AltLeft Backspace"],
+    ["Ctrl+Alt+Bksp", "ControlLeft AltLeft Backspace"],
     ["Ctrl+Esc", "ControlLeft Escape"],
     ["Ctrl+Shift+Esc", "ControlLeft ShiftLeft Escape"],
     ["Alt+Tab", "AltLeft Tab"],
@@ -192,15 +192,12 @@ export class Keys {
     this.show();
   }
 
-  /** What holds for a button of ours; whether it was one. */
-  pressed(button) {
-    const { repeated } = this;
+  /** Do what a key in the page is for. */
+  use(button) {
+    const { hold, codes } = button.dataset;
+    if (hold) this.turn(hold);
+    else if (!this.repeated) this.press(codes.split(" "));
     this.repeated = false;
-    if (button.dataset.hold) this.turn(button.dataset.hold);
-    else if ("repeat" in button.dataset && repeated) return true;
-    else if (button.dataset.codes) this.press(button.dataset.codes.split(" "));
-    else return false;
-    return true;
   }
 
   listen() {

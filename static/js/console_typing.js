@@ -18,6 +18,7 @@ export class Typist {
   constructor(root, keys) {
     this.keys = keys;
     this.windows = "windows" in root.dataset;
+    this.queue = Promise.resolve();
     this.place = `console-layout-${root.dataset.domain}`;
   }
 
@@ -30,6 +31,11 @@ export class Typist {
   set layout(id) {
     localStorage.setItem(this.place, id);
     localStorage.setItem("console-layout", id);
+  }
+
+  /** Do something when everything before it is typed: what comes from fingers stays in its order. */
+  then(work) {
+    this.queue = this.queue.then(work);
   }
 
   /** Press the guest's Caps Lock. */
@@ -157,7 +163,6 @@ export class Entry {
     this.field = field;
     this.typist = typist;
     this.say = say;
-    this.queue = Promise.resolve();
     this.empty();
     field.addEventListener("input", (event) => this.changed(event.isComposing));
     field.addEventListener("compositionend", () => this.changed(false));
@@ -178,7 +183,7 @@ export class Entry {
     const come = [...now.slice(same)];
     this.before = now;
     if (!isComposing && (now.length < PADDING.length / 2 || now.length > PADDING_MOST)) this.empty();
-    this.queue = this.queue.then(() => this.type(gone, come));
+    this.typist.then(() => this.type(gone, come));
   }
 
   async type(gone, come) {
@@ -194,6 +199,6 @@ export class Entry {
     if (event.isComposing || event.key.length === 1 || ["Backspace", "Enter"].includes(event.key) || !keysymOf(event.key)) return;
     event.preventDefault();
     event.stopPropagation();
-    this.typist.keys.press([event.key]);
+    this.typist.then(() => this.typist.keys.press([event.key]));
   }
 }

@@ -20,18 +20,18 @@ from tests.until import until
 pytestmark = [pytest.mark.browser, pytest.mark.stack]
 
 CHANNEL = (
-    "<channel type='qemu-vdagent'><source><clipboard copypaste='yes'/></source>"
+    "<channel type='qemu-vdagent'><source><clipboard copypaste='yes'/><mouse mode='server'/></source>"
     "<target type='virtio' name='com.redhat.spice.0'/></channel>"
 )
 LINE = re.compile(r"^[0-9a-f]{7}((?: [0-9a-f]{4}){8})\r?$", re.MULTILINE)
 RECORD = 12
 """Words of two bytes in one event of Linux: eight of time, its type, its code, and two of its value."""
-EV_KEY = 1
+EV_KEY, ALT = 1, 56
 SECRET = "p{a}|s@s\\w0rd~`^\nSecond \"line\": <x> & 'y' = $5 #!\nthird;\n"
 MORE = "z" * 400
 KEYS = {
     "Ctrl+Alt+Del": [29, 56, 111],
-    "Ctrl+Alt+Backspace": [29, 56, 14],
+    "Ctrl+Alt+Bksp": [29, 56, 14],
     "Ctrl+Esc": [29, 1],
     "Ctrl+Shift+Esc": [29, 42, 1],
     "Alt+Tab": [56, 15],
@@ -75,8 +75,8 @@ def test_what_comes_to_a_guest(ada: Window, open_as_ada: Opener, live_stack: Sta
     page = ada.page
     ada.go("/vms/")
     guest.virsh("start")
-    row(page, guest.name).get_by_role("link", name=guest.name).click()
-    page.locator("#header").get_by_role("link", name="Console").click()
+    there = row(page, guest.name).get_by_role("link", name=guest.name).get_attribute("href") or ""
+    page.goto(f"{ada.url}/vms/{number_in(there)}/console/")
     expect(console(page, "connected")).to_be_visible()
     says(guest, "guest is up")
     gets_a_tablet(page, guest)
@@ -133,7 +133,7 @@ def types_a_secret(page: Page, guest: Guest) -> None:
     assert field.evaluate("(field) => getComputedStyle(field).webkitTextSecurity") == "disc"
     dialog.get_by_role("button", name="Type the others").click()
     expect(dialog).to_be_hidden(timeout=60_000)
-    says(guest, SECRET.replace("\n", "\r\n"), seconds=20)
+    says(guest, SECRET, seconds=20)
     page.get_by_role("button", name="Type text").click()
     expect(field).to_have_value("")
     page.keyboard.press("Escape")
@@ -168,7 +168,7 @@ def holds_ctrl_for_one_key(page: Page, guest: Guest) -> None:
     type_keys(page, "uite\n")
     says(guest, "\nquite", seconds=20)
     menu = keys_menu(page)
-    ctrl = menu.get_by_role("button", name="Ctrl", exact=True)
+    ctrl = menu.locator("[data-hold=ControlLeft]")
     ctrl.click()
     expect(ctrl).to_have_attribute("aria-pressed", "true")
     expect(menu.locator("[data-stuck]")).to_have_text("Ctrl")
@@ -188,25 +188,43 @@ def holds_ctrl_for_one_key(page: Page, guest: Guest) -> None:
 def presses_every_combination(page: Page, guest: Guest) -> None:
     """As the guest's kernel hears them, by Linux's numbers; what it does by some of them is switched off."""
     types(page, "cd /proc/sys/kernel\necho 0 > sysrq\necho 0 > ctrl-alt-del\n")
-    types(page, "hexdump -v /dev/input/event1 > /dev/ttyS0\n")
+    types(page, "hexdump -v /dev/input/event0 > /dev/ttyS0 &\n")
+
+    def tells() -> bool:
+        types(page, "\n")
+        return heard(guest)[-1:] == [(28, 0)]
+
+    until(tells, 20, every=0.5, what="the guest tells what it hears")
     buttons = keys_menu(page).locator("[data-codes]")
     names = buttons.all_inner_texts()
     assert sorted(names) == sorted(KEYS)
     # Back to the first text console, and without locks.
     names += ["F1", "Num Lock", "Caps Lock", "Scroll Lock"]
+    begins = len(heard(guest))
     expected: list[tuple[int, int]] = []
     for name in names:
-        keys_menu(page).get_by_role("button", name=name, exact=True).click()
+        keys_menu(page).locator("[data-codes]").get_by_text(name, exact=True).click()
         expected += [*((code, 1) for code in KEYS[name]), *((code, 0) for code in reversed(KEYS[name]))]
-    until(lambda: len(heard(guest)) >= len(expected), 20, what="the guest heard all of them")
-    assert heard(guest) == expected
+    until(lambda: len(heard(guest)) >= begins + len(expected), 20, what="the guest heard all of them")
+    assert heard(guest)[begins:] == expected
+    # Some of them left half a word behind.
+    types(page, "\n\nkill $!\ncat > /dev/null\n")
 
 
 def heard(guest: Guest) -> list[tuple[int, int]]:
-    """The keys that went down (1) and up (0) in the guest."""
+    """The keys that went down (1) and up (0) in the guest.
+
+    Without an Alt that takes nothing along: where SysRq is switched off, the kernel itself presses it about it.
+    """
     words = [int(word, 16) for line in LINE.findall(serial(guest)) for word in line.split()]
     records = [words[at : at + RECORD] for at in range(0, len(words) - RECORD + 1, RECORD)]
-    return [(record[9], record[10]) for record in records if record[8] == EV_KEY]
+    keys: list[tuple[int, int]] = []
+    for record in records:
+        if record[8] == EV_KEY:
+            keys.append((record[9], record[10]))
+            if keys[-2:] == [(ALT, 1), (ALT, 0)]:
+                del keys[-2:]
+    return keys
 
 
 def a_phone_writes(phone: Window, page: Page, guest: Guest) -> None:
@@ -223,7 +241,7 @@ def a_phone_writes(phone: Window, page: Page, guest: Guest) -> None:
     assert (top["width"], top["y"] + top["height"]) == PHONE
     fingers.get_by_role("button", name="Ctrl", exact=True).tap()
     fingers.get_by_title("On-screen keyboard").tap()
-    phone.page.keyboard.insert_text("c")
+    phone.page.keyboard.insert_text("d")
     expect(fingers.get_by_role("button", name="Ctrl", exact=True)).to_have_attribute("aria-pressed", "false")
     phone.page.keyboard.insert_text("echo 1 > sysrq; echo ")
     cdp = phone.context.new_cdp_session(phone.page)
@@ -232,8 +250,8 @@ def a_phone_writes(phone: Window, page: Page, guest: Guest) -> None:
     phone.page.keyboard.insert_text("word")
     phone.page.keyboard.insert_text(" > /dev/ttyS0")
     fingers.get_by_role("button", name="Enter").tap()
-    says(guest, "\nword\r\n", seconds=20)
-    keys_menu(page).get_by_role("button", name="S", exact=True).click()
+    says(guest, "\nword\n", seconds=20)
+    keys_menu(page).locator("[data-codes]").get_by_text("S", exact=True).click()
     says(guest, "sysrq: Emergency Sync", seconds=20)
     for there, back in ((page, phone.page), (phone.page, page)):
         text = f"{uuid4().hex} \u00fc \u65e5"
@@ -247,6 +265,8 @@ def a_phone_writes(phone: Window, page: Page, guest: Guest) -> None:
 
 def clipboard(page: Page) -> Locator:
     dialog = page.get_by_role("dialog", name="Clipboard of the guest")
+    if page.locator("#console.bar-hidden").count():
+        page.get_by_role("button", name="Show or hide the bar").tap()
     if not dialog.is_visible():
         page.locator('#console [data-act="clipboard"]').click()
     return dialog

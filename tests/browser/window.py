@@ -118,7 +118,16 @@ def assert_not_reloaded(page: Page) -> None:
 
 # --- the console
 
-SHIFTED = {"$": "Digit4", "(": "Digit9", ")": "Digit0", "+": "Equal", ">": "Period", "|": "Backslash"}
+SHIFTED = {
+    "!": "Digit1",
+    "$": "Digit4",
+    "&": "Digit7",
+    "(": "Digit9",
+    ")": "Digit0",
+    "+": "Equal",
+    ">": "Period",
+    "|": "Backslash",
+}
 PLAIN = {" ": "Space", "-": "Minus", "/": "Slash", ";": "Semicolon", "\n": "Enter"}
 
 

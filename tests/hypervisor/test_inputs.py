@@ -17,7 +17,7 @@ from webvirt.hypervisor.xml.inputs import clipboard_for, tablet_for
 
 USB, VIRTIO = '<input type="tablet" bus="usb"/>', '<input type="tablet" bus="virtio"/>'
 VDAGENT = (
-    '<channel type="qemu-vdagent"><source><clipboard copypaste="yes"/></source>'
+    '<channel type="qemu-vdagent"><source><clipboard copypaste="yes"/><mouse mode="server"/></source>'
     '<target type="virtio" name="com.redhat.spice.0"/></channel>'
 )
 

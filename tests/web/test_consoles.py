@@ -93,6 +93,45 @@ def test_no_more_side_by_side_than_one_may_have(cast: Cast, enter: Enter, settin
     assert "1 of 2 consoles are here" in text
 
 
+INPUTS = {"has_tablet": True, "has_clipboard": True}
+
+
+@pytest.mark.parametrize(
+    ("live", "inactive", "said"),
+    [
+        ({}, {}, ["has no tablet", "has no clipboard channel"]),
+        ({}, INPUTS, ["gets its tablet when", "gets its clipboard channel when"]),
+        (INPUTS, INPUTS, ["What the guest copied last"]),
+    ],
+)
+@pytest.mark.parametrize("who", ["owner", "operator", "viewer"])
+def test_what_it_lacks_is_offered_to_who_may_add_it(
+    cast: Cast, client: Client, live: dict[str, object], inactive: dict[str, object], said: list[str], who: str
+) -> None:
+    every = ["has no tablet", "has no clipboard channel", "gets its tablet when", "gets its clipboard channel when"]
+    Definition.objects.filter(domain=cast.domain).delete()
+    Definition.objects.create(
+        domain=cast.domain, live=SCREEN | live, inactive=SCREEN | inactive, read_at=timezone.now()
+    )
+    client.force_login(cast.who(who))
+    for page in ("", "window/"):
+        text = client.get(f"/vms/{cast.domain.pk}/console/{page}").content.decode()
+        # Who only watches has nothing to point and to paste with.
+        words = [] if who == "viewer" else said
+        assert [one for one in [*every, "What the guest copied last"] if one in text] == words
+        lacks = who != "viewer" and not inactive
+        given = re.findall(r'data-give="(\w+)"', text)
+        assert sorted(given) == (["add_clipboard", "add_tablet"] if lacks and who == "owner" else [])
+        assert text.count("Who may change its hardware can add one") == (2 if lacks and who == "operator" else 0)
+
+
+def test_a_window_of_its_own_can_ask_too(cast: Cast, client: Client) -> None:
+    """It has no menus and no toasts, but what its scripts send needs Django's token."""
+    client.force_login(cast.owner)
+    text = client.get(f"/vms/{cast.domain.pk}/console/window/").content.decode()
+    assert re.search(r'<form id="csrf" hidden>.*name="csrfmiddlewaretoken" value="\w+"', text)
+
+
 def test_what_a_line_said_is_forgotten_when_its_machine_is_gone(cast: Cast) -> None:
     log = consoles.log_of(cast.domain.uuid)
     log.parent.mkdir(exist_ok=True)

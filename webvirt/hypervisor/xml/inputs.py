@@ -25,8 +25,10 @@ def tablet_for(xml: str) -> str:
 def clipboard_for(xml: str) -> str:
     """A clipboard channel for a domain; empty where it has one.
 
-    <channel type='qemu-vdagent'><source><clipboard copypaste='yes'/></source>
+    <channel type='qemu-vdagent'><source><clipboard copypaste='yes'/><mouse mode='server'/></source>
     <target type='virtio' name='com.redhat.spice.0'/></channel>
+
+    Its pointer stays the machine's: the agent's own would take it away from guests that have no agent.
 
     Raises WrongState where something else has its place.
     """
@@ -36,6 +38,8 @@ def clipboard_for(xml: str) -> str:
     if domain.find(f"devices/channel/target[@name='{DESKTOP_CHANNEL}']") is not None:
         raise WrongState("Its channel of that name is SPICE's, or does not copy: take that one out first.")
     channel = etree.Element("channel", type="qemu-vdagent")
-    etree.SubElement(etree.SubElement(channel, "source"), "clipboard", copypaste="yes")
+    source = etree.SubElement(channel, "source")
+    etree.SubElement(source, "clipboard", copypaste="yes")
+    etree.SubElement(source, "mouse", mode="server")
     etree.SubElement(channel, "target", type="virtio", name=DESKTOP_CHANNEL)
     return as_text(channel)
