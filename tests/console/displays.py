@@ -64,6 +64,14 @@ class Flood(Display):
             self.server.sent += self.request.send(piece)
 
 
+class Either(Echo, Flood):
+    """Sends without end to whoever says F first, and echoes what anybody else says after their first byte."""
+
+    def serve(self) -> None:
+        kind: type[Display] = Flood if self.read(1) == b"F" else Echo
+        kind.serve(self)
+
+
 class Deaf(Display):
     """Reads nothing after the handshake."""
 

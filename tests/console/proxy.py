@@ -71,7 +71,7 @@ def start_redis() -> Process:
 
 
 def start_proxy(*lone: object) -> Process:
-    """The real command; with an address, the one whose every display is there."""
+    """The real command; with an address, the one whose every display is there, and what else `lone_proxy` takes."""
     words = [sys.executable, "manage.py", "consoleproxy"]
     if lone:
         words = [sys.executable, "-m", "tests.console.lone_proxy", str(SOCKET), *map(str, lone)]
@@ -92,13 +92,41 @@ def start_front(port: int) -> Process:
     words = [sys.executable, "-m", "deploy.nginx"]
     log = (HOME / "front.log").open("ab")
     process = Process(subprocess.Popen(words, cwd=PROJECT, env=os.environ | environment, stdout=log, stderr=log))
-
-    def listens() -> bool:
-        with socket.socket() as end:
-            return end.connect_ex(("127.0.0.1", port)) == 0
-
-    until(listens, what="nginx listens")
+    until(lambda: listens(port), what="nginx listens")
     return process
+
+
+OUTER = """
+daemon off; pid {folder}/pid; error_log stderr warn; worker_processes 1;
+events {{ worker_connections 100; }}
+http {{
+    access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/f;
+    uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+    map $http_upgrade $connection_upgrade {{ default upgrade; "" ""; }}
+    proxy_read_timeout {patience}ms; proxy_send_timeout {patience}ms;
+    server {{ listen 127.0.0.1:{port}; {location} }}
+}}
+"""
+USUAL_PATIENCE_SECONDS = 60.0
+"""What proxies give a connection on which nothing is said, nginx among them."""
+
+
+def start_outer(folder: Path, port: int, front: int, patience: float = USUAL_PATIENCE_SECONDS) -> Process:
+    """nginx before the front, as deploy/proxy.conf.example says, which gives up after so many seconds of silence."""
+    example = (PROJECT / "deploy" / "proxy.conf.example").read_text()
+    location = example.replace("/webvirt/ {", "/ {").replace("127.0.0.1:8000;", f"127.0.0.1:{front};")
+    conf = OUTER.format(folder=folder, port=port, patience=round(1000 * patience), location=location)
+    (folder / "conf").write_text(conf)
+    folder.chmod(0o755)
+    words = ["nginx", "-p", str(folder), "-e", "stderr", "-c", str(folder / "conf")]
+    process = Process(subprocess.Popen(words))
+    until(lambda: listens(port), what="the outer nginx listens")
+    return process
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as end:
+        return end.connect_ex(("127.0.0.1", port)) == 0
 
 
 def sign_in(user: User) -> str:

@@ -9,19 +9,33 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
+from django.conf import settings
 
-from tests.console.displays import Deaf, Display, Echo, Flood, Server, display, echoed
-from tests.console.proxy import Page, Process, memory, open_page, processes_of, start_proxy
-from tests.console.wsclient import Client, frame, key_event
+from tests.console.displays import Deaf, Display, Echo, Either, Flood, Server, display, echoed
+from tests.console.proxy import (
+    USUAL_PATIENCE_SECONDS,
+    Page,
+    Process,
+    memory,
+    open_page,
+    processes_of,
+    start_front,
+    start_outer,
+    start_proxy,
+)
+from tests.console.wsclient import Client, Closed, frame, key_event
 from tests.people import Cast
+from tests.stack import free_port
 from tests.until import until
 from webvirt.consoleproxy import pump as pumping
 from webvirt.consoleproxy.frames import MAX_FRAME
 from webvirt.consoleproxy.pump import Ending, Pump
 from webvirt.consoleproxy.rfb import ClientFilter
 from webvirt.models import EndReason
+from webvirt.services import consoles
 
 
 @pytest.fixture
@@ -124,6 +138,39 @@ def still(shown: Server) -> int:
     return before if before == shown.sent else 0
 
 
+@pytest.mark.parametrize("shown", [Either], indirect=True)
+def test_many_stalled_viewers_cost_little_and_a_healthy_one_goes_on(
+    proxy_to: Process, shown: Server, people: Cast, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setattr(consoles, "VIEWERS_PER_DOMAIN", 1000)
+    monkeypatch.setattr(settings, "WEBVIRT_CONSOLES_PER_USER", 1000)
+    port = free_port()
+    front = start_front(port)
+    request.addfinalizer(front.stop)
+    healthy, *stalled = [through(port, people) for _ in range(21)]
+    ours = [*processes_of(proxy_to.pid), *processes_of(front.pid)]
+    before = sum(memory(pid, "Private_Dirty") for pid in ours)
+    for client in stalled:
+        client.send(b"F")
+    taken = until(lambda: still(shown), 30, what="all floods are held up")
+    assert taken > 20 * 2**20, "they flowed"
+    assert sum(memory(pid, "Private_Dirty") for pid in ours) - before < 100 * 1024
+    healthy.send(b"E")
+    for size in (1, 1000, MAX_FRAME):
+        payload = os.urandom(size)
+        assert echoed(healthy, payload) == payload
+    assert still(shown) == taken
+    for client in (healthy, *stalled):
+        client.close()
+
+
+def through(port: int, people: Cast) -> Client:
+    """A viewer on the whole way, the front included."""
+    client = open_page(people.operator, people.domain).connect(("127.0.0.1", port))
+    client.handshake()
+    return client
+
+
 @pytest.mark.parametrize("shown", [Deaf], indirect=True)
 def test_a_guest_that_stops_reading_stops_the_browser(proxy_to: Process, shown: Server, people: Cast) -> None:
     keeper = processes_of(proxy_to.pid)
@@ -158,6 +205,41 @@ def test_the_death_of_a_consoles_process_is_written_down(proxy_to: Process, show
     assert client.closed(5).code == 0
     page.ends(EndReason.PROXY)
     until(lambda: processes_of(proxy_to.pid) == keeper, 5, what="it is reaped")
+
+
+# --- time
+
+FASTER = 30
+TIMES = 4
+
+
+@pytest.mark.parametrize("shown", [Echo], indirect=True)
+def test_an_idle_console_outlives_the_patience_of_a_proxy(
+    shown: Server, no_proxy: None, people: Cast, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Its patience and our pings are both so much shorter: it is the pings that keep it."""
+    ends, pings = threading.Event(), round(TIMES * USUAL_PATIENCE_SECONDS / pumping.PING_SECONDS)
+    outer, front = free_port(), free_port()
+    for process in (
+        start_proxy(*shown.address, FASTER),
+        start_front(front),
+        start_outer(tmp_path, outer, front, USUAL_PATIENCE_SECONDS / FASTER),
+    ):
+        request.addfinalizer(process.stop)
+    client = through(outer, people)
+
+    def listen() -> None:
+        with suppress(Closed, OSError):
+            assert client.recv() == b"still here"
+        ends.set()
+
+    client.sock.settimeout(60)
+    threading.Thread(target=listen, daemon=True).start()
+    until(lambda: client.pings >= pings or ends.is_set(), 60, what="it was pinged often enough")
+    assert not ends.is_set(), f"ended after {client.pings} pings"
+    client.send(b"still here")
+    assert ends.wait(10)
+    client.close()
 
 
 # --- time, with the pump alone

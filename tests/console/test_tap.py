@@ -10,71 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.until import until
+from tests.console.lines import Line, Tapped
 from webvirt.consoleproxy import tap
-from webvirt.consoleproxy.tap import KEPT, Scrollback, Tap
+from webvirt.consoleproxy.tap import KEPT, Scrollback
 from webvirt.hypervisor.errors import HostUnreachable
 
 BLOCK = bytes(range(256)) * 256
 
 
-class Line:
-    """A guest's line in place of libvirt's: it hears what is `said` to it, and says what it is told to."""
-
-    def __init__(self) -> None:
-        self.here, self._there = socket.socketpair()
-        self.takes = threading.Event()
-        self.takes.set()
-
-    def receive(self) -> bytes:
-        return self._there.recv(65536)
-
-    def send(self, data: bytes) -> None:
-        self.takes.wait()
-        self._there.sendall(data)
-
-    def close(self) -> None:
-        self._there.close()
-
-    def heard(self) -> bytes:
-        self.here.settimeout(5)
-        return self.here.recv(65536)
-
-
-class Tapped:
-    """A tap at work in a thread."""
-
-    def __init__(self, folder: Path) -> None:
-        self.line = Line()
-        self.path, self.file = folder / "tap.sock", folder / "serial" / "guest.log"
-        listener = socket.socket(socket.AF_UNIX)
-        self.path.unlink(missing_ok=True)
-        listener.bind(str(self.path))
-        listener.listen()
-        self.proxy, life = socket.socketpair()
-        self.tap = Tap(self.line, listener, life, self.file)  # type: ignore[arg-type]
-        self.thread = threading.Thread(target=self.tap.run)
-        self.thread.start()
-
-    def viewer(self) -> socket.socket:
-        end = socket.socket(socket.AF_UNIX)
-        end.settimeout(5)
-        end.connect(str(self.path))
-        return end
-
-    def has_ended(self) -> None:
-        until(lambda: not self.thread.is_alive(), what="the tap has ended")
-
-    def end(self) -> None:
-        self.line.here.close()
-        self.line.takes.set()
-        self.proxy.close()
-        self.has_ended()
-
-
 @pytest.fixture
 def tapped(tmp_path: Path) -> Iterator[Tapped]:
-    found = Tapped(tmp_path)
+    found = Tapped(tmp_path / "tap.sock")
     yield found
     found.end()
 
@@ -148,13 +94,13 @@ def test_a_guest_that_does_not_read_holds_up_nobodys_picture(tapped: Tapped) -> 
 
 
 def test_what_was_said_is_there_after_it_ended(tmp_path: Path) -> None:
-    first = Tapped(tmp_path)
+    first = Tapped(tmp_path / "tap.sock")
     viewer = first.viewer()
     first.line.here.sendall(b"panic: no root\r\n")
     read(viewer, 16)
     first.end()
     assert first.file.stat().st_mode & 0o077 == 0
-    second = Tapped(tmp_path)
+    second = Tapped(tmp_path / "tap.sock")
     seen = second.viewer().recv(65536)
     second.end()
     assert seen.startswith(b"panic: no root\r\n\r\n")
@@ -165,14 +111,14 @@ def test_it_ends_with_the_guest_the_proxy_or_when_nobody_watches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for broken in ("line", "proxy"):
-        found = Tapped(tmp_path)
+        found = Tapped(tmp_path / "tap.sock")
         viewer = found.viewer()
         (found.line.here if broken == "line" else found.proxy).close()
         found.has_ended()
         with suppress(ConnectionResetError):
             assert viewer.recv(1) == b""
     monkeypatch.setattr(tap, "LINGER_SECONDS", 0.5)
-    found = Tapped(tmp_path)
+    found = Tapped(tmp_path / "tap.sock")
     viewer = found.viewer()
     found.line.here.sendall(b"x")
     read(viewer, 1)
@@ -185,7 +131,7 @@ def test_a_host_that_is_lost_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise HostUnreachable("gone")
 
     monkeypatch.setattr(Line, "receive", lost)
-    Tapped(tmp_path).has_ended()
+    Tapped(tmp_path / "tap.sock").has_ended()
 
 
 def test_the_scrollback_keeps_the_last_of_it() -> None:
