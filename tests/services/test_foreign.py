@@ -623,18 +623,15 @@ DISKS = {"files": os.urandom(MIB) + bytes(2 * MIB), "files_1": os.urandom(MIB //
 
 
 class Datastores(ThreadingHTTPServer):
-    """The part of an ESXi that hands out files, with a certificate of its own making."""
+    """The part of an ESXi that hands out files, with a certificate of its own making and its key."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, certificate: Path, key: Path) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.files = {f"/folder/files/{name}-flat.vmdk": data for name, data in DISKS.items()}
         for name, data in DISKS.items():
             self.files[f"/folder/files/{name}.vmdk"] = described(f"{name}-flat.vmdk", len(data) // 512)
         self.asked: list[str] = []
         self.breaks_at = 0
-        key, certificate = folder / "key", folder / "certificate"
-        make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=esx.example"]
-        subprocess.run([*make, "-keyout", key, "-out", certificate], check=True, capture_output=True)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
         self.socket = context.wrap_socket(self.socket, server_side=True)
@@ -702,10 +699,20 @@ class Handler(BaseHTTPRequestHandler):
         return
 
 
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate and its key."""
+    folder = tmp_path_factory.mktemp("esx")
+    key, certificate = folder / "key", folder / "certificate"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=esx.example"]
+    subprocess.run([*make, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    return certificate, key
+
+
 @pytest.fixture
-def datastores(tmp_path: Path) -> Iterator[Datastores]:
-    server = Datastores(tmp_path)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+def datastores(certificate: tuple[Path, Path]) -> Iterator[Datastores]:
+    server = Datastores(*certificate)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield server
     server.shutdown()
@@ -733,10 +740,7 @@ class Vmware:
 
 
 @pytest.fixture
-def vmware(
-    alpha: FakeHost, host: Host, there: Elsewhere, datastores: Datastores, store: redis.Redis,
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-) -> Vmware:  # fmt: skip
+def vmware(alpha: FakeHost, host: Host, there: Elsewhere, datastores: Datastores, store: redis.Redis) -> Vmware:
     Keys().make()
     machine = golden("esx")
     there.known = {machine.uuid: machine}
@@ -744,7 +748,7 @@ def vmware(
     return Vmware(alpha, host, there, place | {"password": PASSWORD, "unverified": True})
 
 
-def test_disks_come_from_datastores(vmware: Vmware, datastores: Datastores, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disks_come_from_datastores(vmware: Vmware, datastores: Datastores) -> None:
     looked = vmware.look()
     assert looked.state == S.SUCCEEDED, looked.error
     assert looked.source.sealed_password
