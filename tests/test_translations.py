@@ -501,12 +501,13 @@ def test_what_is_wrong_with_a_field_is_said_in_the_readers_language(kind: str, g
 # --- the pages
 
 TERMS = """
-    webvirt libvirt libvirtd virsh remote viewer QEMU KVM Linux Redis Windows WEBVIRT_PUBLIC_URL SASL
+    webvirt libvirt libvirtd virsh QEMU KVM Linux Redis Windows WEBVIRT_PUBLIC_URL SASL
     CPU vCPU VNC ID UUID IP IPv MAC SSH TLS TCP DNS DHCP DUID ARP XML API PCI Express UEFI EFI BIOS TPM IOMMU USB ISO
     UTC CD DVD VT AMD Vi SVM svm vmx Intel KiB MiB GiB TiB PiB SHA Base JavaScript
     NFS CIFS LVM LUKS SCSI iSCSI iqn Ceph RBD ZFS Gluster ext nfs gpt srv dev sdb fd qcow raw qemu img convert
     NAT MTU VLAN VEPA SR IOV VF macvtap Open vSwitch openvswitch
-    spice vdagent Ctrl Alt AltGr Del Tab Esc Enter Backspace SysRq Shift Super Home End Ins Menu PgUp PgDn PrtSc Pause Break
+    Ctrl Alt AltGr Del Tab Esc Enter Backspace SysRq Shift Super Home End Ins Menu PgUp PgDn PrtSc Pause Break
+    spice vdagent remote viewer
     osinfo db cloud init config SUMS Unix http https
     SATA IDE PXE YAML initrd OVMF ovmf edk swtpm tools virtio virt qemu
     English
