@@ -469,7 +469,7 @@ def test_an_expired_token_is_dead(api: Callers, cast: Cast) -> None:
         ("PUT", "/hosts", 405),
         ("GET", "/domains/1/start", 405),
         ("DELETE", "/domains/1", 405),
-        ("GET", "/domains/1/console", 404),
+        ("GET", "/domains/1/nonsense", 404),
         ("POST", "/hosts/1/add", 404),
     ],
 )
