@@ -124,9 +124,16 @@ def type_dialog(page: Page) -> Locator:
 
 def types_a_secret(page: Page, guest: Guest) -> None:
     """Of many lines, hidden; what the keyboard has not is named before."""
-    types(page, "cat > /dev/ttyS0\n")
+
+    def reads() -> bool:
+        types(page, "\ncat > /dev/ttyS0\nready\n")
+        return "\nready\n" in serial(guest)
+
+    until(reads, 60, every=2, what="the guest reads what is typed")
     dialog = type_dialog(page)
     dialog.get_by_label("Hide it, for passwords").check()
+    # The guests of tests have few processors.
+    dialog.get_by_label("Slowly").check()
     field = dialog.get_by_label("Text", exact=True)
     field.fill(SECRET + "\u00e9\u65e5")
     expect(dialog.locator("[data-lost]")).to_contain_text("\u00e9 \u65e5")
@@ -238,7 +245,7 @@ def a_phone_writes(phone: Window, page: Page, guest: Guest) -> None:
     assert bottom
     assert top
     assert bottom["y"] + bottom["height"] <= top["y"]
-    assert (top["width"], top["y"] + top["height"]) == PHONE
+    assert [top["width"], top["y"] + top["height"]] == [*PHONE]
     fingers.get_by_role("button", name="Ctrl", exact=True).tap()
     fingers.get_by_title("On-screen keyboard").tap()
     phone.page.keyboard.insert_text("d")
