@@ -9,6 +9,8 @@ const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseco
 
 // QEMU passes keys on one in ten milliseconds: faster, and they would pile up where Stop cannot reach them.
 const EVENT_MS = 12;
+// A keyboard of the machine holds a handful of keys: a guest that is busy for longer than these take loses some.
+const SLOW_MS = 60;
 // What a phone's keyboard can delete, since it says nothing where there is nothing.
 const PADDING = "_".repeat(32);
 const PADDING_MOST = 128;
@@ -49,14 +51,14 @@ export class Typist {
     return [...new Set([...text].filter((one) => !strokes(one, layout, this.windows)))];
   }
 
-  async type(character, layout) {
+  async type(character, layout, pause = EVENT_MS) {
     const found = strokes(character, layout, this.windows) ?? [];
     const own = found.length === 1 && character > " " ? keysyms.lookup(character.codePointAt(0)) : 0;
     for (const codes of found) {
       const last = codes.length - 1;
       const send = async (at, down) => {
         this.keys.key(codes[at], down, (at === last && own) || keysymOf(codes[at]));
-        await sleep(EVENT_MS);
+        await sleep(pause);
       };
       for (let at = 0; at <= last; at++) await send(at, true);
       for (let at = last; at >= 0; at--) await send(at, false);
@@ -117,7 +119,7 @@ export class TypeDialog {
     let done = 0;
     for (; done < all.length && !typing.stopped; done++) {
       this.part("progress").value = done;
-      await this.typist.type(all[done], layout);
+      await this.typist.type(all[done], layout, this.part("slow").checked ? SLOW_MS : EVENT_MS);
     }
     if (locked) await this.typist.lock();
     this.working(false);
@@ -129,7 +131,7 @@ export class TypeDialog {
     this.part("progress").hidden = !yes;
     this.part("progress").max = length || 1;
     this.part("text").readOnly = yes;
-    for (const name of ["go", "layout", "mask", "enter"]) this.part(name).disabled = yes;
+    for (const name of ["go", "layout", "mask", "enter", "slow"]) this.part(name).disabled = yes;
     this.part("cancel").textContent = yes ? gettext("Stop") : gettext("Cancel");
     if (yes) this.say("");
   }
