@@ -23,6 +23,8 @@ DISC = (
     "<target dev='vda' bus='virtio'/><readonly/></disk>"
 )
 SOCKET = "<graphics type='vnc'><listen type='socket'/></graphics>"
+LOGGED_LINE = "<serial type='pty'><log file='{log}' append='off'/></serial>"
+"""A port to read and to type on, all of which is written to a file as well."""
 LOOPBACK = "<graphics type='vnc' port='-1' autoport='yes' listen='127.0.0.1'/>"
 
 
@@ -43,13 +45,15 @@ class Guest:
     guest: Path | None = None
     graphics: str = SOCKET
     serial_log: Path | None = None
+    line: str = ""
+    """What its serial line is, where it is no plain port."""
     disc: Path | None = None
     memory: int = 64
     uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     def xml(self) -> str:
-        serial = "<serial type='pty'/>"
-        if self.serial_log:
+        serial = self.line or "<serial type='pty'/>"
+        if self.serial_log and not self.line:
             serial = f"<serial type='file'><source path='{self.serial_log}'/></serial>"
         boot = KERNEL.format(guest=self.guest) if self.guest else ""
         return XML.format(

@@ -24,6 +24,7 @@ from tests.browser.window import (
 )
 from tests.guests import Guest
 from tests.stack import Stack
+from tests.until import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack]
 
@@ -72,8 +73,12 @@ def away(stack: Stack, *names: str) -> Iterator[None]:
 
 
 def assert_console_stayed(page: Page, guest: Guest, word: str) -> None:
-    assert_not_reloaded(page)
     assert page.evaluate("window.states") == [], "the console was interrupted"
+    assert_takes_keys(page, guest, word)
+
+
+def assert_takes_keys(page: Page, guest: Guest, word: str) -> None:
+    assert_not_reloaded(page)
     page.bring_to_front()
     page.locator("#console canvas").click()
     type_keys(page, f"echo {word}-$((1+1)) > /dev/ttyS0\n")
@@ -159,6 +164,17 @@ def test_redis_away_and_back(linux: Guest, ada: Window, live_stack: Stack) -> No
     expect(badge(page, "s-running")).to_be_visible(timeout=BACK_MS)
     assert_not_reloaded(page)
     assert_console_stayed(screen, linux, "redis")
+    live_stack.wait_until_well()
+    ada.forgive()
+
+
+def test_the_console_proxy_away_and_back(linux: Guest, ada: Window, live_stack: Stack) -> None:
+    ada.go("/vms/")
+    screen = start_and_open_console(ada, linux)
+    live_stack.restart("consoleproxy")
+    until(lambda: "waiting" in screen.evaluate("window.states"), 30, what="the console is away")
+    expect(console(screen, "connected")).to_be_visible(timeout=BACK_MS)
+    assert_takes_keys(screen, linux, "proxy")
     live_stack.wait_until_well()
     ada.forgive()
 
