@@ -13,7 +13,7 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
@@ -22,8 +22,8 @@ from django.db import connection
 from django.utils import timezone
 
 from webvirt.consoleproxy.pump import RESTARTED
-from webvirt.models import EndReason
-from webvirt.services import consoles, heartbeats
+from webvirt.models import ConsoleMode, EndReason
+from webvirt.services import consoles, control, heartbeats
 from webvirt.services.consoles import Admission, Close
 
 log = logging.getLogger(__name__)
@@ -48,6 +48,11 @@ class Charge:
     """Why, in the words of the console itself."""
     told: EndReason | None = None
     """Why, in ours."""
+    mode: str = field(init=False)
+    """What its process was told last."""
+
+    def __post_init__(self) -> None:
+        self.mode = self.admission.mode
 
 
 def introduce(roster: socket.socket, admission: Admission) -> socket.socket:
@@ -148,7 +153,8 @@ class Keeper:
         watched = {charge.admission.session: charge for charge in self.charges.values() if not charge.told}
         for pk, reason in consoles.withdrawn(charge.admission for charge in watched.values()).items():
             if reason != EndReason.LEASE or time.monotonic() > self._excused_until:
-                self._send_off(watched[pk], Close.WITHDRAWN, reason)
+                self._send_off(watched.pop(pk), Close.WITHDRAWN, reason)
+        self._tell_modes(watched)
         self._write_ends()
         now = time.monotonic()
         if now - self._beaten_at >= BEAT_SECONDS:
@@ -158,10 +164,23 @@ class Keeper:
             if now - self._listener_heard_at < BEAT_SECONDS:
                 heartbeats.beat(KIND, self.name)
 
+    def _tell_modes(self, watched: Mapping[int, Charge]) -> None:
+        """Tell each console whose mode has changed: whoever typed first, so that nobody begins before they end."""
+        control.settle(timezone.now())
+        modes = control.modes_of(watched)
+        changed = [charge for pk, charge in watched.items() if modes.get(pk, charge.mode) != charge.mode]
+        for charge in sorted(changed, key=lambda charge: charge.mode != ConsoleMode.CONTROL):
+            charge.mode = modes[charge.admission.session]
+            self._say(charge, mode=charge.mode)
+
     def _send_off(self, charge: Charge, code: int, reason: EndReason) -> None:
+        words = consoles.words_of(charge.admission.session, reason)
         charge.told = reason
+        self._say(charge, code=code, words=words, reason=reason.value)
+
+    def _say(self, charge: Charge, **said: object) -> None:
         try:
-            charge.line.send(json.dumps({"code": code, "words": reason.value, "reason": reason.value}).encode())
+            charge.line.send(json.dumps(said).encode())
         except OSError:
             log.debug("console %s is gone already", charge.admission.session)
 

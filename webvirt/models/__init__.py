@@ -1,7 +1,7 @@
 """What we remember. Rows hold no rules of who may do what and never call a host."""
 
 from webvirt.models.audit import AUDIT_START, AuditForward, AuditHead, AuditLine, AuditQuerySet, AuditResult
-from webvirt.models.consoles import ConsoleDevice, ConsoleMode, ConsoleSession, EndReason
+from webvirt.models.consoles import ConsoleDevice, ConsoleMode, ConsoleSession, EndReason, ForeignViewer, GuestLink
 from webvirt.models.devices import DeviceList, DeviceUse
 from webvirt.models.directories import DirectoryName, Identity, Source
 from webvirt.models.domains import ACTIVE, Definition, Domain, DomainQuerySet, Screen, Status
@@ -60,8 +60,10 @@ __all__ = [
     "EndReason",
     "Filter",
     "Flavour",
+    "ForeignViewer",
     "Grant",
     "Guesses",
+    "GuestLink",
     "Host",
     "HostQuerySet",
     "HostState",

@@ -65,6 +65,11 @@ EVENTS: dict[str, Promise] = {
     "cloud_image.add": _("Add a cloud image"),
     "cloud_image.change": _("Change a cloud image"),
     "cloud_image.remove": _("Remove a cloud image"),
+    "console.control": _("Control of a console goes to somebody"),
+    "console.foreign": _("Somebody at a screen who did not come by this site"),
+    "guest_link.make": _("Make a guest link"),
+    "guest_link.use": _("Use a guest link"),
+    "guest_link.revoke": _("Withdraw a guest link"),
     "operation.cancel": _("Cancel an operation"),
     "audit.export": _("Export the audit log"),
 }

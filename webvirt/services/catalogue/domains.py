@@ -416,4 +416,13 @@ VERBS = (
         session=True,
         icon="device-desktop",
     ),
+    Verb(
+        "domain.invite",
+        _("Invite guests to the console"),
+        Role.OWNER,
+        virsh("domdisplay"),
+        exclusive=False,
+        session=True,
+        icon="user-plus",
+    ),
 )
