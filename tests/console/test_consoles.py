@@ -231,6 +231,7 @@ def test_what_is_typed_after_the_end_never_arrives(
     until(lambda: page.row.ended_at or gone(client), 3, what="the end")
     with suppress(OSError):
         type_line(client, "echo toolate >/dev/console")
+    page.ends(EndReason.RIGHT)
     other = connected(people, "owner")[1]
     type_line(other, "echo intime >/dev/console")
     until(lambda: "intime" in serial(), 15, what="the owner's word")

@@ -55,8 +55,8 @@ class ConsoleConsumer(AsyncWebsocketConsumer):
     Says `{"session", "ticket"}` once, `{"others": [Viewer], "own": Own}` (of `consoles`) whenever that changes, and
     `{"ended": reason}`; or `{"refused": sentence}` before it closes with a code of `consoles.Close`.
 
-    The page says `{"do": word}` for who types: `ask`, `take`, `keep`, `watch`, `join`, or `hand` with `"to": <id>`. What
-    cannot be done is answered `{"told": sentence}`.
+    The page says `{"do": word}` for who types: `ask`, `take`, `keep`, `watch`, `join`, or `hand` with `"to": <id>`.
+    What cannot be done is answered `{"told": sentence}`.
     """
 
     _lease: asyncio.Task[None] | None = None
@@ -186,8 +186,9 @@ def word_of(text: str) -> tuple[str, int] | None:
     except ValueError:
         return None
     word, to = (said.get("do"), said.get("to", 0)) if isinstance(said, dict) else (None, 0)
-    known = isinstance(word, str) and (word == "hand" or word in WORDS)
-    return (word, to) if known and type(to) is int and 0 <= to < 2**63 else None
+    if not isinstance(word, str) or type(to) is not int:
+        return None
+    return (word, to) if (word == "hand" or word in WORDS) and 0 <= to < 2**63 else None
 
 
 def number(asked: dict[str, list[str]], name: str) -> int | None:

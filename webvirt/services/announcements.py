@@ -15,7 +15,19 @@ from webvirt.services.consoles import is_login_of
 from webvirt.services.subjects import NOUNS
 
 LISTS = frozenset(
-    ("domains", "consoles", "hosts", "operations", "pools", "networks", "filters", "secrets", "images", "flavours", "projects")
+    (
+        "domains",
+        "consoles",
+        "hosts",
+        "operations",
+        "pools",
+        "networks",
+        "filters",
+        "secrets",
+        "images",
+        "flavours",
+        "projects",
+    )
 )
 """Names of lists say nothing of any one object, so everybody who is signed in may hear them."""
 LISTS_OF_ADMINISTRATORS = frozenset({"audit"})

@@ -117,7 +117,7 @@ class Own:
 
 @dataclass(frozen=True)
 class View:
-    """What a page is told of its own console: why it ended (empty while it lives), what it may, and who else is there."""
+    """What a page is told of its own console: why it ended (empty while it lives), who else is there, what it may."""
 
     ended: str
     others: list[Viewer]

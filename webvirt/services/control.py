@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -92,19 +92,23 @@ def deciding(pk: int) -> Iterator[ConsoleSession]:
 
 def seat(session: ConsoleSession) -> None:
     """Let a session that was just opened type, where nobody else does. Within `audit.writing`."""
+    sit_down(session, "opened")
+
+
+def sit_down(session: ConsoleSession, how: str) -> bool:
+    """Let them type where nobody does, or another page of theirs; whether that is so."""
     holder = holder_at(session)
-    if holder is None or is_same_person(session, holder):
-        move(session, holder, "opened")
+    if holder is not None and not is_same_person(session, holder):
+        return False
+    move(session, holder, how)
+    return True
 
 
 def ask(pk: int) -> None:
     """Ask for control: where it is free, they have it; else whoever types is asked. Raises Denied or NotNow."""
     with deciding(pk) as session:
         demand_right(session)
-        holder = holder_at(session)
-        if holder is None or is_same_person(session, holder):
-            move(session, holder, "free")
-        elif session.wants_control_at is None:
+        if not sit_down(session, "free") and session.wants_control_at is None:
             update(session, may_type=True, wants_control_at=timezone.now())
 
 
@@ -152,7 +156,7 @@ def join(pk: int) -> None:
     with deciding(pk) as session:
         demand_right(session)
         update(session, may_type=True)
-        seat(session)
+        sit_down(session, "free")
 
 
 def demand_right(session: ConsoleSession) -> None:
@@ -177,8 +181,10 @@ def settle_one(session: ConsoleSession, now: datetime) -> None:
     if session.wants_control_at is None or session.leased_until < now:
         return
     holder = holder_at(session)
-    first = beside(session).filter(wants_control_at__lt=session.wants_control_at, leased_until__gt=now).exists()
-    if first or (holder is not None and session.wants_control_at > now - PATIENCE):
+    before = Q(wants_control_at__lt=session.wants_control_at) | Q(
+        wants_control_at=session.wants_control_at, pk__lt=session.pk
+    )
+    if beside(session).filter(before, leased_until__gt=now).exists() or (holder is not None and session.wants_control_at > now - PATIENCE):
         return
     if may_type(session):
         move(session, holder, "free" if holder is None else "no answer")
@@ -194,6 +200,8 @@ def move(session: ConsoleSession, holder: ConsoleSession | None, how: str) -> No
     if holder is None and how == "opened":
         return
     if holder is None or holder.pk != session.pk:
+        # Whoever types now has not been asked yet.
+        others.filter(wants_control_at__isnull=False).update(wants_control_at=timezone.now())
         note(session, how, name_of(holder) if holder else "")
 
 
