@@ -33,7 +33,7 @@ openssh-client:ssh                        to reach other hosts
 libsasl2-modules:@sasl                    to sign in to hosts that ask for a password
 '
 test_packages='
-chromium:chromium                         the browser of the tests
+chromium-headless-shell:chromium-headless-shell   the browser of the tests
 fonts-noto-cjk:/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc   Chinese on its screenshots
 iproute2:ip                               hosts in network namespaces
 iptables:iptables                         hosts that drop packets

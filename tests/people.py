@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from django.contrib.auth.hashers import make_password
 from django.utils import timezone
 
 from webvirt.hypervisor.types import Transport
 from webvirt.models import (
+    ConsoleMode,
+    ConsoleSession,
     Domain,
     Filter,
     Grant,
@@ -18,6 +21,8 @@ from webvirt.models import (
     NetworkStatus,
     Pool,
     PoolStatus,
+    Recording,
+    RecordingEnd,
     Role,
     Secret,
     Status,
@@ -121,6 +126,25 @@ def make_secret(host: Host, name: str = "client.libvirt", number: int = 1, **fie
     uuid = f"50000000-0000-4000-8000-{number:012d}"
     values: dict[str, object] = {"usage": "ceph", "usage_id": name, "private": True}
     return Secret.objects.create(host=host, name=name, uuid=uuid, **(values | fields))
+
+
+def make_recording(domain: Domain, user: User, ended: datetime | None = None, **fields: object) -> Recording:
+    """The row of a console of theirs that was recorded, or is; the file is whose test it is."""
+    session = ConsoleSession.objects.create(
+        user=user,
+        domain=domain,
+        mode=ConsoleMode.CONTROL,
+        leased_until=ended or timezone.now() + timedelta(minutes=1),
+        opened_at=timezone.now(),
+        ended_at=ended,
+        is_recorded=True,
+    )
+    values: dict[str, object] = {"device": session.device, "ended_at": ended}
+    if ended:
+        values |= {"end_reason": RecordingEnd.CLOSED, "size": 4711, "milliseconds": 90_000}
+    return Recording.objects.create(
+        session=session, domain=domain, name=domain.name, person=user.get_username(), **(values | fields)
+    )
 
 
 def make_cast() -> Cast:

@@ -27,7 +27,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
 from tests.api.conftest import Caller
-from tests.people import Cast
+from tests.people import Cast, make_recording
 from tests.realtime.conftest import RedisServer, redis_server, session_cookie
 from webvirt import bus, models
 from webvirt.celery import app
@@ -57,7 +57,7 @@ from webvirt.models import (
     Volume,
 )
 from webvirt.realtime import urls as sockets
-from webvirt.services import hidden, operations, runners
+from webvirt.services import consoles, hidden, operations, runners
 from webvirt.services.catalogue import VERBS, Verb
 from webvirt.services.subjects import NOUNS, host_of, name_of
 from webvirt.tasks import run_operation
@@ -77,6 +77,7 @@ PROJECT = 88
 """One that only the administrator may move things to."""
 PARAMETERS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "domain.autostart": ({"enabled": True}, {"enabled": "on"}),
+    "domain.record": ({"enabled": True}, {"enabled": "on"}),
     "domain.create": (
         {"name": "new", "vcpus": 1, "memory_mib": 64},
         {"name": "new", "begins": "empty", "vcpus": "1", "memory": "64", "memory_unit": "MiB"},
@@ -478,6 +479,8 @@ class Row:
 ANYBODY = "anybody"
 SIGNED_IN = "signed in"
 ADMINISTRATOR = "administrator"
+TO_WATCH = "to watch recordings"
+"""The right of owners, without which nobody knows of any."""
 GET_POST = ("GET", "POST")
 POST = ("POST",)
 
@@ -546,6 +549,10 @@ ROUTES = {
     "operations/<int:pk>/": Row("viewer", "operation"),
     "operations/<int:pk>/file/": Row(SIGNED_IN),
     "operations/<int:pk>/cancel/": Row("operator", "operation", methods=POST),
+    "recordings/": Row(SIGNED_IN),
+    "recordings/<int:pk>/": Row(TO_WATCH, "recording"),
+    "recordings/<int:pk>/bytes/": Row(TO_WATCH, "recording"),
+    "recordings/<int:pk>/delete/": Row(TO_WATCH, "recording", methods=POST),
     "people/": Row(ADMINISTRATOR),
     "people/add/": Row(ADMINISTRATOR, methods=GET_POST),
     "people/services/add/": Row(ADMINISTRATOR, methods=GET_POST),
@@ -669,8 +676,18 @@ ROUTES = {
     "api/v1/projects/<int:pk>/members/<int:grant_pk>": Row("owner", "project", methods=("DELETE",)),
     "api/v1/projects/<int:pk>/quota": Row("viewer", "project", methods=("GET", "PUT")),
     "api/v1/projects/<int:pk>/uses": Row("viewer", "project", methods=("GET", "PUT")),
-    "api/v1/people": Row(ADMINISTRATOR),
+    "api/v1/recordings": Row(SIGNED_IN),
+    "api/v1/recordings/<int:pk>": Row(TO_WATCH, "recording", methods=("GET", "DELETE")),
+    "api/v1/recordings/<int:pk>/bytes": Row(TO_WATCH, "recording"),
+    "api/v1/people": Row(ADMINISTRATOR, methods=GET_POST),
     "api/v1/people/services": Row(ADMINISTRATOR, methods=POST),
+    "api/v1/people/<int:pk>": Row(ADMINISTRATOR, "user", methods=("GET", "PATCH")),
+    "api/v1/people/<int:pk>/link": Row(ADMINISTRATOR, "user", methods=("POST", "DELETE")),
+    "api/v1/people/<int:pk>/factors": Row(ADMINISTRATOR, "user", methods=("DELETE",)),
+    "api/v1/people/<int:pk>/sessions": Row(ADMINISTRATOR, "user", methods=("GET", "DELETE")),
+    "api/v1/people/<int:pk>/sessions/<str:handle>": Row(
+        ADMINISTRATOR, "user", methods=("DELETE",), sample={"handle": "x"}
+    ),
     "api/v1/people/<int:pk>/tokens": Row(ADMINISTRATOR, "user", methods=GET_POST),
     "api/v1/people/<int:pk>/tokens/<int:token_pk>": Row(ADMINISTRATOR, "user", methods=("DELETE",)),
     "api/v1/groups": Row(ADMINISTRATOR, methods=GET_POST),
@@ -775,8 +792,10 @@ def world(cast: Cast) -> World:
     for model, parts in THERE:
         model._default_manager.create(**parts)
     common |= {"group": GROUP["pk"], "role": ROLE["pk"], "grant": 999_999, "its project": PROJECT}
+    tapes = [make_recording(domain, cast.operator, ended=timezone.now()).pk for domain in (cast.domain, cast.other)]
     own = common | {"domain": cast.domain.pk, "operation": ids[0], "project": make_project(cast).pk}
-    other = common | {"domain": cast.other.pk, "operation": ids[1], "project": PROJECT}
+    own |= {"recording": tapes[0]}
+    other = common | {"domain": cast.other.pk, "operation": ids[1], "project": PROJECT, "recording": tapes[1]}
     return World(cast, own, other)
 
 
@@ -790,6 +809,8 @@ def verdict(row: Row, who: str, own: bool) -> str:
         return "in"
     if row.needs == ADMINISTRATOR and row.noun not in NOUNS:
         return "in" if who == "administrator" else "denied"
+    if row.needs == TO_WATCH:
+        return "in" if (rank(who, "domain", own) or 0) >= Role.OWNER.rank else "unknown"
     has = rank(who, row.noun if row.noun in (*NOUNS, "project") else "domain", own)
     if has is None:
         return "unknown"
@@ -888,7 +909,7 @@ def test_writing_to_any_route(world: World, ways: Ways, who: str) -> None:
 OWN = ("api/v1/me/tokens", "api/v1/me/tokens/<int:pk>", "api/v1/me/sessions", "api/v1/me/sessions/<str:handle>")
 """How somebody comes in: nothing of it is for a limited token."""
 SCREEN = "api/v1/domains/<int:pk>/screen.png"
-"""To see a guest's screen is a verb."""
+"""To see a guest's screen is a verb; so to watch recordings, of which nobody knows without."""
 
 
 def test_a_token_that_only_reads_at_any_route(world: World, ways: Ways) -> None:
@@ -906,6 +927,8 @@ def test_a_token_that_only_reads_at_any_route(world: World, ways: Ways) -> None:
             may_read = method == "GET" and row.needs != ADMINISTRATOR and route not in (*OWN, SCREEN)
             # Of several things each has an answer of its own.
             wanted = "in" if may_read or row == ROUTES["api/v1/domains/bulk"] else "denied"
+            if row.needs == TO_WATCH:
+                wanted = "unknown"
             if found != wanted:
                 wrong.append(f"{method} {route}: {found}, not {wanted}")
     assert not wrong, "\n".join(wrong)
@@ -1047,7 +1070,7 @@ def console_verdict(verb: Verb, who: str, own: bool) -> int | None:
     return None if has >= verb.role.rank else CONSOLE["denied"]
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb.session], ids=lambda verb: verb.kind)
+@pytest.mark.parametrize("verb", consoles.VERBS.values(), ids=lambda verb: verb.kind)
 async def test_a_console_by_its_socket(transactional_db: None, with_redis: None, cast: Cast, verb: Verb) -> None:
     mode = {"domain.view": "view", "domain.console": "control"}[verb.kind]
     await database_sync_to_async(Domain.objects.update)(status=Status.RUNNING)

@@ -6,6 +6,8 @@ import "./toasts.js";
 import "./verbs.js";
 import "./menus.js";
 import "./lists.js";
+import "./screens.js";
+import "./wall.js";
 import "./palette.js";
 import "./keys.js";
 import "./copies.js";

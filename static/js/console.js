@@ -64,6 +64,10 @@ class Screen extends ConsoleLine {
       4410: ["wait", gettext("The guest's display went away"), gettext("The console comes back by itself when it runs again.")],
       4422: ["retry", gettext("The guest's display cannot be reached on its host"), gettext("Is it a VNC display, and does the machine respond?")],
       4423: ["stop", gettext("The guest's display cannot be reached from here"), gettext("Add this host by SSH instead, or let the display listen on an address that this site can reach.")],
+      4425: ["stop", gettext("The host lets us in, but not to the display"), gettext("Let sshd there forward to unix sockets and ports (AllowStreamLocalForwarding, AllowTcpForwarding), for an account that may use the display's socket.")],
+      4427: ["stop", gettext("The machine has no display"), gettext("Use its serial line, or give it a VNC display.")],
+      4428: ["stop", gettext("The machine has no VNC display"), gettext("Open it with a viewer of its own, or give it a VNC display.")],
+      4430: ["stop", gettext("The display's certificate is not good"), gettext("It must be signed by the authority that is trusted for hosts by TLS, and name the host as it is named here.")],
     };
   }
 

@@ -23,6 +23,7 @@ function meaning(code, words, of) {
     missing: ["stop", gettext("The machine is gone from its host"), ""],
     replaced: ["stop", gettext("This console was opened again elsewhere"), ""],
     off: ["wait", gettext("The machine is off"), gettext("The console comes back by itself when it starts.")],
+    record: ["retry", gettext("This console is recorded from now on"), gettext("Connecting again by itself.")],
     moved: ["retry", gettext("The machine moved to another host"), ""],
     lease: ["retry", gettext("This page was away for too long"), ""],
   };
@@ -43,6 +44,8 @@ function meaning(code, words, of) {
     4404: ["stop", gettext("There is no such machine"), ""],
     4409: ["wait", gettext("Waiting for the machine"), `${words} ${gettext("The console comes back by itself when the machine runs.")}`],
     4421: ["retry", gettext("The host cannot be reached"), gettext("Look at the host's page for the reason.")],
+    4424: ["retry", gettext("The host does not let us in"), gettext("Look at the host's page: it names the step that fails, such as a key that is not known there.")],
+    4426: ["retry", gettext("The guest does not answer"), gettext("Wait for it, or force it off: that works without its help.")],
     4429: ["stop", gettext("Too many consoles"), words],
     4450: ["retry", gettext("Redis does not answer, so no console can be opened"), gettext("Consoles that are open go on. Trying again by itself.")],
     ...of(words),
@@ -52,7 +55,7 @@ function meaning(code, words, of) {
     return { then, title, remedy, detail: "" };
   }
   const [then, title, remedy] = codes[code] || lost;
-  const detail = [4421, 4422, 4423].includes(code) ? words : "";
+  const detail = code >= 4421 && code <= 4431 && code !== 4429 ? words : "";
   return { then, title, remedy, detail };
 }
 
@@ -68,6 +71,7 @@ export class ConsoleLine {
     this.mode = this.mayControl ? "control" : "view";
     this.embedded = root.classList.contains("embedded");
     this.session = null;
+    this.record = false;
     this.attempt = 0;
     this.bar = root.querySelector(".console-bar");
     this.stateElement = root.querySelector(".console-state");
@@ -95,7 +99,8 @@ export class ConsoleLine {
     if (this.root.dataset.state !== "waiting") this.show("asking", gettext("Connecting…"));
     const replaces = this.session ? `&replaces=${this.session}` : "";
     this.session = null;
-    this.hold(`?mode=${this.mode}&device=${this.device}${replaces}`);
+    this.showRecorded({ by: [], over: "" });
+    this.hold(`?mode=${this.mode}&device=${this.device}${this.record ? "&record=1" : ""}${replaces}`);
   }
 
   /** The lease: open for as long as the console is. When it breaks while the picture goes on, it is taken up again. */
@@ -107,6 +112,7 @@ export class ConsoleLine {
       const said = JSON.parse(event.data);
       if (said.ticket) this.connect(said);
       if (said.others) this.showOthers(said.others);
+      if (said.recorded) this.showRecorded(said.recorded);
       if (said.refused) this.refused = said.refused;
     });
     lease.addEventListener("close", (event) => {
@@ -199,6 +205,18 @@ export class ConsoleLine {
     element.title = interpolate(gettext("Also here: %(names)s"), { names: names.join(", ") });
   }
 
+  /** Whoever looks is told that it is recorded, by whomever; and who had it recorded, that it is not any more. */
+  showRecorded({ by, over }) {
+    const element = this.root.querySelector("[data-recorded] > span");
+    const ends = { size: gettext("it is as large as one may be"), full: gettext("the disk is full"), failed: gettext("it cannot be written") };
+    element.hidden = !by.length && !over;
+    element.classList.toggle("over", !by.length);
+    element.textContent = by.length ? gettext("Recorded") : gettext("Recording ended");
+    element.title = by.length
+      ? interpolate(gettext("What the guest shows is recorded by %(names)s; what is typed is not."), { names: by.join(", ") })
+      : interpolate(gettext("The recording ended: %(why)s. The console goes on."), { why: ends[over] ?? over });
+  }
+
   /** The bar hides over a picture, and comes back at the upper edge, at the handle and on focus. */
   bars(what, milliseconds) {
     clearTimeout(this.barTimer);
@@ -246,6 +264,14 @@ export class ConsoleLine {
     this.open();
   }
 
+  /** A screen can be played from its beginning alone, so it is opened again for it. */
+  setRecord(record) {
+    this.record = record;
+    this.root.querySelector('[data-act="record"]').setAttribute("aria-pressed", String(record));
+    this.attempt = 0;
+    this.open();
+  }
+
   act(what) {
     const acts = {
       again: () => { this.attempt = 0; this.open(); },
@@ -253,6 +279,7 @@ export class ConsoleLine {
       "full-screen": () => this.fullScreen(),
       hint: () => { sessionStorage.setItem("console-hint", "seen"); this.root.querySelector("[data-hint]").hidden = true; },
       "view-only": () => this.setMode(this.mode === "view" ? "control" : "view"),
+      record: () => this.setRecord(!this.record),
       window: () => window.open(ours(`/vms/${this.domain}/console/window/?device=${this.device}`), `console-${this.domain}-${this.device}`, "width=1060,height=860"),
       ...this.acts(),
     };

@@ -7,8 +7,8 @@ const PREFIX_MS = 1200;
 let prefixAt = -Infinity;
 
 const typing = (target) => target.closest?.("input:not([type=checkbox]), textarea, select, [contenteditable], dialog, [data-raw-keys]");
-const rows = () => [...document.querySelectorAll("tr:has(.main-link)")];
-const here = () => document.querySelector("tr.here");
+const rows = () => [...document.querySelectorAll("tr:has(.main-link), .tile")];
+const here = () => document.querySelector("tr.here, .tile.here");
 
 function move(step) {
   const all = rows();
@@ -17,7 +17,7 @@ function move(step) {
   const next = all[Math.max(0, Math.min(all.length - 1, at + step))] ?? all[0];
   here()?.classList.remove("here");
   next.classList.add("here");
-  next.querySelector(".main-link")?.focus({ preventScroll: true });
+  next.querySelector(".tile-shot, .main-link")?.focus({ preventScroll: true });
   next.scrollIntoView({ block: "nearest" });
 }
 
@@ -54,7 +54,7 @@ document.addEventListener("keydown", (event) => {
 });
 
 document.addEventListener("live", () => {
-  const link = document.activeElement?.closest?.("tr");
-  if (link && document.activeElement.matches(".main-link")) link.classList.add("here");
+  const link = document.activeElement?.closest?.("tr, .tile");
+  if (link && document.activeElement.matches(".main-link, .tile-shot")) link.classList.add("here");
 });
 document.querySelector("[data-help]")?.addEventListener("click", () => ACTIONS["?"]());

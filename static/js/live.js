@@ -19,6 +19,7 @@ let socket = null;
 let tries = 0;
 let opened = false; // whether a socket ever was
 let watched = null;
+let telling = false;
 let timer = 0;
 let poll = 0;
 let barTimer = 0;
@@ -49,12 +50,17 @@ export function refresh() {
 function wanted() {
   const names = new Set(extra.keys());
   for (const region of regions()) for (const name of namesOf(region)) names.add(name);
-  for (const image of document.querySelectorAll("[data-screen]")) names.add(image.dataset.screen);
   return [...names].sort();
 }
 
-/** Tells the server what this page shows, when that has changed. */
+/** Tells the server what this page shows, when that has changed: once for all that changes in one go. */
 function tell() {
+  if (!telling) queueMicrotask(tellNow);
+  telling = true;
+}
+
+function tellNow() {
+  telling = false;
   if (socket?.readyState !== WebSocket.OPEN) return;
   const names = wanted();
   if (names.join() === watched) return;
@@ -123,9 +129,6 @@ function everything() {
 function changed(names) {
   const now = performance.now();
   const heardNames = new Set(names);
-  for (const image of document.querySelectorAll("[data-screen]")) {
-    if (heardNames.delete(image.dataset.screen)) image.src = image.src.replace(/\?.*|$/, `?at=${Date.now()}`);
-  }
   for (const region of regions()) {
     const mine = namesOf(region).filter((name) => heardNames.has(name));
     if (!mine.length) continue;
@@ -189,8 +192,9 @@ function morph(id, fresh) {
   localize(document.getElementById(id));
 }
 
-/** What somebody ticked or unfolded stays so. */
+/** What somebody ticked or unfolded stays so, and a picture that a script brought. */
 function isTheirs(name, node) {
+  if (name === "src") return "screen" in node.dataset;
   return (name === "checked" && node.name === "ids") || (name === "open" && node.matches("tr.older details"));
 }
 

@@ -62,7 +62,7 @@ function entry(offer, name) {
 }
 
 async function openRowMenu(button) {
-  const found = await get(`${button.closest("tr").querySelector(".main-link").getAttribute("href")}menu/`);
+  const found = await get(`${button.closest("tr, .tile").querySelector(".main-link").getAttribute("href")}menu/`);
   if (!found) return;
   const lines = [make("div", { className: "menu-title" }, found.name)];
   found.offers.forEach((offer, at) => {

@@ -4,28 +4,11 @@ import { FitAddon } from "../xterm/addon-fit.js";
 import { SearchAddon } from "../xterm/addon-search.js";
 import { Terminal } from "../xterm/xterm.js";
 import { ConsoleLine, gettext } from "./console_line.js";
+import { looks, MARKS, withoutInlineStyles } from "./terminal.js";
 
 const SCROLLBACK_LINES = 50000;
 const KEPT_BYTES = 16 * 1024 * 1024;
 const PIECE = 1024;
-
-/**
- * The terminal writes its styles into the page, which our policy forbids, be they empty. Sheets and styles made by a script
- * are ours, so what it would write goes there.
- */
-function withoutInlineStyles() {
-  const create = document.createElement.bind(document);
-  document.createElement = (name, ...rest) => {
-    if (name !== "style") return create(name, ...rest);
-    const sheet = new CSSStyleSheet();
-    document.adoptedStyleSheets.push(sheet);
-    return Object.defineProperty(create("template"), "textContent", { set: (text) => sheet.replaceSync(text) });
-  };
-  HTMLSpanElement.prototype.setAttribute = function (name, value) {
-    if (name === "style") this.style.cssText = value;
-    else Element.prototype.setAttribute.call(this, name, value);
-  };
-}
 
 class SerialLine extends ConsoleLine {
   device = "serial";
@@ -46,19 +29,16 @@ class SerialLine extends ConsoleLine {
       4400: ["stop", gettext("The serial line cannot be carried to a browser"), words],
       4410: ["wait", gettext("The serial line went away"), gettext("The console comes back by itself when the machine runs again.")],
       4422: ["retry", gettext("The serial line cannot be read"), gettext("Trying again by itself.")],
+      4427: ["stop", gettext("The machine has no serial line"), gettext("Give it one, or use its screen.")],
+      4431: ["retry", gettext("Somebody else reads the serial line"), gettext("End that first, such as “virsh console” on the host. Trying again by itself.")],
     };
   }
 
   makeTerminal() {
-    const style = getComputedStyle(this.root);
     this.terminal = new Terminal({
-      allowProposedApi: true,
+      ...looks(this.root),
       cursorBlink: !matchMedia("(prefers-reduced-motion: reduce)").matches,
-      fontFamily: 'ui-monospace, "SFMono-Regular", "DejaVu Sans Mono", Menlo, Consolas, monospace',
-      fontSize: 14,
-      screenReaderMode: false,
       scrollback: SCROLLBACK_LINES,
-      theme: { background: "#07090c", foreground: style.getPropertyValue("--ink").trim(), cursor: style.getPropertyValue("--accent").trim() },
     });
     this.fit = new FitAddon();
     this.search = new SearchAddon();
@@ -149,9 +129,8 @@ class SerialLine extends ConsoleLine {
   listenToSearch() {
     const form = this.root.querySelector("[data-search]");
     const input = form.querySelector("input");
-    const options = { decorations: { matchOverviewRuler: "#e3b341", activeMatchColorOverviewRuler: "#f47067", matchBackground: "#5c4813", activeMatchBackground: "#8a6d1d" } };
     const find = (incremental) => {
-      const found = !input.value || this.search.findPrevious(input.value, { ...options, incremental });
+      const found = !input.value || this.search.findPrevious(input.value, { ...MARKS, incremental });
       input.setAttribute("aria-invalid", String(!found));
       if (!input.value) this.search.clearDecorations();
     };

@@ -136,3 +136,32 @@ def test_what_groups_are_called_in_the_directory(api: Callers, cast: Cast) -> No
     assert admin.call("PUT", path, {"name": "x", "directory_names": ["a\x00b"]}).status_code == 422
     assert admin.get(path).json() == kept
     assert admin.call("PUT", path, {"name": "nights", "directory_names": []}).json()["directory_names"] == []
+
+
+def test_people_are_added_let_in_and_kept_out(api: Callers, cast: Cast) -> None:
+    admin = api.administrator
+    made = admin.post("/people", {"name": "newcomer"})
+    assert made.status_code == 201, made.content
+    path = f"/people/{made.json()['id']}"
+    assert admin.get(path).json() == made.json()
+    link = admin.post(f"{path}/link")
+    assert link.status_code == 201
+    assert "/password/" in link.json()["address"] or "/link/" in link.json()["address"]
+    assert admin.call("DELETE", f"{path}/link").status_code == 204
+    assert admin.call("DELETE", f"{path}/link").status_code == 404
+    assert admin.call("PATCH", path, {"is_active": False}).json()["is_active"] is False
+    assert admin.post(f"{path}/link").status_code == 409, "who is not let in needs no link"
+    assert admin.call("PATCH", path, {"is_active": True}).json()["is_active"] is True
+    assert admin.get(f"{path}/sessions").json() == []
+    assert admin.call("DELETE", f"{path}/sessions/unknown").status_code == 404
+    assert admin.call("DELETE", f"{path}/sessions").status_code == 204
+    assert admin.call("DELETE", f"{path}/factors").status_code == 204
+    assert admin.post("/people", {"name": "Newcomer"}).status_code == 422, "another spelling of the same name"
+
+
+def test_a_token_makes_no_sign_in_of_an_administrators(api: Callers, cast: Cast) -> None:
+    admin = api.administrator
+    assert admin.post(f"/people/{cast.administrator.pk}/link").status_code == 403
+    last = admin.call("PATCH", f"/people/{cast.administrator.pk}", {"is_active": False})
+    assert last.status_code == 409
+    assert admin.get(f"/people/{cast.administrator.pk}").json()["is_active"] is True

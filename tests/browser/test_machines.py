@@ -64,15 +64,15 @@ def place() -> Iterator[Place]:
 
 def begins(page: Page, url: str, place: Place, what: str, image: str) -> None:
     """The form of a new machine, filled in so far that it begins with an image of the pool."""
-    page.goto(f"{url}/hosts/1/create-domain/")
+    # Another pool may have an image of this name, or have had it a moment ago.
+    option = page.locator(f"#f-{what} option", has_text=place.pool).filter(has_text=image)
 
     def is_offered() -> bool:
-        page.reload()
-        return page.locator(f"#f-{what} option", has_text=image).count() > 0
+        page.goto(f"{url}/hosts/1/create-domain/")
+        return option.count() > 0
 
-    until(is_offered, 30, every=0.5, what=f"{image} is offered")
+    until(is_offered, 30, every=0.5, what=f"{image} of {place.pool} is offered")
     page.locator(f"[name=begins][value={what.removeprefix('volume_')}]").check()
-    option = page.locator(f"#f-{what} option", has_text=f"{place.pool}").filter(has_text=image)
     page.locator(f"#f-{what}").select_option(value=option.get_attribute("value") or "")
     page.get_by_label("Processors").fill("1")
     page.locator("[name=memory]").fill("64")

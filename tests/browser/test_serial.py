@@ -59,7 +59,6 @@ def test_a_serial_line(ada: Window, open_as_ada: Opener, live_stack: Stack, talk
     late.keyboard.type("echo unheard\n")
     tells_its_size(ada.page)
     assert "unheard" not in said(ada.page)
-    late.screenshot(path="/tmp/ser2.png")
     talker.virsh("destroy")
     expect(console(ada.page, "waiting")).to_be_visible()
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Locator, Page, Request, WebError, expect
 
-CHROMIUM = shutil.which("chromium") or "chromium, which is not installed"
+CHROMIUM = shutil.which("chromium-headless-shell") or "chromium-headless-shell, which is not installed"
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -24,7 +24,7 @@ ARGUMENTS = [
 WIDE = (1440, 900)
 PHONE = (390, 844)
 INLINE = ("data:", "blob:", "about:")
-EVENT_MS = 5_000
+EVENT_MS = 20_000
 """The longest that something libvirt announces may take to the screen; the usual is a tenth of a second."""
 
 

@@ -140,10 +140,11 @@ def open_page(
     mode: ConsoleMode = ConsoleMode.CONTROL,
     session_key: str | None = None,
     device: ConsoleDevice = ConsoleDevice.SCREEN,
+    record: bool = False,
 ) -> Page:
     """A session with its ticket, as the page's socket gets them."""
     key = session_key or sign_in(user)
-    session = consoles.open_session(user, key, domain.pk, mode, "192.0.2.7", device=device)
+    session = consoles.open_session(user, key, domain.pk, mode, "192.0.2.7", device=device, record=record)
     return Page(session, Visitor(ticket=consoles.issue_ticket(session), session_key=key))
 
 

@@ -95,7 +95,7 @@ def test_a_line_that_somebody_else_has_says_so(watched: Cast, linux: Guest) -> N
         client = line(watched, watched.owner).connect()
         with pytest.raises(Closed) as refused:
             client.recv()
-        assert (refused.value.code, "virsh console" in refused.value.reason) == (Close.DISPLAY, True)
+        assert (refused.value.code, "virsh console" in refused.value.reason) == (Close.TAKEN, True)
         held.close()
     client = line(watched, watched.owner).connect()
     prompt(client)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import uuid4
 
 from tests.lab.lab import SecondHost
 from tests.until import until
@@ -43,6 +44,8 @@ class Sshd:
     inside: tuple[str, ...] = ()
     """What runs a command where the host is."""
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    log: Path = field(default=Path("/dev/null"), init=False)
+    """What it says since it started last: whom an earlier one still lets in is written to that one's."""
 
     def address(self, keys: tuple[str, ...] = ()) -> HostAddress:
         return HostAddress(Transport.SSH, self.listen, self.port, "root", keys)
@@ -58,7 +61,7 @@ class Sshd:
     @property
     def signed_in(self) -> int:
         """How often somebody was let in since the host key is what it is."""
-        return (self.folder / "log").read_text().count("Accepted publickey")
+        return self.log.read_text().count("Accepted publickey")
 
     def new_host_key(self, kind: str = "ed25519") -> None:
         """Another key, shown from now on to whoever connects; older connections stand."""
@@ -73,7 +76,8 @@ class Sshd:
     def start(self) -> None:
         Path("/run/sshd").mkdir(exist_ok=True)
         program = shutil.which("sshd", path="/usr/sbin:/usr/bin") or "sshd"
-        with (self.folder / "log").open("wb") as log:
+        self.log = self.folder / f"log-{uuid4().hex}"
+        with self.log.open("wb") as log:
             command = [*self.inside, program, "-D", "-e", "-f", str(self.folder / "sshd_config")]
             self.process = subprocess.Popen(command, stderr=log)
         until(self.listens, what="sshd listens")

@@ -120,6 +120,8 @@ def administrators_only(caller: Caller | None) -> Caller | None:
 ADMINISTRATORS = [AdministratorsBearer(), AdministratorsSession()]
 OF_VERBS = [Bearer(limited=(*READING, "POST", "PUT")), Session()]
 """For verbs, and what is part of one."""
+OF_RECORDINGS = [Bearer(limited=(*READING, "DELETE")), Session()]
+"""To delete one is a verb, so to speak: it takes the right of one."""
 OWN = [Bearer(limited=()), Session()]
 """For how somebody comes in, which is none of a limited token's business."""
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from django.http import Http404, HttpRequest, HttpResponse
+from django.utils.cache import get_conditional_response
 from django.utils.http import http_date
 from ninja import Query, Router, Schema
 
 from webvirt.api.auth import access_for
 from webvirt.api.lists import Page, one, ordered, page_of
 from webvirt.api.shapes import DomainDetail, Domains, Sessions, domain_detail, domain_out, session_out
-from webvirt.models import ConsoleSession, Definition, Role, Screen, Status
+from webvirt.models import ConsoleSession, Definition, Role, Status
 from webvirt.models.domains import search_condition
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.grounds import demand
+from webvirt.services.screens import kept
 
 router = Router(tags=["domains"])
 
@@ -74,17 +78,20 @@ def xml(request: HttpRequest, pk: int, live: bool = False) -> HttpResponse:
 
 
 @router.get("/{int:pk}/screen.png", summary="Its screen")
-def screen(request: HttpRequest, pk: int) -> HttpResponse:
-    """The last picture of its screen; `Last-Modified` says when it was taken. `screenshot` takes a new one."""
+def screen(request: HttpRequest, pk: int, width: Literal["320", "800"] = "800") -> HttpResponse:
+    """The last picture of its screen; `Last-Modified` says when it was last found to be true, and `ETag` tells it from
+    others, so that `If-None-Match` is answered by 304. `screenshot` takes a new one.
+    """
     access = access_for(request)
     domain = one(access.domains(with_bin=True), pk)
     demand(access, BY_KIND["domain.screenshot"], domain)
-    found = Screen.objects.filter(domain=domain).first()
+    found = kept(domain, int(width))
     if found is None:
         raise Http404
-    response = HttpResponse(bytes(found.png), content_type="image/png")
+    response = HttpResponse(found.png, content_type="image/png")
     response["Last-Modified"] = http_date(found.taken_at.timestamp())
-    return response
+    response["ETag"] = found.etag
+    return get_conditional_response(request, found.etag, response=response) or response
 
 
 @router.get("/{int:pk}/sessions", response=Sessions, summary="Its console sessions")

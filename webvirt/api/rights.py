@@ -1,8 +1,7 @@
-"""People, groups, custom roles and grants over REST, and who may do what and why: administrators alone."""
+"""Groups, custom roles and grants over REST, and who may do what and why: administrators alone."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, cast
 
 from django.contrib.auth.models import Group
@@ -12,99 +11,22 @@ from django.utils.translation import gettext as _
 from ninja import Query, Router, Schema, Status
 from pydantic import Field
 
-from webvirt.api.auth import ADMINISTRATORS, access_for, caller_of
+from webvirt.api.auth import ADMINISTRATORS, access_for
 from webvirt.api.lists import Page, one, ordered, page_of
-from webvirt.api.people import TokenSpec, made_by
-from webvirt.api.shapes import Failure, GrantOut, NewToken, TokenOut, grant_out, token_out
+from webvirt.api.shapes import Failure, GrantOut, grant_out
 from webvirt.models import CustomRole, Grant, Project, User
-from webvirt.services import audit, directories, grants, groups, rights, roles, tokens
-from webvirt.services import people as accounts
+from webvirt.services import audit, directories, grants, groups, rights, roles
 from webvirt.services.access import Access
-from webvirt.services.operations import Invalid, NotNow
+from webvirt.services.operations import Invalid
 from webvirt.services.subjects import NOUNS, Subject
 
 MOST_PEOPLE = 1000
 REFUSED = {(401, 403, 404, 409, 422): Failure}
 
-people = Router(tags=["rights"], auth=ADMINISTRATORS)
 group_router = Router(tags=["rights"], auth=ADMINISTRATORS)
 role_router = Router(tags=["rights"], auth=ADMINISTRATORS)
 grant_router = Router(tags=["rights"], auth=ADMINISTRATORS)
 who_router = Router(tags=["rights"], auth=ADMINISTRATORS)
-
-
-# --- people
-
-
-class ServiceSpec(Schema, extra="forbid"):
-    name: str
-
-
-class PersonOut(Schema):
-    id: int
-    username: str
-    is_service: bool
-    """Whether it is a program's account, which has tokens and never signs in."""
-    is_active: bool
-    last_login: datetime | None
-    source: str
-    """`oidc` or `ldap`; `local` for an account that is kept here."""
-
-
-class People(Schema):
-    total: int
-    items: list[PersonOut]
-
-
-def person_out(user: User) -> PersonOut:
-    same = ("is_service", "is_active", "last_login")
-    source = user.identity.source if hasattr(user, "identity") else "local"
-    return PersonOut(
-        id=user.pk, username=user.get_username(), source=source, **{name: getattr(user, name) for name in same}
-    )
-
-
-@people.get("", response={200: People} | REFUSED, summary="List people")
-def list_people(
-    request: HttpRequest, page: Query[Page], q: str = "", sort: str = "name", service: bool | None = None
-) -> People:
-    """With `service`, service accounts alone or people alone. Administrators only."""
-    found = User.objects.select_related("identity").filter(username__icontains=q)
-    if service is not None:
-        found = found.filter(is_service=service)
-    total, rows = page_of(ordered(found, sort, {"name": "username", "login": "last_login"}), page)
-    return People(total=total, items=[person_out(user) for user in rows])
-
-
-@people.post("/services", response={201: PersonOut} | REFUSED, summary="Add a service account")
-def add_service(request: HttpRequest, spec: ServiceSpec) -> Status[PersonOut]:
-    """An account for a program: it holds roles as people do, has tokens, and never signs in. Administrators only."""
-    return Status(201, person_out(accounts.create_service(spec.name)))
-
-
-@people.get("/{int:pk}/tokens", response={200: list[TokenOut]} | REFUSED, summary="Tokens of an account")
-def list_tokens(request: HttpRequest, pk: int) -> list[TokenOut]:
-    """Those that were not revoked. Administrators only."""
-    return [token_out(token) for token in tokens.tokens_of(one(User.objects.all(), pk))]
-
-
-@people.post("/{int:pk}/tokens", response={201: NewToken} | REFUSED, summary="Make a token of a service account")
-def add_token(request: HttpRequest, pk: int, spec: TokenSpec) -> Status[NewToken]:
-    """The answer holds the secret, once. People make their own. Not with a token. Administrators only."""
-    user = one(User.objects.all(), pk)
-    if not user.is_service:
-        raise NotNow(_("People make their tokens themselves."))
-    return Status(201, made_by(caller_of(request), user, spec))
-
-
-@people.delete(
-    "/{int:pk}/tokens/{int:token_pk}", response={204: None} | REFUSED, summary="Revoke a token of an account"
-)
-def revoke_token(request: HttpRequest, pk: int, token_pk: int) -> Status[None]:
-    """It is of no use from now on. Administrators only."""
-    if not tokens.revoke(one(User.objects.all(), pk), token_pk):
-        raise Http404
-    return Status(204, None)
 
 
 # --- groups

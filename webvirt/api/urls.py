@@ -21,10 +21,12 @@ from webvirt.api import (
     filters,
     flavours,
     hosts,
+    me,
     networks,
     operations,
     people,
     projects,
+    recordings,
     rights,
     secrets,
     storage,
@@ -96,10 +98,11 @@ api.add_router("/filters", filters.router)
 api.add_router("/secrets", secrets.router)
 api.add_router("/uploads", uploads.router)
 api.add_router("/operations", operations.router)
+api.add_router("/recordings", recordings.router)
 api.add_router("/audit", audit.router)
-api.add_router("/me", people.router)
+api.add_router("/me", me.router)
 api.add_router("/projects", projects.router)
-api.add_router("/people", rights.people)
+api.add_router("/people", people.router)
 api.add_router("/groups", rights.group_router)
 api.add_router("/roles", rights.role_router)
 api.add_router("/grants", rights.grant_router)

@@ -9,10 +9,12 @@ import ipaddress
 import os
 import socket
 
+from webvirt.consoleproxy.hops import demand_greeting, in_time, refusal_of
 from webvirt.consoleproxy.serial import reach
 from webvirt.consoleproxy.ssh import forward
+from webvirt.consoleproxy.tls import through_tls, wants_tls
 from webvirt.hypervisor.connection import connect
-from webvirt.hypervisor.errors import HypervisorError, NotFound, Unsupported, WrongState
+from webvirt.hypervisor.errors import HypervisorError
 from webvirt.hypervisor.types import Display, HostAddress, Transport
 from webvirt.models import ConsoleDevice, Host
 from webvirt.services.consoles import Admission, Close, Refusal
@@ -31,15 +33,13 @@ def dial(admission: Admission, life: socket.socket) -> list[socket.socket]:
         return [reach(address, admission, life)]
     try:
         with connect(address) as connection:
-            display = connection.domains.display(admission.domain_uuid)
+            display = in_time(lambda: connection.domains.display(admission.domain_uuid))
             ends = open_display(address, display)
             if display.fd is None:
                 confirm(display, connection.domains.display(admission.domain_uuid))
             return ends
-    except (NotFound, WrongState, Unsupported) as error:
-        raise Refusal(Close.DISPLAY, str(error)) from None
     except HypervisorError as error:
-        raise Refusal(Close.HOST, str(error)) from None
+        raise refusal_of(error) from None
 
 
 def confirm(before: Display, after: Display) -> None:
@@ -51,19 +51,22 @@ def confirm(before: Display, after: Display) -> None:
 
 
 def open_display(address: HostAddress, display: Display) -> list[socket.socket]:
-    """A connected socket to where the display is now."""
+    """A connected socket to where the display is now, which has begun to speak."""
     if display.type != "vnc":
-        raise Refusal(Close.DISPLAY, f"the machine has a display of type {display.type}, not vnc")
+        raise Refusal(Close.NOT_VNC, f"the machine has a display of type {display.type}, not vnc")
     try:
-        if display.fd is not None:
-            return [socket.socket(fileno=display.fd)]
-        if address.transport == Transport.LOCAL:
-            return [open_local(display)]
         if address.transport == Transport.SSH:
             return forward(address, display)
-        return [open_remote(address, display)]
+        if display.fd is not None:
+            end = socket.socket(fileno=display.fd)
+        elif address.transport == Transport.LOCAL:
+            end = open_local(display)
+        else:
+            end = open_remote(address, display)
     except OSError as error:
         raise Refusal(Close.DISPLAY, f"the display does not answer: {error}") from None
+    demand_greeting(end)
+    return [end]
 
 
 def open_local(display: Display) -> socket.socket:
@@ -77,14 +80,18 @@ def open_local(display: Display) -> socket.socket:
 
 
 def open_remote(address: HostAddress, display: Display) -> socket.socket:
-    """On another machine, where the display listens on an address that we can reach."""
+    """On another machine, where the display listens on an address that we can reach; through TLS where it has any."""
     if display.socket or is_loopback(display.hostname):
         raise Refusal(
             Close.OUT_OF_REACH,
             f"the display listens on {address.hostname} itself only",
         )
     unspecified = display.hostname in ("0.0.0.0", "::")
-    return open_port(address.hostname if unspecified else display.hostname, display.port or 0)
+    hostname, port = address.hostname if unspecified else display.hostname, display.port or 0
+    if wants_tls(hostname, port):
+        # Wherever it listens, it is this host that is to answer.
+        return through_tls(hostname, port, address.hostname)
+    return open_port(hostname, port)
 
 
 def open_port(hostname: str, port: int) -> socket.socket:

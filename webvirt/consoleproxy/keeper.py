@@ -22,8 +22,8 @@ from django.db import connection
 from django.utils import timezone
 
 from webvirt.consoleproxy.pump import RESTARTED
-from webvirt.models import ConsoleMode, EndReason
-from webvirt.services import consoles, control, heartbeats
+from webvirt.models import ConsoleMode, EndReason, RecordingEnd
+from webvirt.services import consoles, control, heartbeats, recordings
 from webvirt.services.consoles import Admission, Close
 
 log = logging.getLogger(__name__)
@@ -77,6 +77,8 @@ class Keeper:
     charges: dict[int, Charge] = field(default_factory=dict)
     """By the file descriptor of their line."""
     unwritten: list[Charge] = field(default_factory=list)
+    recorded: list[tuple[int, RecordingEnd, int, int]] = field(default_factory=list)
+    """Ends of recordings that are to be written down: which, why, how many bytes and milliseconds."""
     _selector: selectors.BaseSelector = field(default_factory=selectors.PollSelector)
     _orphans_ended: bool = False
     _listener_heard_at: float = field(default_factory=time.monotonic)
@@ -133,6 +135,9 @@ class Keeper:
         heard = json.loads(said)
         charge.to_browser = heard.get("to_browser", charge.to_browser)
         charge.to_guest = heard.get("to_guest", charge.to_guest)
+        if "recording" in heard and charge.admission.recording is not None:
+            why, size, milliseconds = heard["recording"]
+            self.recorded.append((charge.admission.recording, RecordingEnd(why), size, milliseconds))
         if "reason" in heard:
             charge.ended = EndReason(heard["reason"])
 
@@ -185,6 +190,9 @@ class Keeper:
             log.debug("console %s is gone already", charge.admission.session)
 
     def _write_ends(self) -> None:
+        while self.recorded:
+            recordings.finish(*self.recorded[0])
+            self.recorded.pop(0)
         while self.unwritten:
             charge = self.unwritten[0]
             pk = charge.admission.session

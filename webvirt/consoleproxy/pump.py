@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from webvirt.consoleproxy.frames import Frame, FrameReader, Malformed, Opcode, close_frame, header
 from webvirt.consoleproxy.rfb import ClientFilter, NotRfb
 from webvirt.consoleproxy.serial import LineFilter
-from webvirt.models import ConsoleMode, EndReason
+from webvirt.models import ConsoleMode, EndReason, RecordingEnd
 from webvirt.services.consoles import Close
+from webvirt.services.recordingfile import CannotRecord, Recorder
 
 PIECE = 256 * 1024
 FROM_BROWSER = 64 * 1024
@@ -46,7 +47,8 @@ class Ended(Exception):
 
 
 class Pump:
-    """One console: the browser's socket, the display's socket, and the line to the keeper of leases."""
+    """One console: the browser's socket, the display's socket, and the line to the keeper of leases; `recorder` keeps
+    what the guest says, as long as it can."""
 
     def __init__(
         self,
@@ -54,6 +56,7 @@ class Pump:
         guest: socket.socket,
         keeper: socket.socket,
         client_filter: ClientFilter | LineFilter,
+        recorder: Recorder | None = None,
     ) -> None:
         self.browser = browser
         self.guest = guest
@@ -61,6 +64,7 @@ class Pump:
         self.to_browser = 0
         self.to_guest = 0
         self._filter = client_filter
+        self._recorder = recorder
         self._reader = FrameReader()
         # Anonymous pages cost nothing until bytes arrive, so an idle console stays small.
         self._piece = memoryview(mmap.mmap(-1, PIECE))
@@ -95,6 +99,7 @@ class Pump:
             ending = Ending(Close.MALFORMED, str(error), EndReason.MALFORMED)
         # First the guest: not one byte more may reach it, however long the goodbye takes.
         self.guest.close()
+        self._stop_recording(RecordingEnd.CLOSED)
         self._say_goodbye(ending)
         return ending
 
@@ -151,8 +156,24 @@ class Pump:
         if not size:
             raise Ended(Ending(Close.GUEST, "the display went away", EndReason.GUEST))
         self.to_browser += size
+        if self._recorder is not None:
+            self._record(self._piece[:size])
         self._for_browser = [header(Opcode.BINARY, size), self._piece[:size]]
         self._flush_to_browser()
+
+    def _record(self, data: memoryview) -> None:
+        assert self._recorder is not None
+        try:
+            self._recorder.add(data)
+        except CannotRecord as stopped:
+            self._stop_recording(stopped.reason)
+
+    def _stop_recording(self, reason: RecordingEnd) -> None:
+        """Tell how much there is of it; the console goes on without."""
+        if self._recorder is not None:
+            self._recorder.close()
+            tell(self.keeper, recording=[reason.value, self._recorder.size, self._recorder.milliseconds])
+            self._recorder = None
 
     def _flush_to_browser(self) -> None:
         """Send what waits, the half-sent frame before any control frame."""

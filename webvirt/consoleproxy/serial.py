@@ -13,9 +13,10 @@ from pathlib import Path
 
 from django.conf import settings
 
+from webvirt.consoleproxy.hops import refusal_of
 from webvirt.consoleproxy.tap import Tap
 from webvirt.hypervisor.connection import connect
-from webvirt.hypervisor.errors import HypervisorError, NotFound, Unsupported, WrongState
+from webvirt.hypervisor.errors import HypervisorError
 from webvirt.hypervisor.types import HostAddress
 from webvirt.services.consoles import Admission, Close, Refusal, log_of
 
@@ -133,10 +134,8 @@ def read_line(address: HostAddress, admission: Admission, life: socket.socket, p
             finally:
                 path.unlink(missing_ok=True)
                 line.close()
-    except (NotFound, WrongState, Unsupported) as error:
-        refuse(said, Close.DISPLAY, error)
     except HypervisorError as error:
-        refuse(said, Close.HOST, error)
+        refuse(said, refusal_of(error))
     except Exception:
         log.exception("the process that reads a serial line failed")
 
@@ -149,6 +148,6 @@ def let_go_but(*kept: int) -> None:
         before = number + 1
 
 
-def refuse(said: int, code: Close, error: HypervisorError) -> None:
+def refuse(said: int, refusal: Refusal) -> None:
     with suppress(OSError):
-        os.write(said, json.dumps({"refused": code, "words": str(error)}).encode())
+        os.write(said, json.dumps({"refused": refusal.code, "words": str(refusal)}).encode())

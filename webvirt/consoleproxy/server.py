@@ -32,7 +32,8 @@ from webvirt.consoleproxy.rfb import ClientFilter
 from webvirt.consoleproxy.serial import LineFilter
 from webvirt.consoleproxy.usher import Admit, Dial, Knock, ushered
 from webvirt.models import ConsoleDevice, ConsoleMode, EndReason
-from webvirt.services.consoles import Refusal
+from webvirt.services.consoles import Admission, Refusal
+from webvirt.services.recordingfile import CannotRecord, Recorder, path_of
 
 log = logging.getLogger(__name__)
 
@@ -122,10 +123,22 @@ class ConsoleHandler(WebSocketRequestHandler):  # type: ignore[misc]
         except Refusal as refusal:
             return refuse(browser, ending_of(refusal))
         filters = LineFilter if admission.device == ConsoleDevice.SERIAL else ClientFilter
-        pump = Pump(browser, display[0], line, filters(view_only=admission.mode == ConsoleMode.VIEW))
+        recorder = recorder_of(admission, line)
+        pump = Pump(browser, display[0], line, filters(view_only=admission.mode == ConsoleMode.VIEW), recorder)
         ending = pump.run()
         tell(line, to_browser=pump.to_browser, to_guest=pump.to_guest, reason=ending.reason)
         return ending
+
+
+def recorder_of(admission: Admission, line: socket.socket) -> Recorder | None:
+    """What keeps what the guest says, if it is to be kept; where it cannot be, the keeper is told why."""
+    if admission.recording is None:
+        return None
+    try:
+        return Recorder(path_of(admission.recording))
+    except CannotRecord as stopped:
+        tell(line, recording=[stopped.reason.value, 0, 0])
+        return None
 
 
 def ending_of(refusal: Refusal) -> Ending:

@@ -6,6 +6,7 @@ The forward lives exactly as long as the sockets returned here: ssh ends when th
 from __future__ import annotations
 
 import secrets
+import shlex
 import socket
 import subprocess
 import tempfile
@@ -14,13 +15,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from webvirt.consoleproxy.hops import demand_greeting
 from webvirt.hypervisor.credentials import home, prepare_ssh, ssh_program
 from webvirt.hypervisor.types import Display, HostAddress
 from webvirt.services.consoles import Close, Refusal
 
 OPEN_SECONDS = 10.0
-REACHED = ("open failed", "administratively prohibited", "Connection refused", "No such file")
-"""What ssh says when the host let us in and the display behind it did not answer."""
+SAID = (
+    ("administratively prohibited", Close.FORWARDING),
+    ("open failed", Close.DISPLAY),
+    ("Permission denied", Close.SIGN_IN),
+    ("verification failed", Close.SIGN_IN),
+)
+"""What ssh says, by the hop that it speaks of: of anything else it is the host. The first two are said where the host
+let us in: it forwards nothing, or the display behind it did not answer."""
 
 
 def forward(address: HostAddress, display: Display) -> list[socket.socket]:
@@ -32,8 +40,15 @@ def forward(address: HostAddress, display: Display) -> list[socket.socket]:
         else:
             port = f"[{display.hostname}]:{display.port}"
             ends = [run(address, ["-W", port], [], complaints)]
-        if not speaks(ends[0]):
-            raise refusal(complaints)
+        try:
+            demand_greeting(ends[0])
+        except Refusal as silence:
+            for end in ends:
+                end.close()
+            refused = complaint(complaints) or silence
+            if refused.code == Close.DISPLAY and display.socket and is_there(address, display.socket):
+                raise Refusal(Close.FORWARDING, f"{display.socket} is there, and sshd does not lead to it") from None
+            raise refused from None
         return ends
 
 
@@ -46,6 +61,17 @@ def forward_socket(address: HostAddress, remote: str, complaints: IO[bytes]) -> 
         return [connected(local, life, complaints), life]
     finally:
         local.unlink(missing_ok=True)
+
+
+def is_there(address: HostAddress, remote: str) -> bool:
+    """Whether the host has that socket: of a forward that failed, sshd does not tell why."""
+    with tempfile.TemporaryFile() as complaints:
+        answer = run(address, [], [f"test -S {shlex.quote(remote)} && echo yes"], complaints)
+    with answer:
+        answer.settimeout(OPEN_SECONDS)
+        with suppress(OSError):
+            return answer.recv(16).startswith(b"yes")
+    return False
 
 
 def run(address: HostAddress, options: list[str], command: list[str], complaints: IO[bytes]) -> socket.socket:
@@ -70,7 +96,7 @@ def connected(local: Path, life: socket.socket, complaints: IO[bytes]) -> socket
             return end
         time.sleep(0.02)
     end.close()
-    raise refusal(complaints)
+    raise complaint(complaints) or Refusal(Close.HOST, f"ssh was not there within {OPEN_SECONDS:.0f} s")
 
 
 def is_over(life: socket.socket) -> bool:
@@ -82,20 +108,14 @@ def is_over(life: socket.socket) -> bool:
         return True
 
 
-def speaks(end: socket.socket) -> bool:
-    """Whether a display greets us; it is always the display that speaks first."""
-    end.settimeout(OPEN_SECONDS)
-    try:
-        return bool(end.recv(1, socket.MSG_PEEK))
-    except OSError:
-        return False
-
-
-def refusal(complaints: IO[bytes]) -> Refusal:
-    """What ssh complained of, by the hop that it speaks of."""
+def complaint(complaints: IO[bytes]) -> Refusal | None:
+    """What ssh complained of, by the hop that it speaks of; None where it said nothing."""
     complaints.seek(0)
-    lines = [line for line in complaints.read().decode(errors="replace").splitlines() if line.strip()]
-    for line in lines:
-        if any(words in line for words in REACHED):
-            return Refusal(Close.DISPLAY, line.strip())
-    return Refusal(Close.HOST, lines[-1].strip() if lines else f"nothing answered within {OPEN_SECONDS:.0f} s")
+    said = [line.strip() for line in complaints.read().decode(errors="replace").splitlines()]
+    # The next key of ours is there only while it takes the place of the other.
+    lines = [line for line in said if line and not line.startswith("no such identity")]
+    for words, code in SAID:
+        for line in lines:
+            if words in line:
+                return Refusal(code, line)
+    return Refusal(Close.HOST, lines[-1]) if lines else None

@@ -14,8 +14,11 @@ from PIL import Image
 from webvirt.hypervisor.calls import Handle, broken, watched
 from webvirt.hypervisor.errors import (
     HypervisorError,
+    InUse,
     InvalidSpec,
+    NoDisplay,
     NotFound,
+    NotVnc,
     Unsupported,
     WrongState,
 )
@@ -167,7 +170,7 @@ class DomainCalls(MakingCalls, MirrorCalls):
         return merged(told, live)
 
     def display(self, uuid: str) -> Display:
-        """Where the guest's VNC display is right now. Raises WrongState when off, Unsupported without VNC.
+        """Where the guest's VNC display is right now. Raises WrongState when off, NoDisplay or NotVnc without one.
 
         On this machine it is an open socket, which the caller closes; elsewhere it is as the host itself would reach
         it: a socket of its, or an address that may be its loopback.
@@ -175,8 +178,10 @@ class DomainCalls(MakingCalls, MirrorCalls):
         with self._handle.domain(uuid) as domain:
             graphics = live_definition(domain).graphics
             index = next((place for place, each in enumerate(graphics) if each.type == "vnc"), None)
+            if index is None and graphics:
+                raise NotVnc(f"The machine has a display of type {graphics[0].type}, and none that speaks VNC.")
             if index is None:
-                raise Unsupported("The machine has no VNC display.")
+                raise NoDisplay("The machine has no display.")
             if self._address.transport == Transport.LOCAL:
                 fd = domain.openGraphicsFD(index, libvirt.VIR_DOMAIN_OPEN_GRAPHICS_SKIPAUTH)
                 return Display(uuid, "vnc", fd=fd)
@@ -186,8 +191,8 @@ class DomainCalls(MakingCalls, MirrorCalls):
         return Display(uuid, "vnc", hostname=vnc.listen or "127.0.0.1", port=vnc.port)
 
     def serial(self, uuid: str) -> SerialLine:
-        """The guest's serial line, which one alone can have at a time. Raises WrongState when it does not run or
-        somebody else has it, Unsupported where it leads elsewhere.
+        """The guest's serial line, which one alone can have at a time. Raises WrongState when it does not run, InUse
+        when somebody else has it, NoDisplay where there is none and Unsupported where it leads elsewhere.
 
         It lasts as long as the connection.
         """
@@ -198,9 +203,9 @@ class DomainCalls(MakingCalls, MirrorCalls):
                 domain.openConsole(None, stream, libvirt.VIR_DOMAIN_CONSOLE_SAFE)
             except libvirt.libvirtError as error:
                 if "console session exists" in (error.get_error_message() or ""):
-                    raise WrongState(
-                        "Somebody else reads this line, such as “virsh console”: end that first."
-                    ) from None
+                    raise InUse("Somebody else reads this line, such as “virsh console”: end that first.") from None
+                if "cannot find" in (error.get_error_message() or ""):
+                    raise NoDisplay("The machine has no serial line.") from None
                 raise
         return SerialLine(stream)
 

@@ -50,8 +50,20 @@ class WrongState(HypervisorError):
     """Refused because of the state the thing is in, such as starting what already runs."""
 
 
+class InUse(WrongState):
+    """Somebody else has what one alone can have."""
+
+
 class Unsupported(HypervisorError):
     """This host's libvirt, hypervisor or guest cannot do that."""
+
+
+class NoDisplay(Unsupported):
+    """The machine has no display, or no serial line that leads to libvirt."""
+
+
+class NotVnc(Unsupported):
+    """The machine has displays, of which none speaks VNC."""
 
 
 class InvalidSpec(HypervisorError):

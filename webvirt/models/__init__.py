@@ -1,7 +1,16 @@
 """What we remember. Rows hold no rules of who may do what and never call a host."""
 
 from webvirt.models.audit import AUDIT_START, AuditForward, AuditHead, AuditLine, AuditQuerySet, AuditResult
-from webvirt.models.consoles import ConsoleDevice, ConsoleMode, ConsoleSession, EndReason, ForeignViewer, GuestLink
+from webvirt.models.consoles import (
+    ConsoleDevice,
+    ConsoleMode,
+    ConsoleSession,
+    EndReason,
+    ForeignViewer,
+    GuestLink,
+    Recording,
+    RecordingEnd,
+)
 from webvirt.models.devices import DeviceList, DeviceUse
 from webvirt.models.directories import DirectoryName, Identity, Source
 from webvirt.models.domains import ACTIVE, Definition, Domain, DomainQuerySet, Screen, Status
@@ -83,6 +92,8 @@ __all__ = [
     "Process",
     "Project",
     "ProjectQuerySet",
+    "Recording",
+    "RecordingEnd",
     "Reservation",
     "Role",
     "Screen",

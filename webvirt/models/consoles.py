@@ -1,4 +1,5 @@
-"""Console sessions: who watched or typed at which guest, when and from where; and who may without an account."""
+"""Console sessions: who watched or typed at which guest, when and from where; recordings of some; and who may without
+an account."""
 
 from __future__ import annotations
 
@@ -37,6 +38,7 @@ class EndReason(models.TextChoices):
     MALFORMED = "malformed", _("the browser sent what no console understands")
     UNOPENED = "unopened", _("never connected")
     FAILED = "failed", _("the guest's display could not be reached")
+    RECORD = "record", _("opened again, to be recorded")
     PROXY = "proxy", _("the console proxy stopped")
     ENDED = "ended", _("ended by somebody else")
     LINK = "link", _("the guest's link was withdrawn or ran out")
@@ -99,6 +101,8 @@ class ConsoleSession(models.Model):
     )
     bytes_to_browser = models.BigIntegerField(default=0)
     bytes_to_guest = models.BigIntegerField(default=0)
+    is_recorded = models.BooleanField(default=False)
+    """Whether what the guest says to it is to be kept."""
 
     class Meta:
         ordering = ["-id"]
@@ -130,3 +134,46 @@ class ForeignViewer(models.Model):
 
     def __str__(self) -> str:
         return f"{self.address}:{self.port} at {self.domain_id}"
+
+
+class RecordingEnd(models.TextChoices):
+    """Why a recording goes no further."""
+
+    CLOSED = "closed", _("its console was closed")
+    SIZE = "size", _("it was as large as a recording may be")
+    FULL = "full", _("the disk was full")
+    FAILED = "failed", _("it could not be written")
+    CUT = "cut", _("the console proxy was ended")
+
+
+class Recording(models.Model):
+    """What a guest said to one console, in a file (`services.recordingfile`). The row is there before the file is.
+
+    It outlives its machine, and names it and the person as they were called then.
+    """
+
+    session = models.OneToOneField(ConsoleSession, on_delete=models.PROTECT, related_name="recording")
+    domain = models.ForeignKey("webvirt.Domain", on_delete=models.PROTECT, related_name="recordings")
+    name = models.CharField(max_length=255)
+    person = models.CharField(max_length=150)
+    device = models.CharField(max_length=10, choices=ConsoleDevice)
+    started_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True)
+    end_reason = models.CharField(max_length=10, choices=RecordingEnd, blank=True, default="")
+    size = models.BigIntegerField(default=0)
+    """Bytes of the file, as of its end."""
+    milliseconds = models.BigIntegerField(default=0)
+    """From its beginning to the last that the guest said."""
+    kept_until = models.DateTimeField(null=True)
+    """When it is deleted by itself; None while it is written, or for ever."""
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            models.Index(name="recording_by_person", fields=["person", "-id"]),
+            models.Index(name="recording_until", fields=["kept_until"]),
+            models.Index(name="recording_open", fields=["id"], condition=models.Q(ended_at=None)),
+        ]
+
+    def __str__(self) -> str:
+        return f"recording of {self.name} by {self.person}"

@@ -123,6 +123,8 @@ class Domain(models.Model):
     """Of a template that is one of several versions, by what name these go together on its host."""
     template_version = models.PositiveIntegerField(default=0)
     """Which of them it is, from 1 on."""
+    is_recorded = models.BooleanField(default=False)
+    """Whether each of its consoles is recorded."""
     stilled_by = models.ForeignKey("webvirt.Operation", on_delete=models.SET_NULL, null=True, related_name="+")
     """The operation that has it stand still for a moment: if that ends badly, it is made to go on."""
     making = models.ForeignKey("webvirt.Operation", on_delete=models.SET_NULL, null=True, related_name="+")
@@ -206,10 +208,15 @@ class Definition(models.Model):
 
 
 class Screen(models.Model):
-    """The last picture of a guest's screen."""
+    """The last picture of a guest's screen: for its page, and a small one for walls of many.
+
+    `digest` tells one picture from another; empty where it is not known. `taken_at` is when it was last found true.
+    """
 
     domain = models.OneToOneField(Domain, on_delete=models.CASCADE, related_name="screen", primary_key=True)
     png = models.BinaryField()
+    small = models.BinaryField(default=b"")
+    digest = models.CharField(max_length=16, default="")
     taken_at = models.DateTimeField()
 
     def __str__(self) -> str:

@@ -26,7 +26,7 @@ from django.utils import translation
 from webvirt.models import ConsoleDevice, ConsoleMode, ConsoleSession, GuestLink, User
 from webvirt.services import consoles, control, guestlinks
 from webvirt.services.consoles import Close, Refusal, View
-from webvirt.services.operations import Denied, NotNow
+from webvirt.services.refusals import Denied, NotNow
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +48,13 @@ WORDS: dict[str, Callable[[int], None]] = {
 
 
 class ConsoleConsumer(AsyncWebsocketConsumer):
-    """`/ws/console/<domain_id>/?mode=view|control`, with `&device=serial` for the serial line instead of the screen and
-    `&replaces=<id>` for a page that opens its console again; `?session=<id>` for a page that comes back to a console
-    which still runs; `&guest=<id>` for whoever used this guest link.
+    """`/ws/console/<domain_id>/?mode=view|control`, with `&device=serial` for the serial line instead of the screen,
+    `&record=1` to have it recorded and `&replaces=<id>` for a page that opens its console again; `?session=<id>` for a
+    page that comes back to a console which still runs; `&guest=<id>` for whoever used this guest link.
 
-    Says `{"session", "ticket"}` once, `{"others": [Viewer], "own": Own}` (of `consoles`) whenever that changes, and
-    `{"ended": reason}`; or `{"refused": sentence}` before it closes with a code of `consoles.Close`.
+    Says `{"session", "ticket"}` once, `{"others": [Viewer], "own": Own, "recorded": {"by": [names], "over": reason}}`
+    (of `consoles`) whenever that changes, and `{"ended": reason}`; or `{"refused": sentence}` before it closes with a
+    code of `consoles.Close`.
 
     The page says `{"do": word}` for who types: `ask`, `take`, `keep`, `watch`, `join`, or `hand` with `"to": <id>`.
     What cannot be done is answered `{"told": sentence}`.
@@ -126,6 +127,7 @@ class ConsoleConsumer(AsyncWebsocketConsumer):
                 number(asked, "replaces"),
                 ConsoleDevice.SERIAL if asked.get("device") == ["serial"] else ConsoleDevice.SCREEN,
                 link,
+                record=asked.get("record") == ["1"],
             )
             return session, consoles.issue_ticket(session)
 
@@ -153,7 +155,8 @@ class ConsoleConsumer(AsyncWebsocketConsumer):
                 view = told or View("", [])
             if view != told:
                 own = view.own and asdict(view.own)
-                await self._say(others=[asdict(other) for other in view.others], own=own)
+                others = [asdict(other) for other in view.others]
+                await self._say(others=others, own=own, recorded=asdict(view.recorded))
                 told = view
             if not view.ended:
                 await self._rest(TOGETHER_SECONDS if view.others else LOOK_SECONDS)

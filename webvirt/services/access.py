@@ -32,6 +32,7 @@ from webvirt.models import (
     Pool,
     Project,
     ProjectQuerySet,
+    Recording,
     Role,
     Secret,
     SeenQuerySet,
@@ -240,6 +241,18 @@ class Access:
 
     def projects(self) -> ProjectQuerySet:
         return self._known(Project.objects.open(), project="pk")
+
+    def recordings(self) -> QuerySet[Recording]:
+        """Those that this person may watch, machines and hosts joined; of machines that are gone, administrators."""
+        found = Recording.objects.select_related("domain__host")
+        if self.is_administrator:
+            return found
+        verb, there = BY_KIND["domain.recordings"], self.domains(with_bin=True)
+        if self.everywhere is None or not self.everywhere.allows(verb):
+            places = {"domain": "pk", "project": "project", "host": "host"}
+            allowed = {scope: [pk for pk, held in self.on[scope].items() if held.allows(verb)] for scope in places}
+            there = there.filter(reduce(or_, (Q(**{f"{places[scope]}__in": allowed[scope]}) for scope in places)))
+        return found.filter(domain__in=there.order_by().values("pk"))
 
     def operations(self) -> OperationQuerySet:
         """Those on what this person may know of, and the own ones."""

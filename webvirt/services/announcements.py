@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from django.utils import timezone
 
-from webvirt.models import LoginSession, User
+from webvirt.models import Domain, LoginSession, User
 from webvirt.services.access import Access, accesses_of
+from webvirt.services.catalogue import BY_KIND
 from webvirt.services.consoles import is_login_of
 from webvirt.services.subjects import NOUNS
 
@@ -27,6 +28,7 @@ LISTS = frozenset(
         "images",
         "flavours",
         "projects",
+        "recordings",
     )
 )
 """Names of lists say nothing of any one object, so everybody who is signed in may hear them."""
@@ -50,14 +52,22 @@ def audible(access: Access, names: Iterable[str]) -> frozenset[str]:
     asked: dict[str, set[int]] = defaultdict(set)
     for name in wanted:
         if found := NAME.fullmatch(name):
-            asked["domain" if found[1] == "screen" else found[1]].add(int(found[2]))
+            asked[found[1]].add(int(found[2]))
     may = {noun: pks(access.rows(noun).filter(pk__in=ids)) for noun, ids in asked.items() if noun in LOOKED_UP}
     may["operation"] = pks(access.operations().filter(pk__in=asked["operation"])) if asked["operation"] else set()
-    may["screen"] = may.get("domain", set())
+    may["screen"] = with_screen(access, asked["screen"])
     may["use"] = hosts_of_figures(access, asked["use"])
     heard = (name for name in wanted if (found := NAME.fullmatch(name)) and int(found[2]) in may[found[1]])
     lists = LISTS | LISTS_OF_ADMINISTRATORS if access.is_administrator else LISTS
     return frozenset(heard) | (wanted & lists)
+
+
+def with_screen(access: Access, domains: set[int]) -> set[int]:
+    """Those of the machines whose screen this person may see."""
+    rows = access.domains(with_bin=True).filter(pk__in=domains).order_by() if domains else Domain.objects.none()
+    places = rows.values_list("pk", "project_id", "host_id")
+    held = {pk: access.held_at((("domain", pk), ("project", project), ("host", host))) for pk, project, host in places}
+    return {pk for pk, there in held.items() if there is not None and there.allows(BY_KIND["domain.screenshot"])}
 
 
 def hosts_of_figures(access: Access, hosts: set[int]) -> set[int]:

@@ -71,6 +71,8 @@ EVENTS: dict[str, Promise] = {
     "guest_link.use": _("Use a guest link"),
     "guest_link.revoke": _("Withdraw a guest link"),
     "operation.cancel": _("Cancel an operation"),
+    "recording.watch": _("Watch a recording"),
+    "recording.delete": _("Delete a recording"),
     "audit.export": _("Export the audit log"),
 }
 """What is noted besides the verbs of the catalogue, as people read it."""

@@ -10,7 +10,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 from pathlib import Path
@@ -38,16 +38,18 @@ from webvirt.models import (
     Status,
     User,
 )
-from webvirt.services import audit, control, guestlinks
+from webvirt.services import audit, control, guestlinks, recordings
 from webvirt.services.access import Access, access_of, accesses_of, reaches
-from webvirt.services.catalogue import why_not
+from webvirt.services.catalogue import BY_KIND, why_not
 from webvirt.services.guestlinks import VERBS
-from webvirt.services.operations import Denied
+from webvirt.services.recordings import Recorded
+from webvirt.services.refusals import Denied
 
 LEASE = timedelta(seconds=60)
 TICKET_SECONDS = 30
 TICKET = re.compile(r"[A-Za-z0-9_-]{43}")
 VIEWERS_PER_DOMAIN = 20
+RECORD = BY_KIND["domain.record"]
 RESULTS = {EndReason.FAILED: AuditResult.FAILED, EndReason.UNOPENED: AuditResult.CANCELLED}
 """What the audit log calls ends other than that of a console that was used."""
 
@@ -64,7 +66,14 @@ class Close(IntEnum):
     HOST = 4421
     DISPLAY = 4422
     OUT_OF_REACH = 4423
+    SIGN_IN = 4424
+    FORWARDING = 4425
+    SILENT = 4426
+    NO_DISPLAY = 4427
+    NOT_VNC = 4428
     TOO_MANY = 4429
+    CERTIFICATE = 4430
+    TAKEN = 4431
     NO_REDIS = 4450
 
 
@@ -87,6 +96,8 @@ class Admission:
     auth_hash: str
     host: int
     domain_uuid: str
+    recording: int | None = None
+    """The id of what is recorded of it, if it is."""
 
 
 @dataclass(frozen=True)
@@ -117,11 +128,13 @@ class Own:
 
 @dataclass(frozen=True)
 class View:
-    """What a page is told of its own console: why it ended (empty while it lives), who else is there, what it may."""
+    """What a page is told of its own console: why it ended (empty while it lives), who else is there, what it may, and
+    whether it is recorded."""
 
     ended: str
     others: list[Viewer]
     own: Own | None = None
+    recorded: Recorded = field(default_factory=Recorded)
 
 
 def login_key(session_key: str) -> str:
@@ -141,8 +154,10 @@ def open_session(
     replaces: int | None = None,
     device: ConsoleDevice = ConsoleDevice.SCREEN,
     link: GuestLink | None = None,
+    record: bool = False,
 ) -> ConsoleSession:
-    """A new console session with its lease, or Refusal. `replaces` names an older one of the same login to end.
+    """A new console session with its lease, or Refusal. `replaces` names an older one of the same login to end;
+    `record` asks for it to be recorded where it would not be by itself.
 
     With `link` it is that of a guest, and `user` who made the link. Who asks for control has it where nobody else does,
     and watches otherwise.
@@ -152,11 +167,13 @@ def open_session(
     if domain is None:
         raise Refusal(Close.UNKNOWN, _("There is no such machine."))
     verb = VERBS[mode]
-    is_allowed = access.may(verb, domain) and (link is None or mode in (ConsoleMode.VIEW, link.mode))
-    if not is_allowed:
-        asked_for = ConsoleSession(user=user, domain=domain, link=link, address=address)
+    asked_for = ConsoleSession(user=user, domain=domain, link=link, address=address)
+    if not (access.may(verb, domain) and (link is None or mode in (ConsoleMode.VIEW, link.mode))):
         audit.note(verb.kind, domain, result=AuditResult.DENIED, actor=control.actor_of(asked_for))
         raise Refusal(Close.WITHDRAWN, _("Your role here does not allow “%(verb)s”.") % {"verb": verb.label})
+    if record and not access.may(RECORD, domain):
+        audit.note(RECORD.kind, domain, result=AuditResult.DENIED, actor=control.actor_of(asked_for))
+        raise Refusal(Close.WITHDRAWN, _("Your role here does not allow “%(verb)s”.") % {"verb": RECORD.label})
     if reason := why_not(verb, domain):
         raise Refusal(Close.NOT_NOW, _("No console now: %(reason)s.") % {"reason": reason})
     now = timezone.now()
@@ -177,6 +194,7 @@ def open_session(
             address=address,
             login_key=login_key(session_key),
             leased_until=now + LEASE,
+            is_recorded=record or domain.is_recorded,
         )
         if session.may_type:
             control.seat(session)
@@ -252,7 +270,7 @@ def look(session: ConsoleSession) -> View:
     holder = next((row for row in found.values() if is_in_control(row) and row.device == mine.device), None)
     may_take = holder is not None and mine.may_type and control.may_take(mine, holder)
     own = Own(mine.mode, mine.may_type, mine.wants_control_at is not None, may_take)
-    return View(mine.end_reason, others, own)
+    return View(mine.end_reason, others, own, recordings.recorded(mine))
 
 
 def is_in_control(session: ConsoleSession) -> bool:
@@ -302,8 +320,9 @@ def redeem(ticket: str, session_key: str) -> Admission:
     with audit.writing():
         if not unopened.update(opened_at=timezone.now()):
             raise refused
-        note(session, AuditResult.BEGUN)
-    return admission
+        recording = recordings.begin(session).pk if session.is_recorded else None
+        note(session, AuditResult.BEGUN, **({"recording": recording} if recording else {}))
+    return replace(admission, recording=recording)
 
 
 def withdrawn(admissions: Iterable[Admission]) -> dict[int, EndReason]:
@@ -373,6 +392,8 @@ def why_not_this_machine(row: ConsoleSession, admission: Admission, access: Acce
         return EndReason.MOVED
     if not access.may(verb, domain):
         return EndReason.RIGHT
+    if domain.is_recorded and not row.is_recorded:
+        return EndReason.RECORD
     # A machine whose state we cannot learn now keeps its consoles.
     if verb.states and domain.status not in {*verb.states, Status.UNKNOWN}:
         return EndReason.OFF

@@ -19,7 +19,7 @@ from webvirt.services import audit, guestlinks
 from webvirt.services.access import Access, access_of, reaches
 from webvirt.services.actors import Actor
 from webvirt.services.catalogue import BY_KIND
-from webvirt.services.operations import Denied, NotNow
+from webvirt.services.refusals import Denied, NotNow
 
 TYPE = BY_KIND["domain.console"]
 PATIENCE = timedelta(seconds=15)
@@ -184,7 +184,9 @@ def settle_one(session: ConsoleSession, now: datetime) -> None:
     before = Q(wants_control_at__lt=session.wants_control_at) | Q(
         wants_control_at=session.wants_control_at, pk__lt=session.pk
     )
-    if beside(session).filter(before, leased_until__gt=now).exists() or (holder is not None and session.wants_control_at > now - PATIENCE):
+    if beside(session).filter(before, leased_until__gt=now).exists() or (
+        holder is not None and session.wants_control_at > now - PATIENCE
+    ):
         return
     if may_type(session):
         move(session, holder, "free" if holder is None else "no answer")

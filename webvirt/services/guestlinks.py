@@ -21,7 +21,7 @@ from webvirt.services.access import Access, access_of
 from webvirt.services.actors import Actor
 from webvirt.services.catalogue import BY_KIND, Verb
 from webvirt.services.named import cleaned
-from webvirt.services.operations import Denied, Invalid
+from webvirt.services.refusals import Denied, Invalid
 from webvirt.services.sessions import GUEST_UNTIL
 from webvirt.services.tokens import digest_of
 

@@ -17,7 +17,7 @@ from webvirt.services.subjects import NOUNS
 from webvirt.web.guards import administrators
 from webvirt.web.lists import Query, query_of
 
-OWN_PAGES = {"user": "people", "operation": "operations"}
+OWN_PAGES = {"user": "people", "operation": "operations", "recording": "recordings"}
 """Where what is no noun of the catalogue has its pages."""
 
 

@@ -54,6 +54,8 @@ def panel(request: HttpRequest, access: Access, domain: Domain) -> dict[str, Any
     device, other = list(ConsoleDevice)[::-1] if wanted else list(ConsoleDevice)
     return {
         "may_control": access.may(BY_KIND["domain.console"], domain),
+        # Where each is recorded, there is nothing to choose.
+        "may_record": access.may(BY_KIND["domain.record"], domain) and not domain.is_recorded,
         "origins": settings.SOCKET_ORIGINS,
         "device": device.value,
         "other_device": other.value if has[other] else "",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -13,6 +12,8 @@ from django.db.models import F, Q
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
+from django.utils.cache import get_conditional_response
+from django.utils.http import http_date
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods
@@ -30,14 +31,16 @@ from webvirt.models import (
     Status,
 )
 from webvirt.models.domains import TEMPLATES
-from webvirt.services import operations, templates
+from webvirt.services import operations, recordings, templates
 from webvirt.services.access import Access, Held
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.operations import SHARED
+from webvirt.services.screens import PAGE_WIDTH, WIDTHS, is_old, kept
 from webvirt.services.subjects import name_of
 from webvirt.web.bulk import bulkbar, may_some
 from webvirt.web.context import HOST_COLUMNS, HostRow, hosts_for, projects_for, under_way_for
 from webvirt.web.creation import may_create_anywhere
+from webvirt.web.domainrows import COLUMNS, Row, held_on_row
 from webvirt.web.guards import signed_in
 from webvirt.web.hardware import addresses_of, compare, facts_of
 from webvirt.web.lists import Query, Slice, query_of, slice_of
@@ -45,6 +48,7 @@ from webvirt.web.offers import KEYS, LIKELY, as_json, changes_state, offers, ver
 from webvirt.web.pieces import piece
 from webvirt.web.projects import project_of
 from webvirt.web.verbs import perform
+from webvirt.web.wall import WALL, Shown, remember_view, shown_on_wall, view_of
 
 KEYS_OF_LIST = ("q", "state", "host", "project", "tag")
 ORDERS: dict[str, tuple[Any, ...]] = {
@@ -69,87 +73,29 @@ STATES = {
 }
 
 
-class Row(NamedTuple):
-    """One line of the list: plain values, in the order of COLUMNS."""
-
-    pk: int
-    name: str
-    title: str
-    tag_line: str
-    status: str
-    status_reason: str
-    status_since: datetime | None
-    first_seen_at: datetime
-    vcpus: int
-    memory_kib: int
-    cpu_percent: float | None
-    memory_used_kib: int | None
-    not_responding_since: datetime | None
-    host_id: int
-    project_id: int | None
-    is_template: bool
-    os: str
-    template_line: str
-    template_version: int
-
-    @property
-    def is_running(self) -> bool:
-        return self.status == Status.RUNNING
-
-    @property
-    def memory_percent(self) -> float | None:
-        if self.memory_used_kib is None or not self.memory_kib:
-            return None
-        return min(100.0, 100 * self.memory_used_kib / self.memory_kib)
-
-    @property
-    def likely(self) -> str:
-        """The kind of the verb to offer beside it; a running machine's is its console, and a template has none."""
-        if self.is_template:
-            return ""
-        return LIKELY.get(Status(self.status), "domain.console" if self.status == Status.RUNNING else "")
-
-    @property
-    def likely_path(self) -> str:
-        return f"/{BY_KIND[self.likely].name}/"
-
-
-COLUMNS = (
-    "pk",
-    "name",
-    "title",
-    "tag_line",
-    "status",
-    "status_reason",
-    "status_since",
-    "first_seen_at",
-    "vcpus",
-    "memory_kib",
-    "cpu_percent",
-    "memory_used_kib",
-    "not_responding_since",
-    "host_id",
-    "project_id",
-    "is_template",
-    "os",
-    "template_line",
-    "template_version",
-)
-
-
 @require_GET
 @signed_in
 def index(request: HttpRequest, access: Access) -> HttpResponse:
-    query = query_of(request.GET, KEYS_OF_LIST)
+    query = query_of(request.GET, (*KEYS_OF_LIST, "view"))
+    view = view_of(request, query)
     found = filtered(access.domains().select_related(None), query)
-    context = list_context(request, access, query, found) | {"may_create": may_create_anywhere(access)}
-    return render(request, "domains/list.html", context)
+    may = {"may_create": may_create_anywhere(access), "may_recordings": recordings.may_any(access)}
+    context = list_context(request, access, query, found, wall=view == WALL)
+    answer = render(request, "domains/list.html", context | may)
+    remember_view(request, query, answer)
+    return answer
 
 
 def list_context(
-    request: HttpRequest, access: Access, query: Query, found: DomainQuerySet, *, with_host: bool = True
+    request: HttpRequest,
+    access: Access,
+    query: Query,
+    found: DomainQuerySet,
+    *,
+    with_host: bool = True,
+    wall: bool = False,
 ) -> dict[str, Any]:
-    """Everything that a list of machines shows, for the list page and a host's."""
+    """Everything that a list of machines shows, for the list page (as rows or as a wall of screens) and a host's."""
     part = slice_of(query, found.count())
     rows = rows_of(found, query, part)
     hosts = hosts_for(request, access)
@@ -157,18 +103,19 @@ def list_context(
     projects = projects_for(request, access)
     language = get_language() or "en"
     bar = bulkbar(language, "domain", access.anywhere("project", "host", "domain"))
-    lines = lines_of(request, access, rows, with_host=with_host)
-    if query.get("state") == TEMPLATES:
+    lines = lines_of(request, access, rows, with_host=with_host, wall=wall)
+    if query.get("state") == TEMPLATES and not wall:
         lines = with_older(access, rows, lines)
     return {
         "query": query,
         "part": part,
         "filters": filters(language, query, choosable, projects),
-        "head": table_head(language, query, with_host, bool(bar)),
+        "wall": wall,
+        "head": (wall_head if wall else table_head)(language, query, with_host, bool(bar)),
         "lines": Markup().join(lines),
         "knows_hosts": bool(hosts),
         "bulkbar": bar,
-        "live": live_names(rows),
+        "live": live_names(rows, wall=wall),
     }
 
 
@@ -185,6 +132,11 @@ def filters(
 def table_head(language: str, query: Query, with_host: bool, tickable: bool) -> Markup:
     context = {"query": query, "with_host": with_host, "tickable": tickable}
     return piece("domains/head.html", context)
+
+
+@lru_cache(maxsize=256)
+def wall_head(language: str, query: Query, with_host: bool, tickable: bool) -> Markup:
+    return piece("domains/wall_head.html", {"query": query, "with_host": with_host, "tickable": tickable})
 
 
 def state_choices() -> list[tuple[str, str]]:
@@ -221,19 +173,29 @@ def rows_of(found: DomainQuerySet, query: Query, part: Slice) -> list[Row]:
     return [Row._make(line) for line in values]
 
 
-def lines_of(request: HttpRequest, access: Access, rows: Sequence[Row], *, with_host: bool) -> list[Markup]:
-    """The rows as HTML. Most of them are as they were when somebody else looked a moment ago."""
+class Look(NamedTuple):
+    """How a machine is shown: as a row, or where `shown` says what stands for it as a tile."""
+
+    with_host: bool
+    shown: Shown | None
+
+
+def lines_of(request: HttpRequest, access: Access, rows: Sequence[Row], *, with_host: bool, wall: bool) -> list[Markup]:
+    """The rows as HTML, or where the wall shows them their tiles. Most are as they were when somebody else looked a
+    moment ago."""
     busy = {one.domain_id: one for one in under_way_for(request, access) if one.domain_id and changes_state(one)}
     minute, language = int(time.time() // 60), get_language() or "en"
     hosts, projects = hosts_of(request, access, rows), dict(projects_for(request, access))
+    shown = shown_on_wall(access, rows, hosts) if wall else {}
     lines = []
     for row in rows:
         work = busy.get(row.pk)
         state = (verb_words(work), work.percent) if work else None
         held = held_on_row(access, row)
-        may = May(may_likely(row.likely, held), may_some("domain", held))
+        may = May(may_likely(row.likely, held), may_some("domain", held), may_watch(held))
         project = projects.get(row.project_id or 0, "")
-        lines.append(line_of(row, hosts[row.host_id], project, minute, language, may, with_host, state))
+        look = Look(with_host, shown.get(row.pk))
+        lines.append(line_of(row, hosts[row.host_id], project, minute, language, may, look, state))
     return lines
 
 
@@ -260,10 +222,11 @@ def hosts_of(request: HttpRequest, access: Access, rows: Sequence[Row]) -> dict[
 
 
 class May(NamedTuple):
-    """Whether somebody may use the verb offered beside a machine, and any of those for many."""
+    """Whether somebody may use the verb offered beside a machine, any of those for many, and watch its console."""
 
     likely: bool
     tick: bool
+    watch: bool
 
 
 @lru_cache(maxsize=1024)
@@ -274,10 +237,10 @@ def line_of(
     minute: int,
     language: str,
     may: May,
-    with_host: bool,
+    look: Look,
     work: tuple[str, int | None] | None,
 ) -> Markup:
-    """One row as HTML, kept for a minute: `minute` is in the key since ages are in words."""
+    """One row or tile as HTML, kept for a minute: `minute` is in the key since ages are in words."""
     verb, percent = work or ("", None)
     context = {
         "row": row,
@@ -288,15 +251,13 @@ def line_of(
         "known_since": max(row.first_seen_at, host.state_since),
         "may": may.likely,
         "ticks": may.tick,
-        "with_host": with_host,
+        "may_watch": may.watch,
+        "shown": look.shown,
+        "with_host": look.with_host,
         "verb": verb,
         "percent": percent,
     }
-    return piece("domains/row.html", context)
-
-
-def held_on_row(access: Access, row: Row) -> Held | None:
-    return access.held_at((("domain", row.pk), ("project", row.project_id), ("host", row.host_id)))
+    return piece("domains/tile.html" if look.shown else "domains/row.html", context)
 
 
 @lru_cache(maxsize=256)
@@ -305,10 +266,17 @@ def may_likely(kind: str, held: Held | None) -> bool:
     return bool(kind) and held is not None and held.allows(BY_KIND[kind])
 
 
-def live_names(rows: Sequence[Row]) -> str:
-    """What the list watches: that lists changed, its rows' operations, its hosts' figures."""
+@lru_cache(maxsize=256)
+def may_watch(held: Held | None) -> bool:
+    """Whether who holds this on a machine may watch its console."""
+    return held is not None and held.allows(BY_KIND["domain.view"])
+
+
+def live_names(rows: Sequence[Row], *, wall: bool) -> str:
+    """What the list watches: that lists changed, its rows' operations, and where it shows them its hosts' figures."""
     names = [f"domain:{row.pk}" for row in rows]
-    return " ".join(["domains", "hosts", *names, *(f"use:{host}" for host in {row.host_id for row in rows})])
+    figures = [] if wall else [f"use:{host}" for host in {row.host_id for row in rows}]
+    return " ".join(["domains", "hosts", *names, *figures])
 
 
 # --- one machine
@@ -333,6 +301,7 @@ def header(request: HttpRequest, access: Access, domain: Domain, tab: str) -> di
         "likely": next((offer for offer in found if f"domain.{offer.name}" == LIKELY.get(Status(domain.status))), None),
         "may_console": access.may(BY_KIND["domain.view"], domain),
         "may_control": access.may(BY_KIND["domain.console"], domain),
+        "may_recordings": access.may(BY_KIND["domain.recordings"], domain),
         "combinations": KEYS,
         "project": project_of(access, domain),
         "knows_host": access.knows_host(domain.host_id),
@@ -345,12 +314,15 @@ def header(request: HttpRequest, access: Access, domain: Domain, tab: str) -> di
 def overview(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     domain = find(access, pk)
     definition = Definition.objects.filter(domain=domain).defer("inactive_xml", "live_xml").first()
+    screen_at = Screen.objects.filter(domain=domain).values_list("taken_at", flat=True).first()
     context = header(request, access, domain, "overview") | {
         "facts": facts_of(definition.shown) if definition else [],
         "info": definition.shown if definition else {},
         "addresses": addresses_of(definition) if definition else [],
         "pending": len([part for part in compare(definition) if part.differs]) if definition else 0,
-        "screen_at": Screen.objects.filter(domain=domain).values_list("taken_at", flat=True).first(),
+        "may_see": access.may(BY_KIND["domain.screenshot"], domain),
+        "screen_at": screen_at,
+        "screen_is_old": screen_at is not None and (domain.is_stale or is_old(screen_at)),
         "sessions": open_sessions(domain),
         "versions": versions_of(access, domain),
         "last": list(Operation.objects.filter(domain=domain).select_related(None)[:5]),
@@ -416,14 +388,18 @@ def xml(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
 @require_GET
 @signed_in
 def screen(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
-    """The last picture of the guest's screen."""
+    """The last picture of the guest's screen, in one of a few widths; a script says which one it has already."""
     domain = find(access, pk)
     if not access.may(BY_KIND["domain.screenshot"], domain):
         raise PermissionDenied
-    picture = Screen.objects.filter(domain=domain).first()
+    width = request.GET.get("width", str(PAGE_WIDTH))
+    picture = kept(domain, int(width)) if width in map(str, WIDTHS) else None
     if picture is None:
         raise Http404
-    return HttpResponse(bytes(picture.png), content_type="image/png")
+    answer = HttpResponse(picture.png, content_type="image/png")
+    answer.headers["ETag"] = picture.etag
+    answer.headers["Last-Modified"] = http_date(picture.taken_at.timestamp())
+    return get_conditional_response(request, picture.etag, response=answer) or answer
 
 
 @require_GET

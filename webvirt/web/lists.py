@@ -32,7 +32,7 @@ class Query:
 
     @property
     def is_filtered(self) -> bool:
-        return any(key not in ("sort", "page") for key, _value in self.pairs)
+        return any(key not in ("sort", "page", "view") for key, _value in self.pairs)
 
 
 def query_of(given: Mapping[str, str], keys: tuple[str, ...]) -> Query:

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from webvirt.models import Domain, Network, Operation, Pool, Status
 from webvirt.services.access import Access
 from webvirt.services.catalogue import BY_KIND, Group, NoParameters, Verb, verbs_on, why_not
-from webvirt.services.catalogue.specs import AutostartSpec
+from webvirt.services.catalogue.specs import AutostartSpec, RecordSpec
 from webvirt.services.subjects import Subject, address_of, name_of, noun_of
 
 LIKELY = {
@@ -88,6 +88,9 @@ def offer(verb: Verb, target: Subject, busy: Operation | None = None) -> Offer:
     if verb.spec is AutostartSpec and isinstance(target, Domain | Pool | Network):
         label = _("Do not start with the host") if target.autostart else label
         fields, asks = (("enabled", "off" if target.autostart else "on"),), False
+    if verb.spec is RecordSpec and isinstance(target, Domain):
+        label = _("Do not record its consoles any more") if target.is_recorded else label
+        fields, asks = (("enabled", "off" if target.is_recorded else "on"),), False
     return Offer(
         name=verb.name,
         label=label,

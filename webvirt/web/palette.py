@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from webvirt.models import Project, Status
+from webvirt.services import recordings
 from webvirt.services.access import Access
 from webvirt.services.catalogue import VERBS
 from webvirt.services.subjects import Subject, address_of, name_of
@@ -144,6 +145,8 @@ def page_entries(access: Access, text: str) -> list[Entry]:
     ]
     if access.knows_projects:
         pages.append((_("Projects"), "/projects/", "folder", "g j"))
+    if recordings.may_any(access):
+        pages.append((_("Recordings"), "/recordings/", "movie", ""))
     if may_create_anywhere(access):
         pages.append((_("Create a machine"), "/vms/create/", "plus", ""))
     if access.is_administrator:

@@ -24,7 +24,7 @@ from webvirt.services.sources import identity_of
 from webvirt.web.browsers import session_rows
 from webvirt.web.factorforms import announce_removed
 from webvirt.web.guards import access_for, administrators
-from webvirt.web.lists import query_of
+from webvirt.web.lists import query_of, slice_of
 from webvirt.web.sharing import give_context, give_on_page, grants_of, withdraw_on_page
 from webvirt.web.tokens import FRESH, make_as_typed, tokens_context
 
@@ -36,13 +36,16 @@ KINDS = ("people", SERVICES)
 @administrators
 def index(request: HttpRequest, access: Access) -> HttpResponse:
     given = Prefetch("grants", Grant.objects.select_related(*JOINED).order_by("pk"))
-    query = query_of(request.GET, ("kind",))
+    query = query_of(request.GET, ("q", "kind"))
     users = User.objects.select_related("identity").order_by("-is_active", "username").prefetch_related(given)
     if query.get("kind") in KINDS:
         users = users.filter(is_service=query.get("kind") == SERVICES)
+    users = users.filter(username__icontains=query.get("q"))
+    part = slice_of(query, users.count())
     good = Q(api_tokens__revoked_at=None, api_tokens__expires_at__gt=timezone.now())
     found = users.annotate(tokens=Count("api_tokens", filter=good), used_at=Max("api_tokens__last_used_at"))
-    return render(request, "people/list.html", {"people": found, "query": query})
+    people_here = found[part.start : part.start + part.size]
+    return render(request, "people/list.html", {"people": people_here, "query": query, "part": part})
 
 
 @require_http_methods(["GET", "POST"])

@@ -13,7 +13,7 @@ from webvirt.services import operations
 from webvirt.services.access import Access
 from webvirt.services.bulk import submit_all
 from webvirt.services.catalogue import NoParameters, Verb, verbs_on
-from webvirt.services.catalogue.specs import AutostartSpec
+from webvirt.services.catalogue.specs import SWITCHES
 from webvirt.services.grounds import placed
 from webvirt.services.subjects import Subject, address_of, name_of, noun_of
 from webvirt.web import answers, quotas
@@ -159,7 +159,7 @@ def parameters_of(verb: Verb, given: QueryDict) -> dict[str, Any]:
     """A form's fields as the verb's parameters; fields that the verb does not take never get through."""
     if verb.spec is NoParameters:
         return {}
-    if verb.spec is AutostartSpec:
+    if verb.spec in SWITCHES:
         return {"enabled": given.get("enabled") == "on"}
     chosen = text(given, "project") if verb.inside else ""
     return FORMS[verb.kind].parameters(given) | ({"project": number(chosen)} if chosen else {})

@@ -36,6 +36,7 @@ from webvirt.services import (
     machines,
     operations,
     quotas,
+    recordings,
     sessions,
     showback,
     syslog,
@@ -154,6 +155,7 @@ class Watch:
             sessions.sweep(timezone.now())
             guessing.sweep(timezone.now())
             consoles.sweep(timezone.now())
+            recordings.sweep(timezone.now())
             self.tend_sender(now)
             heartbeats.beat("watch", self.name)
 

@@ -14,7 +14,7 @@ from webvirt.hypervisor.types import METADATA_URI
 from webvirt.models import Domain, Role, Status, Volume
 from webvirt.services import belongings, templates, uses
 from webvirt.services.allowances import discs_for
-from webvirt.services.catalogue.specs import AutostartSpec, Spec, domain_name, one_line, printable
+from webvirt.services.catalogue.specs import AutostartSpec, RecordSpec, Spec, domain_name, one_line, printable
 from webvirt.services.catalogue.verb import Group, Queue, Rows, Verb, nothing_on_the_host, virsh, virsh_autostart
 from webvirt.services.subjects import Subject
 
@@ -424,5 +424,36 @@ VERBS = (
         exclusive=False,
         session=True,
         icon="user-plus",
+    ),
+    Verb(
+        "domain.record",
+        _("Record its consoles"),
+        Role.OWNER,
+        nothing_on_the_host,
+        spec=RecordSpec,
+        exclusive=False,
+        needs_host=False,
+        group=Group.CHANGE,
+        icon="player-record",
+    ),
+    Verb(
+        "domain.recordings",
+        _("Watch recordings of its consoles"),
+        Role.OWNER,
+        nothing_on_the_host,
+        exclusive=False,
+        session=True,
+        needs_host=False,
+        icon="movie",
+    ),
+    Verb(
+        "domain.delete_recordings",
+        _("Delete recordings of its consoles"),
+        Role.OWNER,
+        nothing_on_the_host,
+        exclusive=False,
+        session=True,
+        needs_host=False,
+        icon="trash",
     ),
 )

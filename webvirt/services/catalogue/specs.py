@@ -49,3 +49,11 @@ class NoParameters(Spec):
 
 class AutostartSpec(Spec):
     enabled: bool
+
+
+class RecordSpec(Spec):
+    enabled: bool
+
+
+SWITCHES = (AutostartSpec, RecordSpec)
+"""What turns something on or off: a button in place of a form."""

@@ -18,6 +18,7 @@ from webvirt.services.inventory.domains import (
     remember_definition,
     remember_screen,
     remember_usage,
+    screens_stand,
     still,
     take_from_bin,
 )
@@ -32,7 +33,7 @@ from webvirt.services.inventory.hosts import (
     remember_trial,
 )
 from webvirt.services.inventory.networks import reconcile_networks, remember_leases, remember_network
-from webvirt.services.inventory.projects import put_in_project
+from webvirt.services.inventory.projects import be_recorded, put_in_project
 from webvirt.services.inventory.secrets import reconcile_secrets
 from webvirt.services.inventory.storage import (
     claim_volume,
@@ -55,6 +56,7 @@ from webvirt.services.inventory.storage import (
 )
 
 __all__ = [
+    "be_recorded",
     "claim_volume",
     "domain_is_purged",
     "domain_is_removed",
@@ -97,6 +99,7 @@ __all__ = [
     "remember_trial",
     "remember_usage",
     "remember_volumes",
+    "screens_stand",
     "still",
     "take_from_bin",
     "volume_has_grown",

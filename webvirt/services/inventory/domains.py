@@ -34,6 +34,7 @@ from webvirt.models import (
     Volume,
 )
 from webvirt.services import quotas
+from webvirt.services.screens import OLD, Pictures
 
 SUMMARY_FIELDS = (
     "name",
@@ -386,15 +387,26 @@ def remember_addresses(host: Host, uuid: str, addresses: Sequence[GuestAddress])
         bus.announce([f"domain:{definition.pk}"])
 
 
-def remember_screen(host: Host, uuid: str, png: bytes) -> int | None:
-    """Keep the picture of a guest's screen; returns the domain's id, or None for one we do not know."""
+def remember_screen(host: Host, uuid: str, pictures: Pictures) -> int | None:
+    """Keep the pictures of a guest's screen; returns the domain's id, or None for one we do not know."""
     pk = Domain.objects.filter(host=host, uuid=uuid).values_list("pk", flat=True).first()
     if pk is None:
         return None
     with transaction.atomic():
-        Screen.objects.update_or_create(domain_id=pk, defaults={"png": png, "taken_at": timezone.now()})
+        kept = {"png": pictures.page, "small": pictures.wall, "digest": pictures.digest, "taken_at": timezone.now()}
+        Screen.objects.update_or_create(domain_id=pk, defaults=kept)
         bus.announce([f"screen:{pk}"])
     return pk
+
+
+def screens_stand(host: Host, uuids: Iterable[str]) -> None:
+    """The pictures of these guests' screens are still true; announces those that were told to be old."""
+    now = timezone.now()
+    found = Screen.objects.filter(domain__host=host, domain__uuid__in=list(uuids))
+    with transaction.atomic():
+        old = list(found.filter(taken_at__lt=now - OLD).values_list("pk", flat=True))
+        found.update(taken_at=now)
+        bus.announce([f"screen:{pk}" for pk in old])
 
 
 def remember_usage(host: Host, rates: dict[str, dict[str, float | int | None]], hung: Iterable[str] = ()) -> None:

@@ -1,4 +1,4 @@
-"""In which project a machine, a volume or a network is: known here alone."""
+"""What is known here alone: in which project a machine, a volume or a network is, and whether one is recorded."""
 
 from __future__ import annotations
 
@@ -19,3 +19,10 @@ def put_in_project(things: Sequence[Domain | Volume | Network], project: Project
             type(thing)._default_manager.filter(pk=thing.pk).update(project=project)
             names |= {name_of(thing)} | {f"project:{pk}" for pk in (thing.project_id, project and project.pk) if pk}
         bus.announce(names)
+
+
+def be_recorded(domain: Domain, *, is_recorded: bool) -> None:
+    """Each console of the machine is recorded from now on, or none by itself."""
+    with transaction.atomic():
+        Domain.objects.filter(pk=domain.pk).update(is_recorded=is_recorded)
+        bus.announce({name_of(domain)})

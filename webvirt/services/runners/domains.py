@@ -12,8 +12,9 @@ from webvirt.models import Volume
 from webvirt.services import inventory
 from webvirt.services.catalogue.building import source_of
 from webvirt.services.catalogue.domains import EditSpec, EjectSpec, InsertSpec, RenameSpec, SendKeySpec, SetFilterSpec
-from webvirt.services.catalogue.specs import AutostartSpec
+from webvirt.services.catalogue.specs import AutostartSpec, RecordSpec
 from webvirt.services.runners.context import Context, Failed, Result
+from webvirt.services.screens import opened, pictures_of
 
 
 def plain(call: Callable[[DomainCalls, str], None]) -> Callable[[Context], Result]:
@@ -65,7 +66,7 @@ def set_filter(context: Context) -> Result:
 
 def screenshot(context: Context) -> Result:
     shot = context.connection.domains.screenshot(context.domain.uuid)
-    inventory.remember_screen(context.operation.host, context.domain.uuid, shot.png)
+    inventory.remember_screen(context.operation.host, context.domain.uuid, pictures_of(shot.png, opened(shot.png)))
     return {"bytes": len(shot.png)}
 
 
@@ -88,6 +89,12 @@ def insert(context: Context) -> Result:
 def eject(context: Context) -> Result:
     context.connection.domains.eject(context.domain.uuid, cast(EjectSpec, context.spec).drive)
     look_again(context)
+    return None
+
+
+def record(context: Context) -> Result:
+    """Known here, not to the host. Consoles that are open without it are opened again by their pages."""
+    inventory.be_recorded(context.domain, is_recorded=cast(RecordSpec, context.spec).enabled)
     return None
 
 
@@ -121,6 +128,7 @@ RUNNERS: dict[str, Callable[[Context], Result]] = {
     "domain.set_filter": set_filter,
     "domain.insert": insert,
     "domain.eject": eject,
+    "domain.record": record,
     "domain.forget": forget,
     "domain.screenshot": screenshot,
     "domain.send_key": send_key,

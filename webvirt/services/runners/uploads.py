@@ -63,13 +63,14 @@ def coming(arrival: Arrival, handed: list[uploads.Piece], whole: hashlib._Hash |
     at, end = row.carried, row.carried + SEGMENT
     while at < end and (pieces := next_pieces(row, at, PAUSE_SECONDS)):
         for piece in pieces:
-            if not uploads.is_sound(piece):
-                uploads.ask_again(row, piece.begins)
-                return
-            for data in uploads.content(piece, CHUNK):
+            with uploads.sound(piece) as data:
+                if data is None:
+                    uploads.ask_again(row, piece.begins)
+                    return
                 if whole is not None:
                     whole.update(data)
-                yield data
+                for start in range(0, len(data), CHUNK):
+                    yield data[start : start + CHUNK]
             at = piece.ends
             handed.append(piece)
             arrival.context.progress(gettext_noop("writing to the host"), at, row.size)

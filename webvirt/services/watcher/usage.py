@@ -34,8 +34,8 @@ PROBES_AT_ONCE = 3
 T = TypeVar("T")
 
 
-def in_time(call: Callable[[], T], seconds: float = DEADLINE_SECONDS) -> T:
-    """The call's result, or TooLate; a call that hangs keeps its thread and nothing else."""
+def begun(call: Callable[[], T]) -> Future[T]:
+    """The call under way; one that hangs keeps its thread and nothing else."""
     future: Future[T] = Future()
 
     def work() -> None:
@@ -45,7 +45,12 @@ def in_time(call: Callable[[], T], seconds: float = DEADLINE_SECONDS) -> T:
             future.set_exception(error)
 
     threading.Thread(target=work, daemon=True).start()
-    return future.result(timeout=seconds)
+    return future
+
+
+def in_time(call: Callable[[], T], seconds: float = DEADLINE_SECONDS) -> T:
+    """The call's result, or TooLate."""
+    return begun(call).result(timeout=seconds)
 
 
 @dataclass

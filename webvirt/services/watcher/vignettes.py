@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import time
 from concurrent.futures import TimeoutError as TooLate
 from dataclasses import dataclass, field
 from functools import partial
-from typing import cast
 
-from PIL import Image
 from redis.exceptions import RedisError
 
-from webvirt import bus
 from webvirt.hypervisor.connection import Connection, connect
 from webvirt.hypervisor.errors import HypervisorError
-from webvirt.models import Domain, Host
+from webvirt.models import Host
 from webvirt.services import inventory
 from webvirt.services.unsealing import way_to
+from webvirt.services.watcher.screens import TURN_SECONDS, Screens
 from webvirt.services.watcher.usage import in_time
 
 log = logging.getLogger(__name__)
 
-WANTED = "screens.wanted"
-"""Redis sorted set: id of a domain whose screen a page shows, until when (epoch seconds)."""
-TURN_SECONDS = 2.0
-SCREEN_WIDTH = 800
+IDLE_SECONDS = 2.0
+"""So long a turn is while nobody looks at any screen."""
 DEADLINE_SECONDS = 6.0
 FIRST_LOOK_SECONDS = 2.0
 LAST_LOOK_SECONDS = 60.0
@@ -42,8 +37,11 @@ class Vignettes:
     """When (monotonic) to ask a domain for its addresses, and how long to wait after that."""
     _connection: Connection | None = None
 
+    def __post_init__(self) -> None:
+        self.taking = Screens(self.host, self.active)
+
     def run(self) -> None:
-        """Do a little every two seconds for as long as the process lives."""
+        """Do a little at every turn for as long as the process lives."""
         while True:
             for step in (self.screens, self.addresses):
                 try:
@@ -51,7 +49,7 @@ class Vignettes:
                 except (HypervisorError, TooLate, RedisError) as error:
                     log.debug("%s: %s", self.host.name, error)
                     self._connection = None
-            time.sleep(TURN_SECONDS)
+            time.sleep(IDLE_SECONDS if self.taking.is_idle else TURN_SECONDS)
 
     @property
     def connection(self) -> Connection:
@@ -60,16 +58,10 @@ class Vignettes:
         return self._connection
 
     def screens(self) -> None:
-        """Take the screens that somebody looks at right now."""
-        members = cast(list[bytes], bus.store().zrangebyscore(WANTED, time.time(), "+inf"))
-        wanted = [int(pk) for pk in members]
-        if not wanted:
-            return
-        here = Domain.objects.filter(host=self.host, pk__in=wanted, uuid__in=list(self.active))
-        connection = self.connection
-        for uuid in list(here.values_list("uuid", flat=True)):
-            shot = in_time(partial(connection.domains.screenshot, uuid), DEADLINE_SECONDS)
-            inventory.remember_screen(self.host, uuid, smaller(shot.png))
+        """Take a screen that somebody looks at right now."""
+        self.taking.ask()
+        if not self.taking.is_idle:
+            self.taking.turn(self.connection)
 
     def addresses(self) -> None:
         """Ask running guests for their addresses: soon and often after the start, then once a minute."""
@@ -83,14 +75,3 @@ class Vignettes:
             self.look_at[uuid] = (now + pause, pause)
             found = in_time(partial(connection.domains.addresses, uuid), DEADLINE_SECONDS)
             inventory.remember_addresses(self.host, uuid, found)
-
-
-def smaller(png: bytes) -> bytes:
-    """The picture at most `SCREEN_WIDTH` wide, as PNG."""
-    picture = Image.open(io.BytesIO(png))
-    if picture.width <= SCREEN_WIDTH:
-        return png
-    picture.thumbnail((SCREEN_WIDTH, SCREEN_WIDTH))
-    out = io.BytesIO()
-    picture.convert("RGB").save(out, "PNG")
-    return out.getvalue()

@@ -16,7 +16,7 @@ def end_open_ones(apps: Any, schema_editor: Any) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("webvirt", "0019_serial"),
+        ("webvirt", "0021_wall"),
     ]
 
     operations = [
@@ -61,6 +61,7 @@ class Migration(migrations.Migration):
                     ("malformed", "the browser sent what no console understands"),
                     ("unopened", "never connected"),
                     ("failed", "the guest's display could not be reached"),
+                    ("record", "opened again, to be recorded"),
                     ("proxy", "the console proxy stopped"),
                     ("ended", "ended by somebody else"),
                     ("link", "the guest's link was withdrawn or ran out"),
