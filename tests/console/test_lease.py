@@ -61,7 +61,7 @@ async def closed(socket: WebsocketCommunicator) -> int:
 def alone(mode: str) -> Any:
     """What a page is told that is alone, by what it may do."""
     own = {"mode": mode, "may_type": mode == "control", "asks": False, "may_take": False}
-    return {"others": [], "own": own}
+    return {"others": [], "own": own, "recorded": {"by": [], "over": ""}}
 
 
 async def rows(query: Callable[[], Any]) -> Any:
@@ -149,7 +149,7 @@ async def test_the_page_hears_who_comes_and_why_it_ends(redis_server: Process, p
         await rows(lambda: consoles.redeem(other.visitor.ticket, other.visitor.session_key))
         (other_one,) = (await said(socket))["others"]
         assert (other_one["id"], other_one["name"], other_one["mode"]) == (other.session.pk, "viewer", "view")
-        assert not (other_one["is_guest"] or other_one["may_type"])
+        assert not other_one["may_type"]
         await rows(lambda: consoles.end(pk, EndReason.RIGHT))
         assert "others" in await said(socket)
         assert await said(socket) == {"ended": "right"}

@@ -237,8 +237,8 @@ class Pump:
     # --- the keeper, and time
 
     def _on_keeper(self, _events: int) -> None:
-        """The keeper ends it, or has who is here type or watch; when the keeper itself is gone, nobody watches the
-        lease any more."""
+        """The keeper ends it, or tells who is here to type or to watch; when the keeper itself is gone, nobody watches
+        the lease any more."""
         said = hear(self.keeper)
         if isinstance(said, Ending):
             raise Ended(said)

@@ -37,6 +37,13 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name="consolesession",
+            name="told_mode",
+            field=models.CharField(
+                blank=True, choices=[("view", "view only"), ("control", "control")], default="", max_length=10
+            ),
+        ),
+        migrations.AddField(
+            model_name="consolesession",
             name="wants_control_at",
             field=models.DateTimeField(null=True),
         ),
@@ -64,70 +71,32 @@ class Migration(migrations.Migration):
                     ("record", "opened again, to be recorded"),
                     ("proxy", "the console proxy stopped"),
                     ("ended", "ended by somebody else"),
-                    ("link", "the guest's link was withdrawn or ran out"),
                 ],
                 default="",
                 max_length=16,
             ),
         ),
         migrations.CreateModel(
-            name="ForeignViewer",
+            name="ScreenConnection",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("address", models.CharField(max_length=64)),
                 ("port", models.CharField(max_length=10)),
-                ("auth", models.CharField(blank=True, default="", max_length=40)),
+                ("auth", models.CharField(max_length=40)),
+                ("may_be_ours", models.BooleanField()),
                 ("since", models.DateTimeField()),
-                ("ended_at", models.DateTimeField(null=True)),
                 (
                     "domain",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="foreign_viewers", to="webvirt.domain"
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="screen_connections",
+                        to="webvirt.domain",
                     ),
                 ),
             ],
             options={
                 "ordering": ["-id"],
             },
-        ),
-        migrations.CreateModel(
-            name="GuestLink",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("name", models.CharField(max_length=60)),
-                ("mode", models.CharField(choices=[("view", "view only"), ("control", "control")], max_length=10)),
-                ("digest", models.CharField(max_length=64, unique=True)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                ("expires_at", models.DateTimeField()),
-                ("revoked_at", models.DateTimeField(null=True)),
-                ("uses", models.PositiveIntegerField(default=0)),
-                ("last_used_at", models.DateTimeField(null=True)),
-                ("last_address", models.GenericIPAddressField(null=True)),
-                (
-                    "domain",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="guest_links", to="webvirt.domain"
-                    ),
-                ),
-                (
-                    "made_by",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="guest_links",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-            ],
-            options={
-                "ordering": ["-id"],
-            },
-        ),
-        migrations.AddField(
-            model_name="consolesession",
-            name="link",
-            field=models.ForeignKey(
-                null=True, on_delete=django.db.models.deletion.PROTECT, related_name="sessions", to="webvirt.guestlink"
-            ),
         ),
         migrations.RunPython(end_open_ones, migrations.RunPython.noop),
         migrations.AddConstraint(
@@ -137,9 +106,5 @@ class Migration(migrations.Migration):
                 fields=("domain", "device"),
                 name="one_types",
             ),
-        ),
-        migrations.AddIndex(
-            model_name="foreignviewer",
-            index=models.Index(condition=models.Q(("ended_at", None)), fields=["domain"], name="foreign_open"),
         ),
     ]

@@ -6,10 +6,9 @@ from webvirt.models.consoles import (
     ConsoleMode,
     ConsoleSession,
     EndReason,
-    ForeignViewer,
-    GuestLink,
     Recording,
     RecordingEnd,
+    ScreenConnection,
 )
 from webvirt.models.devices import DeviceList, DeviceUse
 from webvirt.models.directories import DirectoryName, Identity, Source
@@ -69,10 +68,8 @@ __all__ = [
     "EndReason",
     "Filter",
     "Flavour",
-    "ForeignViewer",
     "Grant",
     "Guesses",
-    "GuestLink",
     "Host",
     "HostQuerySet",
     "HostState",
@@ -97,6 +94,7 @@ __all__ = [
     "Reservation",
     "Role",
     "Screen",
+    "ScreenConnection",
     "Secret",
     "Seen",
     "SeenQuerySet",

@@ -1,9 +1,6 @@
-"""Console sessions: who watched or typed at which guest, when and from where; recordings of some; and who may without
-an account."""
+"""Console sessions: who watched or typed at which guest, when and from where; and the recordings of some."""
 
 from __future__ import annotations
-
-from datetime import datetime
 
 from django.conf import settings
 from django.db import models
@@ -41,34 +38,6 @@ class EndReason(models.TextChoices):
     RECORD = "record", _("opened again, to be recorded")
     PROXY = "proxy", _("the console proxy stopped")
     ENDED = "ended", _("ended by somebody else")
-    LINK = "link", _("the guest's link was withdrawn or ran out")
-
-
-class GuestLink(models.Model):
-    """Lets somebody without an account open one machine's console, for a time; it is kept as a digest."""
-
-    domain = models.ForeignKey("webvirt.Domain", on_delete=models.PROTECT, related_name="guest_links")
-    made_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="guest_links")
-    name = models.CharField(max_length=60)
-    """What the guest is called."""
-    mode = models.CharField(max_length=10, choices=ConsoleMode)
-    """The most that the guest may."""
-    digest = models.CharField(max_length=64, unique=True)
-    created_at = models.DateTimeField(auto_now_add=True)
-    expires_at = models.DateTimeField()
-    revoked_at = models.DateTimeField(null=True)
-    uses = models.PositiveIntegerField(default=0)
-    last_used_at = models.DateTimeField(null=True)
-    last_address = models.GenericIPAddressField(null=True)
-
-    class Meta:
-        ordering = ["-id"]
-
-    def __str__(self) -> str:
-        return self.name
-
-    def is_good(self, now: datetime) -> bool:
-        return self.revoked_at is None and now < self.expires_at
 
 
 class ConsoleSession(models.Model):
@@ -80,9 +49,9 @@ class ConsoleSession(models.Model):
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="console_sessions")
     domain = models.ForeignKey("webvirt.Domain", on_delete=models.PROTECT, related_name="console_sessions")
-    link = models.ForeignKey(GuestLink, on_delete=models.PROTECT, null=True, related_name="sessions")
-    """That of a guest; `user` is who made it then."""
     mode = models.CharField(max_length=10, choices=ConsoleMode)
+    told_mode = models.CharField(max_length=10, choices=ConsoleMode, blank=True, default="")
+    """Which mode the console proxy was told last; empty before it is connected."""
     may_type = models.BooleanField(default=False)
     """Whether it came with the right to type and did not choose to watch only: it may ask for control."""
     wants_control_at = models.DateTimeField(null=True)
@@ -117,20 +86,21 @@ class ConsoleSession(models.Model):
         return f"{self.mode} of {self.domain_id} by {self.user_id}"
 
 
-class ForeignViewer(models.Model):
-    """Somebody at a machine's screen who did not come by us, as its host told of them."""
+class ScreenConnection(models.Model):
+    """A connection to a machine's screen, ours or not, of which its host has told that it is there."""
 
-    domain = models.ForeignKey("webvirt.Domain", on_delete=models.CASCADE, related_name="foreign_viewers")
+    domain = models.ForeignKey("webvirt.Domain", on_delete=models.CASCADE, related_name="screen_connections")
     address = models.CharField(max_length=64)
+    """Where from; empty for a socket of the host itself, which has none. So is `port`."""
     port = models.CharField(max_length=10)
-    auth = models.CharField(max_length=40, blank=True, default="")
+    auth = models.CharField(max_length=40)
     """How the display asked who they are, in libvirt's word."""
+    may_be_ours = models.BooleanField()
+    """Whether it comes from where those of our consoles come from."""
     since = models.DateTimeField()
-    ended_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["-id"]
-        indexes = [models.Index(name="foreign_open", fields=["domain"], condition=models.Q(ended_at=None))]
 
     def __str__(self) -> str:
         return f"{self.address}:{self.port} at {self.domain_id}"

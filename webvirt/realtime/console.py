@@ -23,8 +23,8 @@ from django import db
 from django.http import HttpRequest
 from django.utils import translation
 
-from webvirt.models import ConsoleDevice, ConsoleMode, ConsoleSession, GuestLink, User
-from webvirt.services import consoles, control, guestlinks
+from webvirt.models import ConsoleDevice, ConsoleMode, ConsoleSession, User
+from webvirt.services import consoles, control
 from webvirt.services.consoles import Close, Refusal, View
 from webvirt.services.refusals import Denied, NotNow
 
@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 3.0
 TOGETHER_SECONDS = 1.0
 """The same while others are there too: who asks for control waits for an answer."""
+SETTLING_SECONDS = 0.2
 BETWEEN_SECONDS = 0.1
 LONGEST_WORD = 200
 RENEW_SECONDS = 15.0
@@ -50,7 +51,7 @@ WORDS: dict[str, Callable[[int], None]] = {
 class ConsoleConsumer(AsyncWebsocketConsumer):
     """`/ws/console/<domain_id>/?mode=view|control`, with `&device=serial` for the serial line instead of the screen,
     `&record=1` to have it recorded and `&replaces=<id>` for a page that opens its console again; `?session=<id>` for a
-    page that comes back to a console which still runs; `&guest=<id>` for whoever used this guest link.
+    page that comes back to a console which still runs.
 
     Says `{"session", "ticket"}` once, `{"others": [Viewer], "own": Own, "recorded": {"by": [names], "over": reason}}`
     (of `consoles`) whenever that changes, and `{"ended": reason}`; or `{"refused": sentence}` before it closes with a
@@ -111,13 +112,10 @@ class ConsoleConsumer(AsyncWebsocketConsumer):
         session_key = self.scope["session"].session_key
         asked = parse_qs(self.scope["query_string"].decode("ascii", "replace"))
         with translation.override(language_of(user, self.scope["headers"])):
-            link = self._link(number(asked, "guest"), int(self.scope["url_route"]["kwargs"]["domain_id"]))
-            if link is not None:
-                user = link.made_by
             if not isinstance(user, User) or not session_key:
                 raise Refusal(Close.TICKET, translation.gettext("You are signed out: sign in again."))
             if (pk := number(asked, "session")) is not None:
-                return consoles.resume(pk, user, session_key, link), ""
+                return consoles.resume(pk, user, session_key), ""
             session = consoles.open_session(
                 user,
                 session_key,
@@ -126,19 +124,9 @@ class ConsoleConsumer(AsyncWebsocketConsumer):
                 client_address(self.scope.get("client")),
                 number(asked, "replaces"),
                 ConsoleDevice.SERIAL if asked.get("device") == ["serial"] else ConsoleDevice.SCREEN,
-                link,
                 record=asked.get("record") == ["1"],
             )
             return session, consoles.issue_ticket(session)
-
-    def _link(self, pk: int | None, domain: int) -> GuestLink | None:
-        """The link by which this browser is let in as a guest, if the page is a guest's. Raises Refusal."""
-        if pk is None:
-            return None
-        link = guestlinks.held(self.scope["session"], pk)
-        if link is None or link.domain_id != domain:
-            raise Refusal(Close.WITHDRAWN, translation.gettext("This link is not good any more."))
-        return link
 
     async def _hold(self, session: ConsoleSession) -> None:
         """Renew the lease and tell what changes, until the console has ended."""
@@ -159,7 +147,8 @@ class ConsoleConsumer(AsyncWebsocketConsumer):
                 await self._say(others=others, own=own, recorded=asdict(view.recorded))
                 told = view
             if not view.ended:
-                await self._rest(TOGETHER_SECONDS if view.others else LOOK_SECONDS)
+                often = TOGETHER_SECONDS if view.others else LOOK_SECONDS
+                await self._rest(SETTLING_SECONDS if view.is_settling else often)
         await self._say(ended=told.ended)
         await self.close(Close.WITHDRAWN.value)
 

@@ -32,23 +32,25 @@ from webvirt.models import (
     ConsoleSession,
     Domain,
     EndReason,
-    GuestLink,
     LoginSession,
-    Role,
+    Origin,
     Status,
     User,
 )
-from webvirt.services import audit, control, guestlinks, recordings
-from webvirt.services.access import Access, access_of, accesses_of, reaches
-from webvirt.services.catalogue import BY_KIND, why_not
-from webvirt.services.guestlinks import VERBS
+from webvirt.services import audit, control, recordings
+from webvirt.services.access import Access, access_of, accesses_of
+from webvirt.services.actors import Actor
+from webvirt.services.catalogue import BY_KIND, Verb, why_not
 from webvirt.services.recordings import Recorded
-from webvirt.services.refusals import Denied
 
 LEASE = timedelta(seconds=60)
 TICKET_SECONDS = 30
 TICKET = re.compile(r"[A-Za-z0-9_-]{43}")
 VIEWERS_PER_DOMAIN = 20
+VERBS: dict[str, Verb] = {
+    ConsoleMode.VIEW: BY_KIND["domain.view"],
+    ConsoleMode.CONTROL: BY_KIND["domain.console"],
+}
 RECORD = BY_KIND["domain.record"]
 RESULTS = {EndReason.FAILED: AuditResult.FAILED, EndReason.UNOPENED: AuditResult.CANCELLED}
 """What the audit log calls ends other than that of a console that was used."""
@@ -102,11 +104,10 @@ class Admission:
 
 @dataclass(frozen=True)
 class Viewer:
-    """Somebody else at the same guest; `name` is what a guest is called in their link if `is_guest`."""
+    """Somebody else at the same guest."""
 
     id: int
     name: str
-    is_guest: bool
     mode: str
     device: str
     may_type: bool
@@ -120,6 +121,7 @@ class Own:
     """What a session may do now, as its page is told."""
 
     mode: str
+    """Control not before the proxy lets what is typed through."""
     may_type: bool
     asks: bool
     may_take: bool
@@ -135,6 +137,8 @@ class View:
     others: list[Viewer]
     own: Own | None = None
     recorded: Recorded = field(default_factory=Recorded)
+    is_settling: bool = False
+    """Whether the proxy is about to be told what the session may do."""
 
 
 def login_key(session_key: str) -> str:
@@ -153,26 +157,24 @@ def open_session(
     address: str | None,
     replaces: int | None = None,
     device: ConsoleDevice = ConsoleDevice.SCREEN,
-    link: GuestLink | None = None,
     record: bool = False,
 ) -> ConsoleSession:
     """A new console session with its lease, or Refusal. `replaces` names an older one of the same login to end;
     `record` asks for it to be recorded where it would not be by itself.
 
-    With `link` it is that of a guest, and `user` who made the link. Who asks for control has it where nobody else does,
-    and watches otherwise.
+    Who asks for control has it where nobody else does, and watches otherwise.
     """
     access = access_of(user)
     domain = access.domains().filter(pk=domain_pk).first()
     if domain is None:
         raise Refusal(Close.UNKNOWN, _("There is no such machine."))
     verb = VERBS[mode]
-    asked_for = ConsoleSession(user=user, domain=domain, link=link, address=address)
-    if not (access.may(verb, domain) and (link is None or mode in (ConsoleMode.VIEW, link.mode))):
-        audit.note(verb.kind, domain, result=AuditResult.DENIED, actor=control.actor_of(asked_for))
+    actor = Actor(user, Origin.PAGE, address)
+    if not access.may(verb, domain):
+        audit.note(verb.kind, domain, result=AuditResult.DENIED, actor=actor)
         raise Refusal(Close.WITHDRAWN, _("Your role here does not allow “%(verb)s”.") % {"verb": verb.label})
     if record and not access.may(RECORD, domain):
-        audit.note(RECORD.kind, domain, result=AuditResult.DENIED, actor=control.actor_of(asked_for))
+        audit.note(RECORD.kind, domain, result=AuditResult.DENIED, actor=actor)
         raise Refusal(Close.WITHDRAWN, _("Your role here does not allow “%(verb)s”.") % {"verb": RECORD.label})
     if reason := why_not(verb, domain):
         raise Refusal(Close.NOT_NOW, _("No console now: %(reason)s.") % {"reason": reason})
@@ -181,12 +183,11 @@ def open_session(
         # The person's row is locked, so that two pages opening at once cannot both be the last one allowed.
         User.objects.select_for_update().get(pk=user.pk)
         if replaces is not None:
-            mine = ConsoleSession.objects.filter(pk=replaces, user=user, link=link, login_key=login_key(session_key))
+            mine = ConsoleSession.objects.filter(pk=replaces, user=user, login_key=login_key(session_key))
             end_each(mine, EndReason.REPLACED)
-        refuse_too_many(user, domain.pk, now, link)
+        refuse_too_many(user, domain.pk, now)
         session = ConsoleSession.objects.create(
             user=user,
-            link=link,
             domain=domain,
             mode=ConsoleMode.VIEW,
             may_type=mode == ConsoleMode.CONTROL,
@@ -204,18 +205,15 @@ def open_session(
 
 def note(session: ConsoleSession, result: AuditResult, **details: Any) -> None:
     """Write a line of a console, in the name of whose it is."""
-    told: dict[str, Any] = {"console": session.pk, "mode": session.mode, "device": session.device}
-    if session.link is not None:
-        told |= {"link": session.link.pk, "link_by": session.user.get_username()}
-    actor = control.actor_of(session)
-    audit.note(VERBS[session.mode].kind, session.domain, result=result, actor=actor, details=told | details)
+    told = {"console": session.pk, "mode": session.mode, "device": session.device} | details
+    audit.note(VERBS[session.mode].kind, session.domain, result=result, actor=control.actor_of(session), details=told)
     bus.announce([f"domain:{session.domain_id}", "consoles"])
 
 
-def refuse_too_many(user: User, domain_pk: int, now: datetime, link: GuestLink | None = None) -> None:
-    """Raise Refusal when the person, or who came by the link, or the machine, has all the consoles it may have."""
+def refuse_too_many(user: User, domain_pk: int, now: datetime) -> None:
+    """Raise Refusal when the person, or the machine, has all the consoles it may have."""
     alive = ConsoleSession.objects.filter(ended_at=None, leased_until__gt=now)
-    if alive.filter(user=user, link=link).count() >= settings.WEBVIRT_CONSOLES_PER_USER:
+    if alive.filter(user=user).count() >= settings.WEBVIRT_CONSOLES_PER_USER:
         limit = settings.WEBVIRT_CONSOLES_PER_USER
         raise Refusal(
             Close.TOO_MANY, _("You have %(limit)d consoles open, the most allowed: close one.") % {"limit": limit}
@@ -242,10 +240,9 @@ def ticket_name(ticket: str) -> str:
     return "webvirt.ticket." + hashlib.sha256(ticket.encode()).hexdigest()
 
 
-def resume(pk: int, user: User, session_key: str, link: GuestLink | None = None) -> ConsoleSession:
+def resume(pk: int, user: User, session_key: str) -> ConsoleSession:
     """The session of a page that comes back, its lease renewed; only the same login may. Raises Refusal."""
-    mine = ConsoleSession.objects.filter(pk=pk, user=user, link=link, login_key=login_key(session_key))
-    session = mine.first()
+    session = ConsoleSession.objects.filter(pk=pk, user=user, login_key=login_key(session_key)).first()
     if session is None:
         raise Refusal(Close.UNKNOWN, _("There is no such console."))
     renew(pk)
@@ -262,15 +259,17 @@ def look(session: ConsoleSession) -> View:
     # Who types counts from the beginning: nobody else can, then.
     here = Q(ended_at=None) & (Q(opened_at__isnull=False) | Q(mode=ConsoleMode.CONTROL))
     rows = ConsoleSession.objects.filter(Q(pk=session.pk) | here, domain=session.domain_id)
-    found = {row.pk: row for row in rows.select_related("user", "link", "domain__host").order_by("pk")}
+    found = {row.pk: row for row in rows.select_related("user", "domain__host").order_by("pk")}
     mine = found.pop(session.pk, None)
     others = [viewer_of(row) for row in found.values()]
     if mine is None:
         return View(EndReason.MISSING, others)
     holder = next((row for row in found.values() if is_in_control(row) and row.device == mine.device), None)
     may_take = holder is not None and mine.may_type and control.may_take(mine, holder)
-    own = Own(mine.mode, mine.may_type, mine.wants_control_at is not None, may_take)
-    return View(mine.end_reason, others, own, recordings.recorded(mine))
+    is_settling = mine.told_mode not in ("", mine.mode)
+    mode = ConsoleMode.VIEW if is_settling else mine.mode
+    own = Own(mode, mine.may_type, mine.wants_control_at is not None, may_take)
+    return View(mine.end_reason, others, own, recordings.recorded(mine), is_settling)
 
 
 def is_in_control(session: ConsoleSession) -> bool:
@@ -280,8 +279,7 @@ def is_in_control(session: ConsoleSession) -> bool:
 def viewer_of(session: ConsoleSession) -> Viewer:
     return Viewer(
         id=session.pk,
-        name=session.link.name if session.link else session.user.get_username(),
-        is_guest=session.link is not None,
+        name=session.user.get_username(),
         mode=session.mode,
         device=session.device,
         may_type=session.may_type,
@@ -301,7 +299,7 @@ def redeem(ticket: str, session_key: str) -> Admission:
         kept = bus.store().getdel(ticket_name(ticket))
     except RedisError:
         raise Refusal(Close.NO_REDIS, "Redis does not answer") from None
-    rows = ConsoleSession.objects.select_related("user", "domain__host", "link")
+    rows = ConsoleSession.objects.select_related("user", "domain__host")
     session = rows.filter(pk=int(str(kept, "ascii"))).first() if isinstance(kept, bytes) else None
     if session is None or not secrets.compare_digest(session.login_key, login_key(session_key)):
         raise refused
@@ -310,7 +308,7 @@ def redeem(ticket: str, session_key: str) -> Admission:
         mode=session.mode,
         device=session.device,
         session_key=session_key,
-        auth_hash="" if session.link else session.user.get_session_auth_hash(),
+        auth_hash=session.user.get_session_auth_hash(),
         host=session.domain.host_id,
         domain_uuid=session.domain.uuid,
     )
@@ -318,7 +316,7 @@ def redeem(ticket: str, session_key: str) -> Admission:
         raise Refusal(Close.WITHDRAWN, reason)
     unopened = ConsoleSession.objects.filter(pk=session.pk, opened_at=None, ended_at=None)
     with audit.writing():
-        if not unopened.update(opened_at=timezone.now()):
+        if not unopened.update(opened_at=timezone.now(), told_mode=session.mode):
             raise refused
         recording = recordings.begin(session).pk if session.is_recorded else None
         note(session, AuditResult.BEGUN, **({"recording": recording} if recording else {}))
@@ -330,7 +328,7 @@ def withdrawn(admissions: Iterable[Admission]) -> dict[int, EndReason]:
     asked = {admission.session: admission for admission in admissions}
     if not asked:
         return {}
-    rows = ConsoleSession.objects.select_related("user", "domain__host", "link").in_bulk(list(asked))
+    rows = ConsoleSession.objects.select_related("user", "domain__host").in_bulk(list(asked))
     logins = LoginSession.objects.filter(expire_date__gt=timezone.now()).in_bulk(
         list({admission.session_key for admission in asked.values()})
     )
@@ -354,24 +352,7 @@ def why_withdrawn(
     if row.leased_until < timezone.now():
         return EndReason.LEASE
     login = logins.get(admission.session_key)
-    if row.link is not None:
-        return why_not_this_guest(row, row.link, login, access) or why_not_this_machine(row, admission, access)
     return why_not_this_person(row.user, admission, login) or why_not_this_machine(row, admission, access)
-
-
-def why_not_this_guest(
-    row: ConsoleSession, link: GuestLink, login: LoginSession | None, access: Access
-) -> EndReason | None:
-    """A guest stays for as long as their link is good, and who made it may still do what they do, and invite."""
-    if not row.user.is_active:
-        return EndReason.DEACTIVATED
-    if not link.is_good(timezone.now()):
-        return EndReason.LINK
-    if not guestlinks.may_invite(access, row.domain, link.mode):
-        return EndReason.RIGHT
-    if login is None or link.pk not in login.get_decoded().get(guestlinks.HELD, []):
-        return EndReason.LOGOUT
-    return None
 
 
 def why_not_this_person(user: User, admission: Admission, login: LoginSession | None) -> EndReason | None:
@@ -418,42 +399,6 @@ def end(pk: int, reason: EndReason) -> None:
     end_each(ConsoleSession.objects.filter(pk=pk), reason)
 
 
-def may_end(access: Access, session: ConsoleSession) -> bool:
-    """Whether somebody may end this console: their own, or any of a machine that is theirs."""
-    return (session.link is None and session.user_id == access.user.pk) or control.owns(access, session.domain)
-
-
-def end_for(access: Access, pk: int) -> bool:
-    """End somebody's console, by somebody else; False where there is none such that is open. Raises Denied."""
-    with audit.writing():
-        session = seen_by(access).filter(pk=pk, ended_at=None).first()
-        if session is None:
-            return False
-        if not may_end(access, session):
-            raise Denied(_("Only an owner of this machine ends a console of somebody else."))
-        ConsoleSession.objects.filter(pk=pk).update(ended_by=access.user)
-        return end_one(session, EndReason.ENDED, by=access.user.get_username())
-
-
-def seen_by(access: Access) -> QuerySet[ConsoleSession]:
-    """The consoles that somebody may know of: their own, and all of the machines that are theirs."""
-    found = ConsoleSession.objects.select_related("user", "domain__host", "link")
-    if access.is_administrator:
-        return found
-    mine = Q(user=access.user, link=None)
-    for scope, column in (("domain", "domain"), ("project", "domain__project"), ("host", "domain__host")):
-        owned = [pk for pk, held in access.on[scope].items() if reaches(held.role, Role.OWNER)]
-        mine |= Q(**{f"{column}__in": owned})
-    if access.everywhere is not None and reaches(access.everywhere.role, Role.OWNER):
-        return found
-    return found.filter(mine)
-
-
-def open_ones(sessions: QuerySet[ConsoleSession]) -> QuerySet[ConsoleSession]:
-    """Those of them through which bytes go now."""
-    return sessions.filter(ended_at=None, opened_at__isnull=False, leased_until__gt=timezone.now())
-
-
 def words_of(pk: int, reason: EndReason) -> str:
     """What a page is told of an end: the reason, and after a space who did it, where that is somebody else."""
     if reason != EndReason.ENDED:
@@ -489,7 +434,7 @@ def sweep(now: datetime) -> None:
 
 def end_each(sessions: QuerySet[ConsoleSession], reason: EndReason) -> int:
     """Write the end of those that have none. Returns how many."""
-    still_open = sessions.filter(ended_at=None).select_related("user", "domain", "link").order_by("pk")
+    still_open = sessions.filter(ended_at=None).select_related("user", "domain").order_by("pk")
     return sum(end_one(session, reason) for session in still_open)
 
 

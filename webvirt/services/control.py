@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from webvirt import bus
 from webvirt.models import ConsoleMode, ConsoleSession, Domain, Origin, Role
-from webvirt.services import audit, guestlinks
+from webvirt.services import audit
 from webvirt.services.access import Access, access_of, reaches
 from webvirt.services.actors import Actor
 from webvirt.services.catalogue import BY_KIND
@@ -27,9 +27,7 @@ PATIENCE = timedelta(seconds=15)
 
 
 def actor_of(session: ConsoleSession) -> Actor:
-    """Whose session it is, for the audit log; a guest has no account."""
-    if session.link is not None:
-        return Actor(None, Origin.PAGE, session.address, called=guestlinks.called(session.link))
+    """Whose session it is, for the audit log."""
     return Actor(session.user, Origin.PAGE, session.address)
 
 
@@ -39,8 +37,7 @@ def name_of(session: ConsoleSession) -> str:
 
 def rows() -> QuerySet[ConsoleSession]:
     """Open sessions, with all that is asked about them."""
-    found = ConsoleSession.objects.filter(ended_at=None)
-    return found.select_related("user", "domain__host", "link__made_by", "link__domain")
+    return ConsoleSession.objects.filter(ended_at=None).select_related("user", "domain__host")
 
 
 def beside(session: ConsoleSession) -> QuerySet[ConsoleSession]:
@@ -54,7 +51,7 @@ def holder_at(session: ConsoleSession) -> ConsoleSession | None:
 
 
 def is_same_person(one: ConsoleSession, other: ConsoleSession) -> bool:
-    return (one.user_id, one.link_id) == (other.user_id, other.link_id)
+    return one.user_id == other.user_id
 
 
 def owns(access: Access, domain: Domain) -> bool:
@@ -64,17 +61,12 @@ def owns(access: Access, domain: Domain) -> bool:
 
 def may_type(session: ConsoleSession) -> bool:
     """Whether somebody has the right to type there now."""
-    access = access_of(session.user)
-    if session.link is None:
-        return access.may(TYPE, session.domain)
-    return session.link.mode == ConsoleMode.CONTROL and guestlinks.stands(session.link, access, timezone.now())
+    return access_of(session.user).may(TYPE, session.domain)
 
 
 def may_take(session: ConsoleSession, holder: ConsoleSession) -> bool:
     """Whether they need not ask: their own other page types, or the machine is theirs."""
-    if is_same_person(session, holder):
-        return True
-    return session.link is None and owns(access_of(session.user), session.domain)
+    return is_same_person(session, holder) or owns(access_of(session.user), session.domain)
 
 
 # --- what a page may ask for
@@ -219,6 +211,11 @@ def note(session: ConsoleSession, how: str, before: str) -> None:
     told = {"console": session.pk, "device": session.device, "how": how, "from": before, "to": to}
     audit.note("console.control", session.domain, actor=actor_of(session), details=told)
     bus.announce([f"domain:{session.domain_id}"])
+
+
+def was_told(pk: int, mode: str) -> None:
+    """Keep what the console proxy was told last: not before that can a page type."""
+    ConsoleSession.objects.filter(pk=pk).update(told_mode=mode)
 
 
 def modes_of(sessions: Iterable[int]) -> dict[int, str]:

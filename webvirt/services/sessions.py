@@ -25,8 +25,6 @@ from webvirt.services import audit
 NOTED_EVERY = timedelta(minutes=1)
 """The time of last use is written at most so often: reading must not cost a write each time."""
 BEGAN, ADDRESS, BROWSER = "began", "address", "browser"
-GUEST_UNTIL = "guest_until"
-"""Until when somebody without an account is let in by a link, in seconds since 1970."""
 
 
 class SessionStore(DatabaseStore):
@@ -55,7 +53,7 @@ class SessionStore(DatabaseStore):
         return LoginSession(
             session_key=self._get_or_create_session_key(),  # type: ignore[attr-defined]
             session_data=self.encode(dict(data)),
-            expire_date=ends_at(began, now) if began else max(ends_at(None, now), guest_until(data)),
+            expire_date=ends_at(began, now),
             user_id=int(data[SESSION_KEY]) if SESSION_KEY in data else None,
             began_at=began,
             last_used_at=now,
@@ -66,11 +64,6 @@ class SessionStore(DatabaseStore):
 
 def began_at(data: MutableMapping[str, Any]) -> datetime | None:
     return datetime.fromtimestamp(data[BEGAN], UTC) if BEGAN in data else None
-
-
-def guest_until(data: MutableMapping[str, Any]) -> datetime:
-    """A guest does nothing on pages: their session lasts as long as what lets them in."""
-    return datetime.fromtimestamp(data.get(GUEST_UNTIL, 0.0), UTC)
 
 
 def ends_at(began: datetime | None, used: datetime) -> datetime:

@@ -11,6 +11,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from webvirt.models import ConsoleDevice, Definition, Domain
+from webvirt.services import control
 from webvirt.services.access import Access
 from webvirt.services.catalogue import BY_KIND
 from webvirt.web.domains import find, header
@@ -56,6 +57,7 @@ def panel(request: HttpRequest, access: Access, domain: Domain) -> dict[str, Any
         "may_control": access.may(BY_KIND["domain.console"], domain),
         # Where each is recorded, there is nothing to choose.
         "may_record": access.may(BY_KIND["domain.record"], domain) and not domain.is_recorded,
+        "patience": round(control.PATIENCE.total_seconds()),
         "origins": settings.SOCKET_ORIGINS,
         "device": device.value,
         "other_device": other.value if has[other] else "",

@@ -417,15 +417,6 @@ VERBS = (
         icon="device-desktop",
     ),
     Verb(
-        "domain.invite",
-        _("Invite guests to the console"),
-        Role.OWNER,
-        virsh("domdisplay"),
-        exclusive=False,
-        session=True,
-        icon="user-plus",
-    ),
-    Verb(
         "domain.record",
         _("Record its consoles"),
         Role.OWNER,
