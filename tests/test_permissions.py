@@ -27,7 +27,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
 from tests.api.conftest import Caller
-from tests.people import Cast, make_recording
+from tests.people import Cast, make_console, make_recording
 from tests.realtime.conftest import RedisServer, redis_server, session_cookie
 from webvirt import bus, models
 from webvirt.celery import app
@@ -481,6 +481,8 @@ SIGNED_IN = "signed in"
 ADMINISTRATOR = "administrator"
 TO_WATCH = "to watch recordings"
 """The right of owners, without which nobody knows of any."""
+TO_END = "to end consoles"
+"""The same, of a console that is not one's own."""
 GET_POST = ("GET", "POST")
 POST = ("POST",)
 
@@ -549,6 +551,8 @@ ROUTES = {
     "operations/<int:pk>/": Row("viewer", "operation"),
     "operations/<int:pk>/file/": Row(SIGNED_IN),
     "operations/<int:pk>/cancel/": Row("operator", "operation", methods=POST),
+    "consoles/": Row(SIGNED_IN),
+    "consoles/<int:pk>/end/": Row(TO_END, "console", methods=POST),
     "recordings/": Row(SIGNED_IN),
     "recordings/<int:pk>/": Row(TO_WATCH, "recording"),
     "recordings/<int:pk>/bytes/": Row(TO_WATCH, "recording"),
@@ -676,6 +680,9 @@ ROUTES = {
     "api/v1/projects/<int:pk>/members/<int:grant_pk>": Row("owner", "project", methods=("DELETE",)),
     "api/v1/projects/<int:pk>/quota": Row("viewer", "project", methods=("GET", "PUT")),
     "api/v1/projects/<int:pk>/uses": Row("viewer", "project", methods=("GET", "PUT")),
+    "api/v1/consoles": Row(SIGNED_IN),
+    "api/v1/consoles/strangers": Row(SIGNED_IN),
+    "api/v1/consoles/<int:pk>": Row(TO_END, "console", methods=("DELETE",)),
     "api/v1/recordings": Row(SIGNED_IN),
     "api/v1/recordings/<int:pk>": Row(TO_WATCH, "recording", methods=("GET", "DELETE")),
     "api/v1/recordings/<int:pk>/bytes": Row(TO_WATCH, "recording"),
@@ -794,8 +801,10 @@ def world(cast: Cast) -> World:
     common |= {"group": GROUP["pk"], "role": ROLE["pk"], "grant": 999_999, "its project": PROJECT}
     tapes = [make_recording(domain, cast.operator, ended=timezone.now()).pk for domain in (cast.domain, cast.other)]
     own = common | {"domain": cast.domain.pk, "operation": ids[0], "project": make_project(cast).pk}
-    own |= {"recording": tapes[0]}
+    open_ones = [make_console(domain, cast.administrator).pk for domain in (cast.domain, cast.other)]
+    own |= {"recording": tapes[0], "console": open_ones[0]}
     other = common | {"domain": cast.other.pk, "operation": ids[1], "project": PROJECT, "recording": tapes[1]}
+    other |= {"console": open_ones[1]}
     return World(cast, own, other)
 
 
@@ -809,7 +818,7 @@ def verdict(row: Row, who: str, own: bool) -> str:
         return "in"
     if row.needs == ADMINISTRATOR and row.noun not in NOUNS:
         return "in" if who == "administrator" else "denied"
-    if row.needs == TO_WATCH:
+    if row.needs in (TO_WATCH, TO_END):
         return "in" if (rank(who, "domain", own) or 0) >= Role.OWNER.rank else "unknown"
     has = rank(who, row.noun if row.noun in (*NOUNS, "project") else "domain", own)
     if has is None:

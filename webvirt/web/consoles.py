@@ -1,21 +1,24 @@
-"""The console of a machine: in its tab, and in a window of its own."""
+"""The console of a machine: in its tab, and in a window of its own; and the list of all that are open."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.conf import settings
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_POST
 
-from webvirt.models import ConsoleDevice, Definition, Domain
-from webvirt.services import control
+from webvirt.models import ConsoleDevice, Definition, Domain, ScreenConnection
+from webvirt.services import control, foreign, oversight
 from webvirt.services.access import Access
 from webvirt.services.catalogue import BY_KIND
 from webvirt.web.domains import find, header
 from webvirt.web.guards import signed_in
+from webvirt.web.lists import query_of, slice_of
 
 
 @require_GET
@@ -23,7 +26,8 @@ from webvirt.web.guards import signed_in
 def tab(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     domain = watched(access, pk)
     shown = header(request, access, domain, "console") | panel(request, access, domain)
-    return render(request, "console/tab.html", shown)
+    strangers = foreign.strangers(ScreenConnection.objects.filter(domain=domain))
+    return render(request, "console/tab.html", shown | {"strangers": strangers})
 
 
 @require_GET
@@ -64,3 +68,32 @@ def panel(request: HttpRequest, access: Access, domain: Domain) -> dict[str, Any
         "has_tablet": bool(info.get("has_tablet", True)),
         "has_clipboard": any("vdagent" in device.get("description", "") for device in devices),
     }
+
+
+# --- all that are open
+
+
+@require_GET
+@signed_in
+def index(request: HttpRequest, access: Access) -> HttpResponse:
+    query = query_of(request.GET, oversight.FILTERS)
+    found = oversight.chosen(access, query.values)
+    part = slice_of(query, found.count())
+    context = {
+        "query": query,
+        "part": part,
+        "consoles": list(found[part.start : part.start + part.size]),
+        # Filters are of our own consoles.
+        "strangers": [] if query.is_filtered else oversight.strangers(access),
+        "devices": ConsoleDevice.choices,
+    }
+    return render(request, "console/list.html", context)
+
+
+@require_POST
+@signed_in
+def end(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
+    if not oversight.end(access, pk):
+        raise Http404
+    messages.success(request, _("The console is ended."))
+    return redirect("consoles")
