@@ -16,8 +16,8 @@ PATH = re.compile(r"(/[A-Za-z0-9_-]+)*")
 OURS = frozenset(
     (
         *("api", "audit", "bytes", "filters", "healthz", "hosts", "images", "jsi18n", "link", "login", "logout", "me"),
-        *("networks", "operations", "palette", "people", "pools", "projects", "secrets", "setup", "static", "vms"),
-        *("volumes", "ws"),
+        *("networks", "operations", "palette", "people", "pools", "projects", "recordings", "secrets", "setup"),
+        *("static", "vms", "volumes", "ws"),
     )
 )
 """What our own addresses begin with. A path of that name would be taken off where it is no path but a page."""

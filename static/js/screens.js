@@ -62,13 +62,13 @@ async function bring(image) {
   const address = ours(`/vms/${image.dataset.screen}/screen.png?width=${image.dataset.width}`);
   // What is the matter with the connection is said by live.js.
   const answer = await fetch(address, { headers, cache: "no-store" }).catch(() => null);
-  if (answer?.ok) {
+  if (answer?.status === 200) {
     const before = image.src;
     image.src = URL.createObjectURL(await answer.blob());
     if (before) URL.revokeObjectURL(before);
     etags.set(image, answer.headers.get("ETag"));
   }
-  if (answer?.ok || answer?.status === 304) tellAge(image, answer.headers);
+  if (answer?.status === 200 || answer?.status === 304) tellAge(image, answer.headers);
 }
 
 /** Says when a picture was taken, where that is long ago by the server's own clock. */

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.api.conftest import Callers
 from tests.people import Cast
-from webvirt.models import Domain, Grant
+from webvirt.models import AuditLine, Domain, Grant
 from webvirt.services.access import access_of
 
 
@@ -148,7 +148,8 @@ def test_people_are_added_let_in_and_kept_out(api: Callers, cast: Cast) -> None:
     assert link.status_code == 201
     assert "/password/" in link.json()["address"] or "/link/" in link.json()["address"]
     assert admin.call("DELETE", f"{path}/link").status_code == 204
-    assert admin.call("DELETE", f"{path}/link").status_code == 404
+    assert admin.call("DELETE", f"{path}/link").status_code == 204, "there is none, as was asked"
+    assert AuditLine.objects.filter(event="person.link_withdrawn").count() == 1
     assert admin.call("PATCH", path, {"is_active": False}).json()["is_active"] is False
     assert admin.post(f"{path}/link").status_code == 409, "who is not let in needs no link"
     assert admin.call("PATCH", path, {"is_active": True}).json()["is_active"] is True

@@ -106,6 +106,8 @@ PAGES = [
     "/projects/1/uses/",
     "/projects/usage/",
     "/vms/5/set_project/",
+    "/recordings/",
+    "/recordings/1/",
     "/audit/",
     "/audit/?object=nothing-is-called-so",
     "/audit/1/",
@@ -119,7 +121,10 @@ PAGES = [
 ]
 FILL = """
 from tests.seed import seed
+from tests.seed_recordings import add_recordings
+from webvirt.models import Domain, User
 seed({hosts}, {domains}, odd=True)
+add_recordings(User.objects.get(username="ada"), list(Domain.objects.order_by("pk")[3:9]))
 """
 
 

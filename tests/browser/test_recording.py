@@ -62,7 +62,7 @@ def open_recording(page: Page) -> None:
 
 
 def test_recordings(ada: Window, live_stack: Stack, talker: Guest) -> None:
-    ada.go("/vms/")
+    ada.go(f"/vms/?q={talker.name}")
     talker.virsh("start")
     row(ada.page, talker.name).get_by_role("link", name=talker.name).click()
     ada.page.locator("#header").get_by_role("link", name="Console").click()

@@ -23,6 +23,7 @@ from webvirt.services import consoles
 from webvirt.services.consoles import TICKET, Close
 
 ORIGIN = settings.SOCKET_ORIGINS[0]
+NOT_RECORDED = {"by": [], "over": ""}
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +62,7 @@ async def closed(socket: WebsocketCommunicator) -> int:
 def alone(mode: str) -> Any:
     """What a page is told that is alone, by what it may do."""
     own = {"mode": mode, "may_type": mode == "control", "asks": False, "may_take": False}
-    return {"others": [], "own": own, "recorded": {"by": [], "over": ""}}
+    return {"others": [], "own": own, "recorded": NOT_RECORDED}
 
 
 async def rows(query: Callable[[], Any]) -> Any:

@@ -202,7 +202,7 @@ def test_uptime_that_is_not_known_is_a_lower_bound(cast: Cast, enter: Enter) -> 
 
 def test_the_screen_is_a_picture_for_who_may_watch(cast: Cast, enter: Enter) -> None:
     address = f"/vms/{cast.domain.pk}/screen.png"
-    assert enter("viewer").get(address).status_code == 404
+    assert enter("viewer").get(address).status_code == 204
     Screen.objects.create(domain=cast.domain, png=b"\x89PNG", taken_at=timezone.now())
     answer = enter("viewer").get(address)
     assert (answer.content, answer.headers["Content-Type"]) == (b"\x89PNG", "image/png")

@@ -7,7 +7,6 @@ from datetime import datetime
 from django.conf import settings
 from django.http import Http404, HttpRequest
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from ninja import Query, Router, Schema, Status
 
@@ -132,9 +131,8 @@ def make_link(request: HttpRequest, pk: int) -> Status[LinkOut]:
 
 @router.delete("/{int:pk}/link", response={204: None} | REFUSED, summary="Withdraw a link")
 def withdraw_link(request: HttpRequest, pk: int) -> Status[None]:
-    """It is of no use from now on. Administrators only."""
-    if not PasswordLink.objects.filter(user=person(pk), expires_at__gt=timezone.now()).delete()[0]:
-        raise Http404
+    """It is of no use from now on, if there is one. Administrators only."""
+    links.withdraw(person(pk))
     return Status(204, None)
 
 

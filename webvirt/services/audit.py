@@ -39,6 +39,7 @@ EVENTS: dict[str, Promise] = {
     "person.password": _("Set a password"),
     "person.ssh_keys": _("Change SSH keys"),
     "person.link": _("Make a link to choose a password"),
+    "person.link_withdrawn": _("Withdraw a link to choose a password"),
     "person.local": _("Keep an account of a directory here"),
     "person.factor": _("Add a second factor"),
     "person.factor_removed": _("Remove a second factor"),

@@ -43,6 +43,13 @@ def make(user: User) -> str:
     return raw
 
 
+def withdraw(user: User) -> None:
+    """A person's link is of no use from now on, if there is one."""
+    with audit.writing():
+        if PasswordLink.objects.filter(user=user).delete()[0]:
+            audit.note("person.link_withdrawn", user)
+
+
 def user_of(raw: str) -> User | None:
     """Whose link this is, or None for one that is unknown, used, replaced or too old."""
     rows = PasswordLink.objects.select_related("user").filter(digest=digest_of(raw), expires_at__gt=timezone.now())

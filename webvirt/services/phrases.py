@@ -158,6 +158,7 @@ REASONS = (
 
 ERRORS = (
     _("The calls before this one have not returned."),
+    _("The machine has a display of type %(type)s, and none that speaks VNC."),
     _("The connection was closed."),
     _("An earlier attempt to connect still hangs: libvirt does not answer there."),
     _("libvirt did not answer within %(s)s s."),

@@ -198,8 +198,12 @@ def short_id_of(url: str) -> str:
 
 def systems(today: date | None = None) -> tuple[Choice, ...]:
     """All that can be picked: those that their makers still care for first, each kind's newest first."""
-    day = today or timezone.localdate()
-    known = index(osinfo.FOLDER)
+    return systems_of(osinfo.FOLDER, today or timezone.localdate())
+
+
+@lru_cache(maxsize=1)
+def systems_of(folder: Path, day: date) -> tuple[Choice, ...]:
+    known = index(folder)
     entries = sorted(known.by_url.values(), key=lambda entry: entry.released or date.min, reverse=True)
     choices = [Choice(entry.ids[0], entry.name, family_of(known, entry), is_current(entry, day)) for entry in entries]
     return tuple(sorted(choices, key=lambda choice: (not choice.is_current, kind_of(choice.name))))

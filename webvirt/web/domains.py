@@ -388,14 +388,19 @@ def xml(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
 @require_GET
 @signed_in
 def screen(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
-    """The last picture of the guest's screen, in one of a few widths; a script says which one it has already."""
+    """The last picture of the guest's screen, in one of a few widths; a script says which one it has already.
+
+    Nothing, where there is none yet: pages ask before the first one was taken.
+    """
     domain = find(access, pk)
     if not access.may(BY_KIND["domain.screenshot"], domain):
         raise PermissionDenied
     width = request.GET.get("width", str(PAGE_WIDTH))
-    picture = kept(domain, int(width)) if width in map(str, WIDTHS) else None
-    if picture is None:
+    if width not in map(str, WIDTHS):
         raise Http404
+    picture = kept(domain, int(width))
+    if picture is None:
+        return HttpResponse(status=204)
     answer = HttpResponse(picture.png, content_type="image/png")
     answer.headers["ETag"] = picture.etag
     answer.headers["Last-Modified"] = http_date(picture.taken_at.timestamp())

@@ -148,7 +148,7 @@ def make_link(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
 @require_POST
 @administrators
 def withdraw_link(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
-    PasswordLink.objects.filter(user=get_object_or_404(User, pk=pk)).delete()
+    links.withdraw(get_object_or_404(User, pk=pk))
     messages.success(request, _("The link no longer works."))
     return redirect("person", pk)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.db.models import Prefetch
 from django.http import QueryDict
 from django.utils.translation import gettext as _
 
@@ -198,8 +199,9 @@ def named(field: str) -> str:
 def offers(place: Within, target: Host, typed: Values) -> Values:
     access = place.access
     volumes = place.rows("volume").filter(pool__host=target, making=None).order_by("name", "pk")
-    # Thousands of rows, and all of them on the one host.
-    volumes = volumes.select_related(None).select_related("pool").defer("pool__xml", "pool__info")
+    # Thousands of rows in a few pools, of which each needs little.
+    volumes = volumes.select_related(None).prefetch_related(Prefetch("pool", Pool.objects.defer("xml", "info")))
+    volumes = volumes.only("pool", "name", "title", "path", "capacity", "os", "os_name")
     library = images.images_of(volumes)
     discs = list(images.chosen(library, kind=images.ISO)[:MOST_OFFERED])
     # What several projects may use nobody writes to.
