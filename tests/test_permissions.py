@@ -57,7 +57,7 @@ from webvirt.models import (
     Volume,
 )
 from webvirt.realtime import urls as sockets
-from webvirt.services import consoles, hidden, operations, runners
+from webvirt.services import guestlinks, hidden, operations, runners
 from webvirt.services.catalogue import VERBS, Verb
 from webvirt.services.subjects import NOUNS, host_of, name_of
 from webvirt.tasks import run_operation
@@ -514,6 +514,8 @@ ROUTES = {
     "vms/<int:pk>/xml/": Row("viewer", "domain"),
     "vms/<int:pk>/menu/": Row("viewer", "domain"),
     "vms/<int:pk>/screen.png": Row("viewer", "domain"),
+    "vms/<int:pk>/guests/": Row("owner", "domain", methods=GET_POST),
+    "vms/<int:pk>/guests/<int:link_pk>/revoke/": Row("owner", "domain", methods=POST),
     "vms/<int:pk>/<slug:name>/": Row("owner", "domain", methods=GET_POST, sample={"name": "rename"}),
     "hosts/": Row(SIGNED_IN),
     "hosts/add/": Row(ADMINISTRATOR, methods=GET_POST),
@@ -622,6 +624,8 @@ ROUTES = {
     "login/oidc/done/": Row(ANYBODY),
     "login/code/": Row(SIGNED_IN, methods=GET_POST, lenient=("PUT", "PATCH", "DELETE")),
     "login/enrolment/": Row(SIGNED_IN, methods=GET_POST, lenient=("PUT", "PATCH", "DELETE")),
+    "guest/<str:token>/": Row(ANYBODY, methods=GET_POST, sample={"token": "x"}),
+    "guest/<int:pk>/console/": Row(ANYBODY),
     "link/<str:token>/": Row(ANYBODY, methods=GET_POST, sample={"token": "x"}),
     "login/": Row(ANYBODY, methods=GET_POST, lenient=("PUT", "PATCH", "DELETE")),
     "logout/": Row(ANYBODY, methods=GET_POST),
@@ -642,6 +646,8 @@ ROUTES = {
     "api/v1/networks/bulk": Row(SIGNED_IN, methods=POST),
     "api/v1/domains/<int:pk>": Row("viewer", "domain"),
     "api/v1/domains/<int:pk>/xml": Row("viewer", "domain"),
+    "api/v1/domains/<int:pk>/guest-links": Row("owner", "domain", methods=GET_POST),
+    "api/v1/domains/<int:pk>/guest-links/<int:link_pk>": Row("owner", "domain", methods=("DELETE",)),
     "api/v1/domains/<int:pk>/screen.png": Row("viewer", "domain"),
     "api/v1/domains/<int:pk>/sessions": Row("viewer", "domain"),
     "api/v1/hosts": Row(SIGNED_IN, methods=GET_POST),
@@ -747,7 +753,11 @@ class World:
     def path(self, route: str, row: Row, own: bool) -> str:
         pk = (self.own if own else self.other).get(row.noun, 0)
         path = route.replace("<int:pk>", str(pk))
-        path = path.replace("<int:grant_pk>", "999999").replace("<int:token_pk>", "999999")
+        path = (
+            path.replace("<int:grant_pk>", "999999")
+            .replace("<int:token_pk>", "999999")
+            .replace("<int:link_pk>", "999999")
+        )
         for name, value in row.sample.items():
             path = (
                 path.replace(f"<str:{name}>", value).replace(f"<slug:{name}>", value).replace(f"<path:{name}>", value)
@@ -842,6 +852,9 @@ def seen(response: Any, route: str) -> str:
 OBJECTLESS = (
     "setup/<str:token>/",
     "link/<str:token>/",
+    # Nothing is there for a browser that used no guest link: tests/web/test_guests.py.
+    "guest/<str:token>/",
+    "guest/<int:pk>/console/",
     "jsi18n/<str:language>/<str:version>.js",
     # Nothing is there without a provider: tests/web/test_oidc.py.
     "login/oidc/",
@@ -907,7 +920,9 @@ def test_writing_to_any_route(world: World, ways: Ways, who: str) -> None:
                 wanted = "in" if who == "administrator" else "denied"
             if route in WRITTEN_BY_OWNERS:
                 wanted = verdict(replace(row, needs="owner"), who, own)
-            names_none = any(name in route for name in ("grant_pk", "token_pk", "handle")) or row.noun == "grant"
+            names_none = (
+                any(name in route for name in ("grant_pk", "token_pk", "link_pk", "handle")) or row.noun == "grant"
+            )
             if names_none and wanted == "in":
                 wanted = "unknown"
             if found != wanted:
@@ -917,8 +932,8 @@ def test_writing_to_any_route(world: World, ways: Ways, who: str) -> None:
 
 OWN = ("api/v1/me/tokens", "api/v1/me/tokens/<int:pk>", "api/v1/me/sessions", "api/v1/me/sessions/<str:handle>")
 """How somebody comes in: nothing of it is for a limited token."""
-SCREEN = "api/v1/domains/<int:pk>/screen.png"
-"""To see a guest's screen is a verb; so to watch recordings, of which nobody knows without."""
+OF_VERBS = ("api/v1/domains/<int:pk>/screen.png", "api/v1/domains/<int:pk>/guest-links")
+"""To see a guest's screen is a verb, and to invite to it; so to watch recordings, of which nobody knows without."""
 
 
 def test_a_token_that_only_reads_at_any_route(world: World, ways: Ways) -> None:
@@ -933,7 +948,7 @@ def test_a_token_that_only_reads_at_any_route(world: World, ways: Ways) -> None:
         for method in row.methods:
             path = world.path(route, row, own=True).removeprefix("/api/v1")
             found = seen(caller.call(method, path, None if method == "GET" else {}), route)
-            may_read = method == "GET" and row.needs != ADMINISTRATOR and route not in (*OWN, SCREEN)
+            may_read = method == "GET" and row.needs != ADMINISTRATOR and route not in (*OWN, *OF_VERBS)
             # Of several things each has an answer of its own.
             wanted = "in" if may_read or row == ROUTES["api/v1/domains/bulk"] else "denied"
             if row.needs == TO_WATCH:
@@ -1079,7 +1094,7 @@ def console_verdict(verb: Verb, who: str, own: bool) -> int | None:
     return None if has >= verb.role.rank else CONSOLE["denied"]
 
 
-@pytest.mark.parametrize("verb", consoles.VERBS.values(), ids=lambda verb: verb.kind)
+@pytest.mark.parametrize("verb", guestlinks.VERBS.values(), ids=lambda verb: verb.kind)
 async def test_a_console_by_its_socket(transactional_db: None, with_redis: None, cast: Cast, verb: Verb) -> None:
     mode = {"domain.view": "view", "domain.console": "control"}[verb.kind]
     await database_sync_to_async(Domain.objects.update)(status=Status.RUNNING)

@@ -20,6 +20,7 @@ function meaning(code, words, of) {
     logout: ["stop", gettext("You were signed out"), gettext("Sign in again, then connect again.")],
     password: ["stop", gettext("Your password was changed"), gettext("Sign in with the new one, then connect again.")],
     deactivated: ["stop", gettext("Your account was deactivated"), gettext("Ask an administrator.")],
+    link: ["stop", gettext("Your invitation ran out or was withdrawn"), gettext("Ask who invited you.")],
     right: ["stop", gettext("Your right to this console was withdrawn"), gettext("Ask an administrator.")],
     missing: ["stop", gettext("The machine is gone from its host"), ""],
     replaced: ["stop", gettext("This console was opened again elsewhere"), ""],
@@ -74,6 +75,7 @@ export class ConsoleLine {
   constructor(root) {
     this.root = root;
     this.domain = root.dataset.domain;
+    this.asGuest = "guest" in root.dataset ? `&guest=${root.dataset.guest}` : "";
     this.mayControl = "mayControl" in root.dataset;
     // What it asks for when it is opened; and what it may do now, as it was told last.
     this.wanted = this.mayControl ? "control" : "view";
@@ -113,7 +115,7 @@ export class ConsoleLine {
     this.own = null;
     this.mode = "view";
     this.showRecorded({ by: [], over: "" });
-    this.hold(`?mode=${this.wanted}&device=${this.device}${this.record ? "&record=1" : ""}${replaces}`);
+    this.hold(`?mode=${this.wanted}&device=${this.device}${this.asGuest}${this.record ? "&record=1" : ""}${replaces}`);
   }
 
   /** The lease: open for as long as the console is. When it breaks while the picture goes on, it is taken up again. */
@@ -136,7 +138,7 @@ export class ConsoleLine {
       if (!this.bytes && event.code === 4401) this.ended(4403, "logout");
       else if (!this.bytes) this.ended(event.code, this.refused);
       else if (this.session && event.code !== 4403) {
-        this.leaseTimer = setTimeout(() => this.hold(`?session=${this.session}`), 1000 + 2000 * Math.random());
+        this.leaseTimer = setTimeout(() => this.hold(`?session=${this.session}${this.asGuest}`), 1000 + 2000 * Math.random());
       }
     });
   }
@@ -224,7 +226,8 @@ export class ConsoleLine {
   }
 
   hearWhoTypes(others, own) {
-    this.others = others;
+    // A guest is not told who the people here are.
+    this.others = others.map((other) => ({ ...other, name: other.name || gettext("Somebody") }));
     this.own = own ?? this.own;
     const before = this.mode;
     this.mode = this.own?.mode ?? "view";
@@ -315,7 +318,7 @@ export class ConsoleLine {
     element.classList.toggle("over", !by.length);
     element.textContent = by.length ? gettext("Recorded") : gettext("Recording ended");
     element.title = by.length
-      ? interpolate(gettext("What the guest shows is recorded by %(names)s; what is typed is not."), { names: by.join(", ") })
+      ? interpolate(gettext("What the guest shows is recorded by %(names)s; what is typed is not."), { names: by.map((name) => name || gettext("somebody")).join(", ") })
       : interpolate(gettext("The recording ended: %(why)s. The console goes on."), { why: ends[over] ?? over });
   }
 

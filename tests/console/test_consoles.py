@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from django.db import OperationalError
+from django.utils import timezone
 
 from tests.console.proxy import Page, Process, open_page, processes_of, start_proxy
 from tests.console.wsclient import SHIFT, Client, Closed, qemu_key_event, strokes, update_request
@@ -22,12 +23,13 @@ from tests.people import Cast
 from tests.until import until
 from webvirt.consoleproxy.keeper import Charge, Keeper
 from webvirt.hypervisor.types import Transport
-from webvirt.models import AuditLine, ConsoleMode, EndReason, Grant, Host, LoginSession, Origin, Status
+from webvirt.models import AuditLine, ConsoleMode, EndReason, Grant, GuestLink, Host, LoginSession, Origin, Status
 from webvirt.models import Process as Beating
-from webvirt.services import consoles, control, grants, groups, oversight, projects
+from webvirt.services import consoles, control, grants, groups, guestlinks, oversight, projects
 from webvirt.services.access import access_of
 from webvirt.services.actors import Actor, acting
 from webvirt.services.consoles import Admission, Close
+from webvirt.services.sessions import SessionStore
 
 
 @pytest.fixture
@@ -202,6 +204,28 @@ def test_an_administrator_ends_any_console(proxy: Process, people: Cast, blank_g
         ("console.end", "administrator", "done"),
         ("domain.console", "operator", "done"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("column", "reason"), [("revoked_at", EndReason.LINK), ("expires_at", EndReason.LINK), ("", EndReason.RIGHT)]
+)
+def test_a_guest_leaves_with_the_link_or_the_right_of_who_made_it(
+    proxy: Process, people: Cast, blank_guest: Guest, column: str, reason: EndReason
+) -> None:
+    link = guestlinks.make(access_of(people.owner), people.domain, "Vendor", ConsoleMode.CONTROL, 60)[0]
+    login = SessionStore()
+    guestlinks.hold(login, link)
+    login.create()
+    page = open_page(link, people.domain, session_key=login.session_key)
+    client = page.connect()
+    client.handshake()
+    if column:
+        GuestLink.objects.update(**{column: timezone.now()})
+    else:
+        Grant.objects.filter(user=people.owner).update(role="operator")
+    closed = client.closed(2)
+    assert (closed.code, closed.reason) == (Close.WITHDRAWN, reason)
+    page.ends(reason)
 
 
 @pytest.mark.parametrize(

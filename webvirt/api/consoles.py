@@ -63,7 +63,7 @@ def console_out(session: ConsoleSession) -> ConsoleOut:
         id=session.pk,
         domain=session.domain_id,
         name=session.domain.name,
-        person=session.user.get_username(),
+        person=session.person,
         device=session.device,
         mode=session.mode,
         may_type=session.may_type,

@@ -21,6 +21,7 @@ from webvirt.api import (
     errors,
     filters,
     flavours,
+    guestlinks,
     hosts,
     me,
     networks,
@@ -101,6 +102,7 @@ api.add_router("/uploads", uploads.router)
 api.add_router("/operations", operations.router)
 api.add_router("/recordings", recordings.router)
 api.add_router("/consoles", consoles.router)
+api.add_router("/domains", guestlinks.router)
 api.add_router("/audit", audit.router)
 api.add_router("/me", me.router)
 api.add_router("/projects", projects.router)

@@ -71,6 +71,7 @@ class Migration(migrations.Migration):
                     ("record", "opened again, to be recorded"),
                     ("proxy", "the console proxy stopped"),
                     ("ended", "ended by somebody else"),
+                    ("link", "the guest's link was withdrawn or ran out"),
                 ],
                 default="",
                 max_length=16,
@@ -97,6 +98,45 @@ class Migration(migrations.Migration):
             options={
                 "ordering": ["-id"],
             },
+        ),
+        migrations.CreateModel(
+            name="GuestLink",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=60)),
+                ("mode", models.CharField(choices=[("view", "view only"), ("control", "control")], max_length=10)),
+                ("digest", models.CharField(max_length=64, unique=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("expires_at", models.DateTimeField()),
+                ("revoked_at", models.DateTimeField(null=True)),
+                ("uses", models.PositiveIntegerField(default=0)),
+                ("last_used_at", models.DateTimeField(null=True)),
+                ("last_address", models.GenericIPAddressField(null=True)),
+                (
+                    "domain",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="guest_links", to="webvirt.domain"
+                    ),
+                ),
+                (
+                    "made_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="guest_links",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["-id"],
+            },
+        ),
+        migrations.AddField(
+            model_name="consolesession",
+            name="link",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.PROTECT, related_name="sessions", to="webvirt.guestlink"
+            ),
         ),
         migrations.RunPython(end_open_ones, migrations.RunPython.noop),
         migrations.AddConstraint(

@@ -1,6 +1,9 @@
-"""Console sessions: who watched or typed at which guest, when and from where; and the recordings of some."""
+"""Console sessions: who watched or typed at which guest, when and from where; recordings of some; and the links of
+those who have no account."""
 
 from __future__ import annotations
+
+from datetime import datetime
 
 from django.conf import settings
 from django.db import models
@@ -38,6 +41,39 @@ class EndReason(models.TextChoices):
     RECORD = "record", _("opened again, to be recorded")
     PROXY = "proxy", _("the console proxy stopped")
     ENDED = "ended", _("ended by somebody else")
+    LINK = "link", _("the guest's link was withdrawn or ran out")
+
+
+class GuestLink(models.Model):
+    """Lets somebody without an account open one machine's console, for a time; it is kept as a digest."""
+
+    domain = models.ForeignKey("webvirt.Domain", on_delete=models.PROTECT, related_name="guest_links")
+    made_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="guest_links")
+    name = models.CharField(max_length=60)
+    """What the guest is called."""
+    mode = models.CharField(max_length=10, choices=ConsoleMode)
+    """The most that the guest may."""
+    digest = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True)
+    uses = models.PositiveIntegerField(default=0)
+    last_used_at = models.DateTimeField(null=True)
+    last_address = models.GenericIPAddressField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return self.called
+
+    @property
+    def called(self) -> str:
+        """The guest's name where those of people stand: nobody's account can be called so."""
+        return f"guest: {self.name}"
+
+    def is_good(self, now: datetime) -> bool:
+        return self.revoked_at is None and now < self.expires_at
 
 
 class ConsoleSession(models.Model):
@@ -49,6 +85,8 @@ class ConsoleSession(models.Model):
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="console_sessions")
     domain = models.ForeignKey("webvirt.Domain", on_delete=models.PROTECT, related_name="console_sessions")
+    link = models.ForeignKey(GuestLink, on_delete=models.PROTECT, null=True, related_name="sessions")
+    """That of a guest; `user` is who made it then."""
     mode = models.CharField(max_length=10, choices=ConsoleMode)
     told_mode = models.CharField(max_length=10, choices=ConsoleMode, blank=True, default="")
     """Which mode the console proxy was told last; empty before it is connected."""
@@ -84,6 +122,11 @@ class ConsoleSession(models.Model):
 
     def __str__(self) -> str:
         return f"{self.mode} of {self.domain_id} by {self.user_id}"
+
+    @property
+    def person(self) -> str:
+        """Whose it is, by name."""
+        return self.link.called if self.link else self.user.get_username()
 
 
 class ScreenConnection(models.Model):

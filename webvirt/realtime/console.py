@@ -23,8 +23,8 @@ from django import db
 from django.http import HttpRequest
 from django.utils import translation
 
-from webvirt.models import ConsoleDevice, ConsoleMode, ConsoleSession, User
-from webvirt.services import consoles, control
+from webvirt.models import ConsoleDevice, ConsoleMode, ConsoleSession, GuestLink, User
+from webvirt.services import consoles, control, guestlinks
 from webvirt.services.consoles import Close, Refusal, View
 from webvirt.services.refusals import Denied, NotNow
 
@@ -51,7 +51,7 @@ WORDS: dict[str, Callable[[int], None]] = {
 class ConsoleConsumer(AsyncWebsocketConsumer):
     """`/ws/console/<domain_id>/?mode=view|control`, with `&device=serial` for the serial line instead of the screen,
     `&record=1` to have it recorded and `&replaces=<id>` for a page that opens its console again; `?session=<id>` for a
-    page that comes back to a console which still runs.
+    page that comes back to a console which still runs; `&guest=<id>` for whoever used this guest link.
 
     Says `{"session", "ticket"}` once, `{"others": [Viewer], "own": Own, "recorded": {"by": [names], "over": reason}}`
     (of `consoles`) whenever that changes, and `{"ended": reason}`; or `{"refused": sentence}` before it closes with a
@@ -112,12 +112,13 @@ class ConsoleConsumer(AsyncWebsocketConsumer):
         session_key = self.scope["session"].session_key
         asked = parse_qs(self.scope["query_string"].decode("ascii", "replace"))
         with translation.override(language_of(user, self.scope["headers"])):
-            if not isinstance(user, User) or not session_key:
+            who = user if (guest := number(asked, "guest")) is None else self._link(guest)
+            if not isinstance(who, User | GuestLink) or not session_key:
                 raise Refusal(Close.TICKET, translation.gettext("You are signed out: sign in again."))
             if (pk := number(asked, "session")) is not None:
-                return consoles.resume(pk, user, session_key), ""
+                return consoles.resume(pk, who, session_key), ""
             session = consoles.open_session(
-                user,
+                who,
                 session_key,
                 int(self.scope["url_route"]["kwargs"]["domain_id"]),
                 ConsoleMode.VIEW if asked.get("mode") == ["view"] else ConsoleMode.CONTROL,
@@ -127,6 +128,13 @@ class ConsoleConsumer(AsyncWebsocketConsumer):
                 record=asked.get("record") == ["1"],
             )
             return session, consoles.issue_ticket(session)
+
+    def _link(self, pk: int) -> GuestLink:
+        """The link by which this browser was let in as a guest. Raises Refusal."""
+        link = guestlinks.held(self.scope["session"], pk)
+        if link is None:
+            raise Refusal(Close.WITHDRAWN, "link")
+        return link
 
     async def _hold(self, session: ConsoleSession) -> None:
         """Renew the lease and tell what changes, until the console has ended."""

@@ -32,25 +32,21 @@ from webvirt.models import (
     ConsoleSession,
     Domain,
     EndReason,
+    GuestLink,
     LoginSession,
-    Origin,
     Status,
     User,
 )
-from webvirt.services import audit, control, recordings
+from webvirt.services import audit, control, guestlinks, recordings
 from webvirt.services.access import Access, access_of, accesses_of
-from webvirt.services.actors import Actor
-from webvirt.services.catalogue import BY_KIND, Verb, why_not
+from webvirt.services.catalogue import BY_KIND, why_not
+from webvirt.services.guestlinks import VERBS
 from webvirt.services.recordings import Recorded
 
 LEASE = timedelta(seconds=60)
 TICKET_SECONDS = 30
 TICKET = re.compile(r"[A-Za-z0-9_-]{43}")
 VIEWERS_PER_DOMAIN = 20
-VERBS: dict[str, Verb] = {
-    ConsoleMode.VIEW: BY_KIND["domain.view"],
-    ConsoleMode.CONTROL: BY_KIND["domain.console"],
-}
 RECORD = BY_KIND["domain.record"]
 RESULTS = {EndReason.FAILED: AuditResult.FAILED, EndReason.UNOPENED: AuditResult.CANCELLED}
 """What the audit log calls ends other than that of a console that was used."""
@@ -104,7 +100,7 @@ class Admission:
 
 @dataclass(frozen=True)
 class Viewer:
-    """Somebody else at the same guest."""
+    """Somebody else at the same guest; `name` is empty for whom a guest is not told of."""
 
     id: int
     name: str
@@ -150,7 +146,7 @@ def login_key(session_key: str) -> str:
 
 
 def open_session(
-    user: User,
+    who: User | GuestLink,
     session_key: str,
     domain_pk: int,
     mode: str,
@@ -159,21 +155,24 @@ def open_session(
     device: ConsoleDevice = ConsoleDevice.SCREEN,
     record: bool = False,
 ) -> ConsoleSession:
-    """A new console session with its lease, or Refusal. `replaces` names an older one of the same login to end;
-    `record` asks for it to be recorded where it would not be by itself.
+    """A new console session with its lease, or Refusal: a person's, or that of a guest who came by a link.
+
+    `replaces` names an older one of the same login to end; `record` asks for it to be recorded where it would not be by
+    itself.
 
     Who asks for control has it where nobody else does, and watches otherwise.
     """
+    link, user = (who, who.made_by) if isinstance(who, GuestLink) else (None, who)
     access = access_of(user)
     domain = access.domains().filter(pk=domain_pk).first()
-    if domain is None:
+    if domain is None or (link and link.domain_id != domain_pk):
         raise Refusal(Close.UNKNOWN, _("There is no such machine."))
     verb = VERBS[mode]
-    actor = Actor(user, Origin.PAGE, address)
-    if not access.may(verb, domain):
+    actor = control.actor_of(ConsoleSession(user=user, link=link, address=address))
+    if not access.may(verb, domain) or (link and mode not in (ConsoleMode.VIEW, link.mode)):
         audit.note(verb.kind, domain, result=AuditResult.DENIED, actor=actor)
         raise Refusal(Close.WITHDRAWN, _("Your role here does not allow “%(verb)s”.") % {"verb": verb.label})
-    if record and not access.may(RECORD, domain):
+    if record and (link or not access.may(RECORD, domain)):
         audit.note(RECORD.kind, domain, result=AuditResult.DENIED, actor=actor)
         raise Refusal(Close.WITHDRAWN, _("Your role here does not allow “%(verb)s”.") % {"verb": RECORD.label})
     if reason := why_not(verb, domain):
@@ -183,11 +182,12 @@ def open_session(
         # The person's row is locked, so that two pages opening at once cannot both be the last one allowed.
         User.objects.select_for_update().get(pk=user.pk)
         if replaces is not None:
-            mine = ConsoleSession.objects.filter(pk=replaces, user=user, login_key=login_key(session_key))
+            mine = ConsoleSession.objects.filter(pk=replaces, user=user, link=link, login_key=login_key(session_key))
             end_each(mine, EndReason.REPLACED)
-        refuse_too_many(user, domain.pk, now)
+        refuse_too_many(who, domain.pk, now)
         session = ConsoleSession.objects.create(
             user=user,
+            link=link,
             domain=domain,
             mode=ConsoleMode.VIEW,
             may_type=mode == ConsoleMode.CONTROL,
@@ -205,15 +205,19 @@ def open_session(
 
 def note(session: ConsoleSession, result: AuditResult, **details: Any) -> None:
     """Write a line of a console, in the name of whose it is."""
-    told = {"console": session.pk, "mode": session.mode, "device": session.device} | details
-    audit.note(VERBS[session.mode].kind, session.domain, result=result, actor=control.actor_of(session), details=told)
+    told: dict[str, Any] = {"console": session.pk, "mode": session.mode, "device": session.device}
+    if session.link is not None:
+        told |= {"link": session.link.pk, "link_by": session.user.get_username()}
+    actor = control.actor_of(session)
+    audit.note(VERBS[session.mode].kind, session.domain, result=result, actor=actor, details=told | details)
     bus.announce([f"domain:{session.domain_id}", "consoles"])
 
 
-def refuse_too_many(user: User, domain_pk: int, now: datetime) -> None:
-    """Raise Refusal when the person, or the machine, has all the consoles it may have."""
+def refuse_too_many(who: User | GuestLink, domain_pk: int, now: datetime) -> None:
+    """Raise Refusal when the person, or the guests of one link, or the machine, has all the consoles it may have."""
     alive = ConsoleSession.objects.filter(ended_at=None, leased_until__gt=now)
-    if alive.filter(user=user).count() >= settings.WEBVIRT_CONSOLES_PER_USER:
+    own = alive.filter(link=who) if isinstance(who, GuestLink) else alive.filter(user=who, link=None)
+    if own.count() >= settings.WEBVIRT_CONSOLES_PER_USER:
         limit = settings.WEBVIRT_CONSOLES_PER_USER
         raise Refusal(
             Close.TOO_MANY, _("You have %(limit)d consoles open, the most allowed: close one.") % {"limit": limit}
@@ -240,9 +244,10 @@ def ticket_name(ticket: str) -> str:
     return "webvirt.ticket." + hashlib.sha256(ticket.encode()).hexdigest()
 
 
-def resume(pk: int, user: User, session_key: str) -> ConsoleSession:
+def resume(pk: int, who: User | GuestLink, session_key: str) -> ConsoleSession:
     """The session of a page that comes back, its lease renewed; only the same login may. Raises Refusal."""
-    session = ConsoleSession.objects.filter(pk=pk, user=user, login_key=login_key(session_key)).first()
+    own = {"link": who} if isinstance(who, GuestLink) else {"user": who, "link": None}
+    session = ConsoleSession.objects.filter(pk=pk, login_key=login_key(session_key), **own).first()
     if session is None:
         raise Refusal(Close.UNKNOWN, _("There is no such console."))
     renew(pk)
@@ -259,9 +264,14 @@ def look(session: ConsoleSession) -> View:
     # Who types counts from the beginning: nobody else can, then.
     here = Q(ended_at=None) & (Q(opened_at__isnull=False) | Q(mode=ConsoleMode.CONTROL))
     rows = ConsoleSession.objects.filter(Q(pk=session.pk) | here, domain=session.domain_id)
-    found = {row.pk: row for row in rows.select_related("user", "domain__host").order_by("pk")}
+    found = {row.pk: row for row in rows.select_related("user", "domain__host", "link").order_by("pk")}
     mine = found.pop(session.pk, None)
     others = [viewer_of(row) for row in found.values()]
+    recorded = recordings.recorded(session)
+    if session.link is not None:
+        # A guest is not told who the people here are.
+        others = [replace(other, name="") for other in others]
+        recorded = replace(recorded, by=("",) * min(1, len(recorded.by)))
     if mine is None:
         return View(EndReason.MISSING, others)
     holder = next((row for row in found.values() if is_in_control(row) and row.device == mine.device), None)
@@ -269,7 +279,7 @@ def look(session: ConsoleSession) -> View:
     is_settling = mine.told_mode not in ("", mine.mode)
     mode = ConsoleMode.VIEW if is_settling else mine.mode
     own = Own(mode, mine.may_type, mine.wants_control_at is not None, may_take)
-    return View(mine.end_reason, others, own, recordings.recorded(mine), is_settling)
+    return View(mine.end_reason, others, own, recorded, is_settling)
 
 
 def is_in_control(session: ConsoleSession) -> bool:
@@ -279,7 +289,7 @@ def is_in_control(session: ConsoleSession) -> bool:
 def viewer_of(session: ConsoleSession) -> Viewer:
     return Viewer(
         id=session.pk,
-        name=session.user.get_username(),
+        name=session.person,
         mode=session.mode,
         device=session.device,
         may_type=session.may_type,
@@ -299,7 +309,7 @@ def redeem(ticket: str, session_key: str) -> Admission:
         kept = bus.store().getdel(ticket_name(ticket))
     except RedisError:
         raise Refusal(Close.NO_REDIS, "Redis does not answer") from None
-    rows = ConsoleSession.objects.select_related("user", "domain__host")
+    rows = ConsoleSession.objects.select_related("user", "domain__host", "link")
     session = rows.filter(pk=int(str(kept, "ascii"))).first() if isinstance(kept, bytes) else None
     if session is None or not secrets.compare_digest(session.login_key, login_key(session_key)):
         raise refused
@@ -308,7 +318,7 @@ def redeem(ticket: str, session_key: str) -> Admission:
         mode=session.mode,
         device=session.device,
         session_key=session_key,
-        auth_hash=session.user.get_session_auth_hash(),
+        auth_hash="" if session.link else session.user.get_session_auth_hash(),
         host=session.domain.host_id,
         domain_uuid=session.domain.uuid,
     )
@@ -328,7 +338,7 @@ def withdrawn(admissions: Iterable[Admission]) -> dict[int, EndReason]:
     asked = {admission.session: admission for admission in admissions}
     if not asked:
         return {}
-    rows = ConsoleSession.objects.select_related("user", "domain__host").in_bulk(list(asked))
+    rows = ConsoleSession.objects.select_related("user", "domain__host", "link").in_bulk(list(asked))
     logins = LoginSession.objects.filter(expire_date__gt=timezone.now()).in_bulk(
         list({admission.session_key for admission in asked.values()})
     )
@@ -352,7 +362,24 @@ def why_withdrawn(
     if row.leased_until < timezone.now():
         return EndReason.LEASE
     login = logins.get(admission.session_key)
+    if row.link is not None:
+        return why_not_this_guest(row, row.link, login, access) or why_not_this_machine(row, admission, access)
     return why_not_this_person(row.user, admission, login) or why_not_this_machine(row, admission, access)
+
+
+def why_not_this_guest(
+    row: ConsoleSession, link: GuestLink, login: LoginSession | None, access: Access
+) -> EndReason | None:
+    """A guest stays for as long as their link is good, and who made it may still do what they do, and invite."""
+    if not row.user.is_active:
+        return EndReason.DEACTIVATED
+    if not link.is_good(timezone.now()):
+        return EndReason.LINK
+    if not guestlinks.may_invite(access, row.domain, link.mode):
+        return EndReason.RIGHT
+    if login is None or link.pk not in login.get_decoded().get(guestlinks.HELD, []):
+        return EndReason.LOGOUT
+    return None
 
 
 def why_not_this_person(user: User, admission: Admission, login: LoginSession | None) -> EndReason | None:
@@ -403,7 +430,8 @@ def words_of(pk: int, reason: EndReason) -> str:
     """What a page is told of an end: the reason, and after a space who did it, where that is somebody else."""
     if reason != EndReason.ENDED:
         return reason.value
-    by = ConsoleSession.objects.filter(pk=pk).values_list("ended_by__username", flat=True).first()
+    # A guest is not told who the people here are.
+    by = ConsoleSession.objects.filter(pk=pk, link=None).values_list("ended_by__username", flat=True).first()
     return f"{reason.value} {by or ''}".rstrip()
 
 
@@ -434,7 +462,7 @@ def sweep(now: datetime) -> None:
 
 def end_each(sessions: QuerySet[ConsoleSession], reason: EndReason) -> int:
     """Write the end of those that have none. Returns how many."""
-    still_open = sessions.filter(ended_at=None).select_related("user", "domain").order_by("pk")
+    still_open = sessions.filter(ended_at=None).select_related("user", "domain", "link").order_by("pk")
     return sum(end_one(session, reason) for session in still_open)
 
 

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from webvirt import bus
 from webvirt.models import ConsoleMode, ConsoleSession, Domain, Origin, Role
-from webvirt.services import audit
+from webvirt.services import audit, guestlinks
 from webvirt.services.access import Access, access_of, reaches
 from webvirt.services.actors import Actor
 from webvirt.services.catalogue import BY_KIND
@@ -27,7 +27,9 @@ PATIENCE = timedelta(seconds=15)
 
 
 def actor_of(session: ConsoleSession) -> Actor:
-    """Whose session it is, for the audit log."""
+    """Whose session it is, for the audit log; a guest has no account."""
+    if session.link is not None:
+        return Actor(None, Origin.PAGE, session.address, called=session.link.called)
     return Actor(session.user, Origin.PAGE, session.address)
 
 
@@ -37,7 +39,8 @@ def name_of(session: ConsoleSession) -> str:
 
 def rows() -> QuerySet[ConsoleSession]:
     """Open sessions, with all that is asked about them."""
-    return ConsoleSession.objects.filter(ended_at=None).select_related("user", "domain__host")
+    found = ConsoleSession.objects.filter(ended_at=None)
+    return found.select_related("user", "domain__host", "link__made_by", "link__domain")
 
 
 def beside(session: ConsoleSession) -> QuerySet[ConsoleSession]:
@@ -51,7 +54,7 @@ def holder_at(session: ConsoleSession) -> ConsoleSession | None:
 
 
 def is_same_person(one: ConsoleSession, other: ConsoleSession) -> bool:
-    return one.user_id == other.user_id
+    return (one.user_id, one.link_id) == (other.user_id, other.link_id)
 
 
 def owns(access: Access, domain: Domain) -> bool:
@@ -61,12 +64,17 @@ def owns(access: Access, domain: Domain) -> bool:
 
 def may_type(session: ConsoleSession) -> bool:
     """Whether somebody has the right to type there now."""
-    return access_of(session.user).may(TYPE, session.domain)
+    access = access_of(session.user)
+    if session.link is None:
+        return access.may(TYPE, session.domain)
+    return session.link.mode == ConsoleMode.CONTROL and guestlinks.stands(session.link, access, timezone.now())
 
 
 def may_take(session: ConsoleSession, holder: ConsoleSession) -> bool:
     """Whether they need not ask: their own other page types, or the machine is theirs."""
-    return is_same_person(session, holder) or owns(access_of(session.user), session.domain)
+    if is_same_person(session, holder):
+        return True
+    return session.link is None and owns(access_of(session.user), session.domain)
 
 
 # --- what a page may ask for

@@ -19,7 +19,9 @@ def chosen(access: Access, filters: Mapping[str, str]) -> QuerySet[ConsoleSessio
     now = timezone.now()
     found = seen_by(access).filter(ended_at=None, opened_at__isnull=False, leased_until__gt=now)
     if text := filters.get("q", ""):
-        found = found.filter(Q(domain__name__icontains=text) | Q(user__username__icontains=text))
+        found = found.filter(
+            Q(domain__name__icontains=text) | Q(user__username__icontains=text) | Q(link__name__icontains=text)
+        )
     if domain := filters.get("domain", ""):
         is_number = domain.isascii() and domain.isdecimal() and len(domain) < 18
         found = found.filter(domain=int(domain)) if is_number else found.none()
@@ -30,7 +32,7 @@ def chosen(access: Access, filters: Mapping[str, str]) -> QuerySet[ConsoleSessio
 
 def seen_by(access: Access) -> QuerySet[ConsoleSession]:
     """The consoles that somebody may know of and end: their own, and all of the machines that are theirs."""
-    found = ConsoleSession.objects.select_related("user", "domain__host")
+    found = ConsoleSession.objects.select_related("user", "domain__host", "link")
     if owns_everything(access):
         return found
     # A console is none that was asked for with a limited token.
@@ -63,7 +65,7 @@ def end(access: Access, pk: int) -> bool:
         session = seen_by(access).filter(pk=pk, ended_at=None).first()
         if session is None:
             return False
-        told = {"console": pk, "person": session.user.get_username(), "device": session.device}
+        told = {"console": pk, "person": session.person, "device": session.device}
         audit.note("console.end", session.domain, details=told)
         ConsoleSession.objects.filter(pk=pk).update(ended_by=access.user)
         consoles.end(pk, EndReason.ENDED)

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from webvirt.models import ConsoleDevice, Definition, Domain, ScreenConnection
-from webvirt.services import control, foreign, oversight
+from webvirt.services import control, foreign, guestlinks, oversight
 from webvirt.services.access import Access
 from webvirt.services.catalogue import BY_KIND
 from webvirt.web.domains import find, header
@@ -27,7 +27,8 @@ def tab(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     domain = watched(access, pk)
     shown = header(request, access, domain, "console") | panel(request, access, domain)
     strangers = foreign.strangers(ScreenConnection.objects.filter(domain=domain))
-    return render(request, "console/tab.html", shown | {"strangers": strangers})
+    around = {"strangers": strangers, "may_invite": guestlinks.may_invite(access, domain)}
+    return render(request, "console/tab.html", shown | around)
 
 
 @require_GET
@@ -61,6 +62,8 @@ def panel(request: HttpRequest, access: Access, domain: Domain) -> dict[str, Any
         "may_control": access.may(BY_KIND["domain.console"], domain),
         # Where each is recorded, there is nothing to choose.
         "may_record": access.may(BY_KIND["domain.record"], domain) and not domain.is_recorded,
+        # The id of their link, of who has no account.
+        "guest": None,
         "patience": round(control.PATIENCE.total_seconds()),
         "origins": settings.SOCKET_ORIGINS,
         "device": device.value,
