@@ -113,6 +113,7 @@ export class ConsoleLine {
     const replaces = this.session ? `&replaces=${this.session}` : "";
     this.session = null;
     this.own = null;
+    this.others = [];
     this.mode = "view";
     this.showRecorded({ by: [], over: "" });
     this.hold(`?mode=${this.wanted}&device=${this.device}${this.asGuest}${this.record ? "&record=1" : ""}${replaces}`);
@@ -158,6 +159,7 @@ export class ConsoleLine {
   connected() {
     this.since = performance.now();
     this.show("connected", this.connectedWords());
+    this.showOthers();
     this.showControl();
     this.bars("show", BAR_MS);
     this.focus();
@@ -206,6 +208,7 @@ export class ConsoleLine {
     this.againButton.hidden = state === "asking" || state === "connected";
     if (state !== "connected") {
       this.bars("show");
+      this.showOthers();
       this.showControl();
     }
     const typing = state === "connected" && this.mode === "control";
@@ -227,7 +230,7 @@ export class ConsoleLine {
 
   hearWhoTypes(others, own) {
     // A guest is not told who the people here are.
-    this.others = others.map((other) => ({ ...other, name: other.name || gettext("Somebody") }));
+    this.others = others.map((other) => ({ ...other, name: other.name || gettext("somebody") }));
     this.own = own ?? this.own;
     const before = this.mode;
     this.mode = this.own?.mode ?? "view";
@@ -257,7 +260,7 @@ export class ConsoleLine {
 
   showOthers() {
     const element = this.root.querySelector("[data-others]");
-    element.hidden = !this.others.length;
+    element.hidden = !this.others.length || this.root.dataset.state !== "connected";
     const names = this.others.map(({ name, mode }) => (mode === "view" ? interpolate(gettext("%(name)s (watching)"), { name }) : name));
     element.querySelector("summary > span").textContent = names.length > 2 ? `${names[0]} +${names.length - 1}` : names.join(", ");
     element.querySelector("summary").title = interpolate(gettext("Also here: %(names)s"), { names: names.join(", ") });

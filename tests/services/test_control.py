@@ -12,6 +12,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from tests.people import Cast
+from webvirt import bus
 from webvirt.models import AuditLine, ConsoleDevice, ConsoleMode, ConsoleSession, EndReason, Grant, Status, User
 from webvirt.services import consoles, control
 from webvirt.services.operations import Denied, NotNow
@@ -59,6 +60,19 @@ def test_the_first_types_and_the_next_watches(cast: Cast, enter: Opener) -> None
     assert enter(cast.owner, device=ConsoleDevice.SERIAL).mode == CONTROL
     watcher = enter(cast.viewer, VIEW)
     assert (watcher.mode, watcher.may_type) == (VIEW, False)
+
+
+def test_what_happens_to_consoles_is_not_announced_of_their_machine(
+    cast: Cast, enter: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that waits for its machine tries again when that is announced: by its own tries it would for ever."""
+    announced: set[str] = set()
+    monkeypatch.setattr(bus, "announce", announced.update)
+    holder, asker = enter(cast.operator), enter(cast.owner)
+    control.ask(asker.pk)
+    control.hand_over(holder.pk, asker.pk)
+    consoles.end(asker.pk, EndReason.FAILED)
+    assert announced == {"audit", "consoles"}
 
 
 def test_the_database_knows_of_one_alone(cast: Cast, enter: Opener) -> None:

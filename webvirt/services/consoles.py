@@ -210,7 +210,8 @@ def note(session: ConsoleSession, result: AuditResult, **details: Any) -> None:
         told |= {"link": session.link.pk, "link_by": session.user.get_username()}
     actor = control.actor_of(session)
     audit.note(VERBS[session.mode].kind, session.domain, result=result, actor=actor, details=told | details)
-    bus.announce([f"domain:{session.domain_id}", "consoles"])
+    # Not of the machine: a page that waits for that tries again, and would be told of its own try.
+    bus.announce(["consoles"])
 
 
 def refuse_too_many(who: User | GuestLink, domain_pk: int, now: datetime) -> None:

@@ -140,6 +140,7 @@ def keep(pk: int) -> None:
     with deciding(pk) as session:
         if session.mode == ConsoleMode.CONTROL:
             beside(session).update(wants_control_at=None)
+            bus.announce(["consoles"])
 
 
 def watch(pk: int) -> None:
@@ -211,6 +212,7 @@ def update(session: ConsoleSession, **values: object) -> None:
     for name, value in values.items():
         setattr(session, name, value)
     ConsoleSession.objects.filter(pk=session.pk, ended_at=None).update(**values)
+    bus.announce(["consoles"])
 
 
 def note(session: ConsoleSession, how: str, before: str) -> None:
@@ -218,7 +220,6 @@ def note(session: ConsoleSession, how: str, before: str) -> None:
     to = name_of(session) if session.mode == ConsoleMode.CONTROL else ""
     told = {"console": session.pk, "device": session.device, "how": how, "from": before, "to": to}
     audit.note("console.control", session.domain, actor=actor_of(session), details=told)
-    bus.announce([f"domain:{session.domain_id}"])
 
 
 def was_told(pk: int, mode: str) -> None:

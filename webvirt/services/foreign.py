@@ -51,7 +51,7 @@ def hear(host: Host, event: ViewerEvent) -> None:
         same = ScreenConnection.objects.filter(domain=domain, address=event.address, port=event.port).first()
         if same is not None:
             same.delete()
-    tell(domain.pk)
+    bus.announce(["consoles"])
 
 
 def come(host: Host, domain: Domain, event: ViewerEvent) -> None:
@@ -96,14 +96,9 @@ def stop(host: Host, uuid: str) -> None:
 
 
 def leave(found: QuerySet[ScreenConnection]) -> None:
-    domains = set(found.values_list("domain", flat=True))
-    found.delete()
-    for pk in domains:
-        tell(pk)
-
-
-def tell(domain_pk: int) -> None:
-    bus.announce([f"domain:{domain_pk}", "consoles"])
+    gone, _rows = found.delete()
+    if gone:
+        bus.announce(["consoles"])
 
 
 # --- to pages

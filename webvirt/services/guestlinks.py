@@ -61,7 +61,7 @@ def make(access: Access, domain: Domain, name: str, mode: str, minutes: int) -> 
     with audit.writing():
         link = GuestLink.objects.create(domain=domain, made_by=access.user, **values)
         note("guest_link.make", link, good_until=expires)
-        bus.announce([f"domain:{domain.pk}"])
+        bus.announce(["consoles"])
     return link, raw
 
 
@@ -100,7 +100,7 @@ def revoke(access: Access, domain: Domain, pk: int) -> bool:
             return False
         GuestLink.objects.filter(pk=pk).update(revoked_at=timezone.now())
         note("guest_link.revoke", link)
-        bus.announce([f"domain:{domain.pk}"])
+        bus.announce(["consoles"])
     return True
 
 
@@ -139,7 +139,7 @@ def use(raw: str, address: str | None) -> GuestLink | None:
         now = timezone.now()
         GuestLink.objects.filter(pk=link.pk).update(uses=F("uses") + 1, last_used_at=now, last_address=address)
         note("guest_link.use", link, actor=Actor(None, Origin.PAGE, address, called=link.called))
-        bus.announce([f"domain:{link.domain_id}"])
+        bus.announce(["consoles"])
     return link
 
 

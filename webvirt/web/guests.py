@@ -11,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from webvirt.models import ConsoleMode, Domain
@@ -22,7 +23,12 @@ from webvirt.web.consoles import panel
 from webvirt.web.domains import find, header
 from webvirt.web.guards import signed_in
 
-LASTING = (60, 8 * 60, 24 * 60, 7 * 24 * 60)
+LASTING = (
+    (60, gettext_lazy("1 hour")),
+    (8 * 60, gettext_lazy("8 hours")),
+    (24 * 60, gettext_lazy("1 day")),
+    (7 * 24 * 60, gettext_lazy("7 days")),
+)
 """Minutes for which a link can be good."""
 
 
