@@ -128,6 +128,14 @@ def make_secret(host: Host, name: str = "client.libvirt", number: int = 1, **fie
     return Secret.objects.create(host=host, name=name, uuid=uuid, **(values | fields))
 
 
+def make_console(domain: Domain, user: User, **fields: object) -> ConsoleSession:
+    """The row of a console of theirs that is open; there is no proxy behind it."""
+    now = timezone.now()
+    values: dict[str, object] = {"mode": ConsoleMode.CONTROL, "may_type": True, "address": "192.0.2.7"}
+    values |= {"opened_at": now, "leased_until": now + timedelta(minutes=1)}
+    return ConsoleSession.objects.create(user=user, domain=domain, **(values | fields))
+
+
 def make_recording(domain: Domain, user: User, ended: datetime | None = None, **fields: object) -> Recording:
     """The row of a console of theirs that was recorded, or is; the file is whose test it is."""
     session = ConsoleSession.objects.create(

@@ -27,7 +27,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
 from tests.api.conftest import Caller
-from tests.people import Cast, make_recording
+from tests.people import Cast, make_console, make_recording
 from tests.realtime.conftest import RedisServer, redis_server, session_cookie
 from webvirt import bus, models
 from webvirt.celery import app
@@ -57,7 +57,7 @@ from webvirt.models import (
     Volume,
 )
 from webvirt.realtime import urls as sockets
-from webvirt.services import consoles, hidden, operations, runners
+from webvirt.services import guestlinks, hidden, operations, runners
 from webvirt.services.catalogue import VERBS, Verb
 from webvirt.services.subjects import NOUNS, host_of, name_of
 from webvirt.tasks import run_operation
@@ -504,6 +504,8 @@ SIGNED_IN = "signed in"
 ADMINISTRATOR = "administrator"
 TO_WATCH = "to watch recordings"
 """The right of owners, without which nobody knows of any."""
+TO_END = "to end consoles"
+"""The same, of a console that is not one's own."""
 GET_POST = ("GET", "POST")
 POST = ("POST",)
 
@@ -536,6 +538,8 @@ ROUTES = {
     "vms/<int:pk>/xml/": Row("viewer", "domain"),
     "vms/<int:pk>/menu/": Row("viewer", "domain"),
     "vms/<int:pk>/screen.png": Row("viewer", "domain"),
+    "vms/<int:pk>/guests/": Row("owner", "domain", methods=GET_POST),
+    "vms/<int:pk>/guests/<int:link_pk>/revoke/": Row("owner", "domain", methods=POST),
     "vms/<int:pk>/<slug:name>/": Row("owner", "domain", methods=GET_POST, sample={"name": "rename"}),
     "hosts/": Row(SIGNED_IN),
     "hosts/add/": Row(ADMINISTRATOR, methods=GET_POST),
@@ -573,6 +577,8 @@ ROUTES = {
     "operations/<int:pk>/": Row("viewer", "operation"),
     "operations/<int:pk>/file/": Row(SIGNED_IN),
     "operations/<int:pk>/cancel/": Row("operator", "operation", methods=POST),
+    "consoles/": Row(SIGNED_IN),
+    "consoles/<int:pk>/end/": Row(TO_END, "console", methods=POST),
     "recordings/": Row(SIGNED_IN),
     "recordings/<int:pk>/": Row(TO_WATCH, "recording"),
     "recordings/<int:pk>/bytes/": Row(TO_WATCH, "recording"),
@@ -642,6 +648,8 @@ ROUTES = {
     "login/oidc/done/": Row(ANYBODY),
     "login/code/": Row(SIGNED_IN, methods=GET_POST, lenient=("PUT", "PATCH", "DELETE")),
     "login/enrolment/": Row(SIGNED_IN, methods=GET_POST, lenient=("PUT", "PATCH", "DELETE")),
+    "guest/<str:token>/": Row(ANYBODY, methods=GET_POST, sample={"token": "x"}),
+    "guest/<int:pk>/console/": Row(ANYBODY),
     "link/<str:token>/": Row(ANYBODY, methods=GET_POST, sample={"token": "x"}),
     "login/": Row(ANYBODY, methods=GET_POST, lenient=("PUT", "PATCH", "DELETE")),
     "logout/": Row(ANYBODY, methods=GET_POST),
@@ -662,6 +670,8 @@ ROUTES = {
     "api/v1/networks/bulk": Row(SIGNED_IN, methods=POST),
     "api/v1/domains/<int:pk>": Row("viewer", "domain"),
     "api/v1/domains/<int:pk>/xml": Row("viewer", "domain"),
+    "api/v1/domains/<int:pk>/guest-links": Row("owner", "domain", methods=GET_POST),
+    "api/v1/domains/<int:pk>/guest-links/<int:link_pk>": Row("owner", "domain", methods=("DELETE",)),
     "api/v1/domains/<int:pk>/screen.png": Row("viewer", "domain"),
     "api/v1/domains/<int:pk>/console": Row("viewer", "domain"),
     "api/v1/domains/<int:pk>/sessions": Row("viewer", "domain"),
@@ -702,6 +712,9 @@ ROUTES = {
     "api/v1/projects/<int:pk>/members/<int:grant_pk>": Row("owner", "project", methods=("DELETE",)),
     "api/v1/projects/<int:pk>/quota": Row("viewer", "project", methods=("GET", "PUT")),
     "api/v1/projects/<int:pk>/uses": Row("viewer", "project", methods=("GET", "PUT")),
+    "api/v1/consoles": Row(SIGNED_IN),
+    "api/v1/consoles/strangers": Row(SIGNED_IN),
+    "api/v1/consoles/<int:pk>": Row(TO_END, "console", methods=("DELETE",)),
     "api/v1/recordings": Row(SIGNED_IN),
     "api/v1/recordings/<int:pk>": Row(TO_WATCH, "recording", methods=("GET", "DELETE")),
     "api/v1/recordings/<int:pk>/bytes": Row(TO_WATCH, "recording"),
@@ -766,8 +779,8 @@ class World:
     def path(self, route: str, row: Row, own: bool) -> str:
         pk = (self.own if own else self.other).get(row.noun, 0)
         path = route.replace("<int:pk>", str(pk))
-        path = path.replace("<int:grant_pk>", "999999").replace("<int:token_pk>", "999999")
-        path = path.replace("<int:source_pk>", "999999")
+        for other in ("grant", "token", "source", "link"):
+            path = path.replace(f"<int:{other}_pk>", "999999")
         for name, value in row.sample.items():
             path = (
                 path.replace(f"<str:{name}>", value).replace(f"<slug:{name}>", value).replace(f"<path:{name}>", value)
@@ -821,8 +834,10 @@ def world(cast: Cast) -> World:
     common |= {"group": GROUP["pk"], "role": ROLE["pk"], "grant": 999_999, "its project": PROJECT}
     tapes = [make_recording(domain, cast.operator, ended=timezone.now()).pk for domain in (cast.domain, cast.other)]
     own = common | {"domain": cast.domain.pk, "operation": ids[0], "project": make_project(cast).pk}
-    own |= {"recording": tapes[0]}
+    open_ones = [make_console(domain, cast.administrator).pk for domain in (cast.domain, cast.other)]
+    own |= {"recording": tapes[0], "console": open_ones[0]}
     other = common | {"domain": cast.other.pk, "operation": ids[1], "project": PROJECT, "recording": tapes[1]}
+    other |= {"console": open_ones[1]}
     return World(cast, own, other)
 
 
@@ -836,7 +851,7 @@ def verdict(row: Row, who: str, own: bool) -> str:
         return "in"
     if row.needs == ADMINISTRATOR and row.noun not in NOUNS:
         return "in" if who == "administrator" else "denied"
-    if row.needs == TO_WATCH:
+    if row.needs in (TO_WATCH, TO_END):
         return "in" if (rank(who, "domain", own) or 0) >= Role.OWNER.rank else "unknown"
     has = rank(who, row.noun if row.noun in (*NOUNS, "project") else "domain", own)
     if has is None:
@@ -860,6 +875,9 @@ def seen(response: Any, route: str) -> str:
 OBJECTLESS = (
     "setup/<str:token>/",
     "link/<str:token>/",
+    # Nothing is there for a browser that used no guest link: tests/web/test_guests.py.
+    "guest/<str:token>/",
+    "guest/<int:pk>/console/",
     "jsi18n/<str:language>/<str:version>.js",
     # Nothing is there without a provider: tests/web/test_oidc.py.
     "login/oidc/",
@@ -927,7 +945,9 @@ def test_writing_to_any_route(world: World, ways: Ways, who: str) -> None:
                 wanted = "in" if who == "administrator" else "denied"
             if route in WRITTEN_BY_OWNERS:
                 wanted = verdict(replace(row, needs="owner"), who, own)
-            names_none = any(name in route for name in ("grant_pk", "token_pk", "handle")) or row.noun == "grant"
+            names_none = (
+                any(name in route for name in ("grant_pk", "token_pk", "link_pk", "handle")) or row.noun == "grant"
+            )
             if names_none and wanted == "in":
                 wanted = "unknown"
             if found != wanted:
@@ -937,8 +957,8 @@ def test_writing_to_any_route(world: World, ways: Ways, who: str) -> None:
 
 OWN = ("api/v1/me/tokens", "api/v1/me/tokens/<int:pk>", "api/v1/me/sessions", "api/v1/me/sessions/<str:handle>")
 """How somebody comes in: nothing of it is for a limited token."""
-SCREEN, CONSOLE = "api/v1/domains/<int:pk>/screen.png", "api/v1/domains/<int:pk>/console"
-"""To see a guest's screen is a verb, and so is a console; so to watch recordings, of which nobody knows without."""
+OF_VERBS = tuple(f"api/v1/domains/<int:pk>/{what}" for what in ("screen.png", "console", "guest-links"))
+"""To see a guest's screen is a verb, to use a console, and to invite to it; so to watch recordings."""
 
 
 def test_a_token_that_only_reads_at_any_route(world: World, ways: Ways) -> None:
@@ -953,7 +973,7 @@ def test_a_token_that_only_reads_at_any_route(world: World, ways: Ways) -> None:
         for method in row.methods:
             path = world.path(route, row, own=True).removeprefix("/api/v1")
             found = seen(caller.call(method, path, None if method == "GET" else {}), route)
-            may_read = method == "GET" and row.needs != ADMINISTRATOR and route not in (*OWN, SCREEN, CONSOLE)
+            may_read = method == "GET" and row.needs != ADMINISTRATOR and route not in (*OWN, *OF_VERBS)
             # Of several things each has an answer of its own.
             wanted = "in" if may_read or row == ROUTES["api/v1/domains/bulk"] else "denied"
             if row.needs == TO_WATCH:
@@ -1099,7 +1119,7 @@ def console_verdict(verb: Verb, who: str, own: bool) -> int | None:
     return None if has >= verb.role.rank else CONSOLE["denied"]
 
 
-@pytest.mark.parametrize("verb", consoles.VERBS.values(), ids=lambda verb: verb.kind)
+@pytest.mark.parametrize("verb", guestlinks.VERBS.values(), ids=lambda verb: verb.kind)
 async def test_a_console_by_its_socket(transactional_db: None, with_redis: None, cast: Cast, verb: Verb) -> None:
     mode = {"domain.view": "view", "domain.console": "control"}[verb.kind]
     await database_sync_to_async(Domain.objects.update)(status=Status.RUNNING)

@@ -15,9 +15,9 @@ HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 PATH = re.compile(r"(/[A-Za-z0-9_-]+)*")
 OURS = frozenset(
     (
-        *("api", "audit", "bytes", "filters", "healthz", "hosts", "images", "jsi18n", "link", "login", "logout", "me"),
-        *("networks", "operations", "palette", "people", "pools", "projects", "recordings", "secrets", "setup"),
-        *("static", "vms", "volumes", "ws"),
+        *("api", "audit", "bytes", "consoles", "filters", "guest", "healthz", "hosts", "images", "jsi18n", "link"),
+        *("login", "logout", "me", "networks", "operations", "palette", "people", "pools", "projects", "recordings"),
+        *("secrets", "setup", "static", "vms", "volumes", "ws"),
     )
 )
 """What our own addresses begin with. A path of that name would be taken off where it is no path but a page."""

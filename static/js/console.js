@@ -58,6 +58,15 @@ class Screen extends ConsoleLine {
     rfb?.disconnect();
   }
 
+  modeChanged() {
+    if (this.mode === "view") {
+      this.release();
+      this.dialog("type")?.close();
+    }
+    if (this.rfb) this.rfb.viewOnly = this.mode === "view";
+    this.applySize();
+  }
+
   focus() {
     this.rfb?.focus({ preventScroll: true });
   }

@@ -20,8 +20,8 @@ export async function examine(root) {
   for (const line of dialog.querySelectorAll("[data-hop]")) show(line, { state: "asking" });
   dialog.querySelector("[data-summary]").textContent = gettext("Looking at each hop…");
   const [page, bytes, answer] = await Promise.all([
-    opens("/ws/events/"),
-    opens("/ws/console/bytes/", ["binary"]),
+    opens(ourSocket("/ws/events/")),
+    opens(ourSocket("/ws/console/bytes/"), ["binary"]),
     ask(root.dataset.domain, root.dataset.console),
   ]);
   const found = { ...toldBy(answer, page), ...toldByUs(root, page, bytes, answer) };
@@ -29,10 +29,10 @@ export async function examine(root) {
   button.disabled = false;
 }
 
-/** Whether a socket to this path gets through to who answers there. */
-function opens(path, protocols = []) {
+/** Whether a socket to this address gets through to who answers there. */
+function opens(address, protocols = []) {
   return new Promise((resolve) => {
-    const socket = new WebSocket(ourSocket(path), protocols);
+    const socket = new WebSocket(address, protocols);
     const over = (opened) => {
       clearTimeout(timer);
       socket.onclose = null;

@@ -12,6 +12,7 @@ const RETRY_SECONDS = [0.3, 1, 2, 4, 8, 15];
 const WAIT_SECONDS = 3;
 const SETTLED_MS = 10000;
 const BAR_MS = 4000;
+const TOLD_MS = 6000;
 
 /** What an ending means to a person; `of` gives what is said of this kind of console alone. `then`: "stop" for good, "retry" soon, "wait" until the machine runs. */
 function meaning(code, words, of) {
@@ -19,6 +20,7 @@ function meaning(code, words, of) {
     logout: ["stop", gettext("You were signed out"), gettext("Sign in again, then connect again.")],
     password: ["stop", gettext("Your password was changed"), gettext("Sign in with the new one, then connect again.")],
     deactivated: ["stop", gettext("Your account was deactivated"), gettext("Ask an administrator.")],
+    link: ["stop", gettext("Your invitation ran out or was withdrawn"), gettext("Ask who invited you.")],
     right: ["stop", gettext("Your right to this console was withdrawn"), gettext("Ask an administrator.")],
     missing: ["stop", gettext("The machine is gone from its host"), ""],
     replaced: ["stop", gettext("This console was opened again elsewhere"), ""],
@@ -50,6 +52,11 @@ function meaning(code, words, of) {
     4450: ["retry", gettext("Redis does not answer, so no console can be opened"), gettext("Consoles that are open go on. Trying again by itself.")],
     ...of(words),
   };
+  if (code === 4403 && words.startsWith("ended")) {
+    const name = words.slice("ended ".length);
+    const title = name ? interpolate(gettext("%(name)s ended this console"), { name }) : gettext("This console was ended by somebody else");
+    return { then: "stop", title, remedy: gettext("Speak with them before you connect again."), detail: "" };
+  }
   if (code === 4403) {
     const [then, title, remedy] = by[words] || ["stop", words || gettext("You may not use this console"), ""];
     return { then, title, remedy, detail: "" };
@@ -61,14 +68,20 @@ function meaning(code, words, of) {
 
 /**
  * A subclass says `device`, and what its own endings mean (`meanings`); it begins with an open socket (`begin`), leaves it
- * (`leave`), takes the keys (`focus`) and adds to what the buttons do (`acts`).
+ * (`leave`), takes the keys (`focus`), lets them go or takes them up as `mode` says (`modeChanged`) and adds to what the
+ * buttons do (`acts`).
  */
 export class ConsoleLine {
   constructor(root) {
     this.root = root;
     this.domain = root.dataset.domain;
+    this.asGuest = "guest" in root.dataset ? `&guest=${root.dataset.guest}` : "";
     this.mayControl = "mayControl" in root.dataset;
-    this.mode = this.mayControl ? "control" : "view";
+    // What it asks for when it is opened; and what it may do now, as it was told last.
+    this.wanted = this.mayControl ? "control" : "view";
+    this.mode = "view";
+    this.own = null;
+    this.others = [];
     this.embedded = root.classList.contains("embedded");
     this.beside = root.classList.contains("beside");
     this.session = null;
@@ -100,8 +113,11 @@ export class ConsoleLine {
     if (this.root.dataset.state !== "waiting") this.show("asking", gettext("Connecting…"));
     const replaces = this.session ? `&replaces=${this.session}` : "";
     this.session = null;
+    this.own = null;
+    this.others = [];
+    this.mode = "view";
     this.showRecorded({ by: [], over: "" });
-    this.hold(`?mode=${this.mode}&device=${this.device}${this.record ? "&record=1" : ""}${replaces}`);
+    this.hold(`?mode=${this.wanted}&device=${this.device}${this.asGuest}${this.record ? "&record=1" : ""}${replaces}`);
   }
 
   /** The lease: open for as long as the console is. When it breaks while the picture goes on, it is taken up again. */
@@ -112,7 +128,8 @@ export class ConsoleLine {
       if (lease !== this.lease) return;
       const said = JSON.parse(event.data);
       if (said.ticket) this.connect(said);
-      if (said.others) this.showOthers(said.others);
+      if (said.others) this.hearWhoTypes(said.others, said.own);
+      if (said.told) this.tell(said.told);
       if (said.recorded) this.showRecorded(said.recorded);
       if (said.refused) this.refused = said.refused;
     });
@@ -123,7 +140,7 @@ export class ConsoleLine {
       if (!this.bytes && event.code === 4401) this.ended(4403, "logout");
       else if (!this.bytes) this.ended(event.code, this.refused);
       else if (this.session && event.code !== 4403) {
-        this.leaseTimer = setTimeout(() => this.hold(`?session=${this.session}`), 1000 + 2000 * Math.random());
+        this.leaseTimer = setTimeout(() => this.hold(`?session=${this.session}${this.asGuest}`), 1000 + 2000 * Math.random());
       }
     });
   }
@@ -142,8 +159,9 @@ export class ConsoleLine {
 
   connected() {
     this.since = performance.now();
-    const words = this.mode === "view" ? gettext("Connected, view only") : gettext("Connected");
-    this.show("connected", words);
+    this.show("connected", this.connectedWords());
+    this.showOthers();
+    this.showControl();
     this.bars("show", BAR_MS);
     // Among others, the keys go where somebody clicked.
     if (!this.beside || this.root.contains(document.activeElement)) this.focus();
@@ -197,8 +215,12 @@ export class ConsoleLine {
     this.veil.querySelector("[data-remedy]").textContent = remedy;
     this.veil.querySelector("[data-spinner]").hidden = state === "ended";
     this.againButton.hidden = state === "asking" || state === "connected";
-    this.veil.querySelector("[data-if-failed]").hidden = this.againButton.hidden;
-    if (state !== "connected") this.bars("show");
+    this.veil.querySelector("[data-if-failed]")?.toggleAttribute("hidden", this.againButton.hidden);
+    if (state !== "connected") {
+      this.bars("show");
+      this.showOthers();
+      this.showControl();
+    }
     const typing = state === "connected" && this.mode === "control";
     for (const element of this.root.querySelectorAll("[data-input]")) {
       element.toggleAttribute("disabled", !typing);
@@ -207,12 +229,98 @@ export class ConsoleLine {
     for (const element of this.root.querySelectorAll("[data-needs-picture]")) element.disabled = state !== "connected";
   }
 
-  showOthers(others) {
+  // --- who types: one at a time, as the proxy sees to
+
+  /** Ask something of who types; what comes of it is told like everything else. */
+  say(word, to = 0) {
+    if (this.lease?.readyState !== WebSocket.OPEN) return false;
+    this.lease.send(JSON.stringify({ do: word, to }));
+    return true;
+  }
+
+  hearWhoTypes(others, own) {
+    // A guest is not told who the people here are.
+    this.others = others.map((other) => ({ ...other, name: other.name || gettext("somebody") }));
+    this.own = own ?? this.own;
+    const before = this.mode;
+    this.mode = this.own?.mode ?? "view";
+    const isConnected = this.root.dataset.state === "connected";
+    if (isConnected) this.show("connected", this.connectedWords());
+    this.showOthers();
+    this.showControl();
+    if (this.mode === before) return;
+    this.modeChanged();
+    if (!isConnected || this.wanted === "view") return;
+    if (this.mode === "control") this.focus();
+    const name = this.typist()?.name;
+    this.tell(this.mode === "control" ? gettext("You type now.") : name ? interpolate(gettext("%(name)s types now."), { name }) : "");
+  }
+
+  /** Who else types at this screen or line. */
+  typist() {
+    return this.others.find(({ mode, device }) => mode === "control" && device === this.device);
+  }
+
+  connectedWords() {
+    if (this.mode === "control" || !this.own) return gettext("Connected");
+    if (!this.own.may_type) return gettext("Connected, view only");
+    const name = this.typist()?.name;
+    return name ? interpolate(gettext("Connected, %(name)s types"), { name }) : gettext("Connected, nobody types");
+  }
+
+  showOthers() {
     const element = this.root.querySelector("[data-others]");
-    element.hidden = !others.length;
-    const names = others.map(({ name, mode }) => (mode === "view" ? interpolate(gettext("%(name)s (watching)"), { name }) : name));
-    element.querySelector("span").textContent = names.length > 2 ? `${names[0]} +${names.length - 1}` : names.join(", ");
-    element.title = interpolate(gettext("Also here: %(names)s"), { names: names.join(", ") });
+    element.hidden = !this.others.length || this.root.dataset.state !== "connected";
+    const names = this.others.map(({ name, mode }) => (mode === "view" ? interpolate(gettext("%(name)s (watching)"), { name }) : name));
+    element.querySelector("summary > span").textContent = names.length > 2 ? `${names[0]} +${names.length - 1}` : names.join(", ");
+    element.querySelector("summary").title = interpolate(gettext("Also here: %(names)s"), { names: names.join(", ") });
+    element.querySelector("ul").replaceChildren(this.person({ name: gettext("You"), device: this.device, ...this.own }), ...this.others.map((other) => this.person(other)));
+  }
+
+  person({ id, name, mode, device, asks, may_type }) {
+    const line = document.createElement("li");
+    const who = document.createElement("span");
+    who.textContent = name;
+    const what = document.createElement("small");
+    const does = mode === "control" ? gettext("types") : asks ? gettext("asks for control") : gettext("watches");
+    const there = device === "serial" ? gettext("%(what)s, on the serial line") : gettext("%(what)s, on the screen");
+    what.textContent = device === this.device ? does : interpolate(there, { what: does });
+    line.append(who, what);
+    if (id && this.mode === "control" && may_type && device === this.device) line.append(this.handButton(id));
+    return line;
+  }
+
+  handButton(id) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.dataset.to = id;
+    button.textContent = gettext("Hand over");
+    return button;
+  }
+
+  /** The button by which one comes to type, and the question of who asks whoever types. */
+  showControl() {
+    const isConnected = this.root.dataset.state === "connected";
+    const button = this.root.querySelector('[data-act="control"]');
+    button.hidden = !isConnected || !this.own?.may_type || this.mode === "control";
+    button.disabled = Boolean(this.own?.asks);
+    const mayTake = this.own?.may_take || !this.typist();
+    button.dataset.word = mayTake ? "take" : "ask";
+    button.querySelector("span").textContent = this.own?.asks ? gettext("Asked for control…") : mayTake ? gettext("Take control") : gettext("Ask for control");
+    const asker = isConnected && this.mode === "control" && this.others.find(({ asks, device }) => asks && device === this.device);
+    const question = this.root.querySelector("[data-question]");
+    question.hidden = !asker;
+    if (!asker) return;
+    question.querySelector("span").textContent = interpolate(gettext("%(name)s asks for control, and has it in %(seconds)s s if you do not answer."), { name: asker.name, seconds: this.root.dataset.patience });
+    question.querySelector("[data-to]").dataset.to = asker.id;
+  }
+
+  tell(words) {
+    const element = this.root.querySelector("[data-told]");
+    element.hidden = !words;
+    element.textContent = words;
+    clearTimeout(this.toldTimer);
+    this.toldTimer = setTimeout(() => { element.hidden = true; }, TOLD_MS);
   }
 
   /** Whoever looks is told that it is recorded, by whomever; and who had it recorded, that it is not any more. */
@@ -223,7 +331,7 @@ export class ConsoleLine {
     element.classList.toggle("over", !by.length);
     element.textContent = by.length ? gettext("Recorded") : gettext("Recording ended");
     element.title = by.length
-      ? interpolate(gettext("What the guest shows is recorded by %(names)s; what is typed is not."), { names: by.join(", ") })
+      ? interpolate(gettext("What the guest shows is recorded by %(names)s; what is typed is not."), { names: by.map((name) => name || gettext("somebody")).join(", ") })
       : interpolate(gettext("The recording ended: %(why)s. The console goes on."), { why: ends[over] ?? over });
   }
 
@@ -267,11 +375,10 @@ export class ConsoleLine {
     return this.focus();
   }
 
-  setMode(mode) {
-    this.mode = mode;
+  setWanted(mode) {
+    this.wanted = mode;
     this.root.querySelector('[data-act="view-only"]').setAttribute("aria-pressed", String(mode === "view"));
-    this.attempt = 0;
-    this.open();
+    if (!this.say(mode === "view" ? "watch" : "join")) this.open();
   }
 
   /** A screen can be played from its beginning alone, so it is opened again for it. */
@@ -289,7 +396,9 @@ export class ConsoleLine {
       doctor: () => examine(this.root),
       "full-screen": () => this.fullScreen(),
       hint: () => { sessionStorage.setItem(`console-hint-${this.domain}`, "seen"); this.root.querySelector("[data-hint]").hidden = true; },
-      "view-only": () => this.setMode(this.mode === "view" ? "control" : "view"),
+      "view-only": () => this.setWanted(this.wanted === "view" ? "control" : "view"),
+      control: () => this.say(this.root.querySelector('[data-act="control"]').dataset.word),
+      keep: () => { this.say("keep"); this.focus(); },
       record: () => this.setRecord(!this.record),
       window: () => window.open(ours(`/vms/${this.domain}/console/window/?device=${this.device}`), `console-${this.domain}-${this.device}`, "width=1060,height=860"),
       ...this.acts(),
@@ -310,6 +419,10 @@ export class ConsoleLine {
       const button = event.target.closest("button, summary");
       if (button?.hasAttribute("disabled") || button?.parentElement.hasAttribute("disabled")) event.preventDefault();
       else if (button?.dataset.act) this.act(button.dataset.act);
+      else if (button?.dataset.to) {
+        this.say("hand", Number(button.dataset.to));
+        this.closeMenus();
+      }
     });
     this.root.addEventListener("pointerdown", (event) => {
       for (const menu of this.root.querySelectorAll("details[open]")) if (!menu.contains(event.target)) menu.open = false;

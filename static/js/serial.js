@@ -74,6 +74,8 @@ class SerialLine extends ConsoleLine {
 
   leave() {}
 
+  modeChanged() {}
+
   mayHideBar() {
     return false;
   }

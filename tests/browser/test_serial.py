@@ -53,6 +53,9 @@ def test_a_serial_line(ada: Window, open_as_ada: Opener, live_stack: Stack, talk
     searches(ada.page)
     keeps_its_log(ada.page, tmp_path / "log")
     late = watches_from_a_window(open_as_ada(live_stack), ada.page.url)
+    # Her other window had the line before it only watched.
+    ada.page.get_by_role("button", name="Take control").click()
+    expect(ada.page.locator("#console .console-state")).to_have_text("Connected")
     ada.page.locator("#console .xterm").click()
     ada.page.keyboard.type("clear; stty size; echo both-$((1+1))\n")
     for page in (ada.page, late):

@@ -16,7 +16,7 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from tests.console.wsclient import ORIGIN, Client, Visitor
 from tests.home import HOME
 from tests.until import until
-from webvirt.models import ConsoleDevice, ConsoleMode, ConsoleSession, Domain, EndReason, User
+from webvirt.models import ConsoleDevice, ConsoleMode, ConsoleSession, Domain, EndReason, GuestLink, User
 from webvirt.services import consoles
 from webvirt.services.sessions import SessionStore
 
@@ -163,7 +163,7 @@ class Page:
 
 
 def open_page(
-    user: User,
+    who: User | GuestLink,
     domain: Domain,
     mode: ConsoleMode = ConsoleMode.CONTROL,
     session_key: str | None = None,
@@ -171,8 +171,8 @@ def open_page(
     record: bool = False,
 ) -> Page:
     """A session with its ticket, as the page's socket gets them."""
-    key = session_key or sign_in(user)
-    session = consoles.open_session(user, key, domain.pk, mode, "192.0.2.7", device=device, record=record)
+    key = session_key or sign_in(who if isinstance(who, User) else who.made_by)
+    session = consoles.open_session(who, key, domain.pk, mode, "192.0.2.7", device=device, record=record)
     return Page(session, Visitor(ticket=consoles.issue_ticket(session), session_key=key))
 
 

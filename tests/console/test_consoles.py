@@ -13,31 +13,23 @@ from pathlib import Path
 
 import pytest
 from django.db import OperationalError
+from django.utils import timezone
 
 from tests.console.proxy import Page, Process, open_page, processes_of, start_proxy
-from tests.console.wsclient import Client, Closed, key_event, qemu_key_event, update_request
+from tests.console.wsclient import SHIFT, Client, Closed, qemu_key_event, strokes, update_request
 from tests.guests import Guest
 from tests.home import HOME
 from tests.people import Cast
 from tests.until import until
 from webvirt.consoleproxy.keeper import Charge, Keeper
 from webvirt.hypervisor.types import Transport
-from webvirt.models import ConsoleMode, EndReason, Grant, Host, LoginSession, Status
+from webvirt.models import AuditLine, ConsoleMode, EndReason, Grant, GuestLink, Host, LoginSession, Origin, Status
 from webvirt.models import Process as Beating
-from webvirt.services import consoles, grants, groups, projects
+from webvirt.services import consoles, control, grants, groups, guestlinks, oversight, projects
+from webvirt.services.access import access_of
+from webvirt.services.actors import Actor, acting
 from webvirt.services.consoles import Admission, Close
-
-SCANCODES = {
-    **{letter: code for code, letter in enumerate("qwertyuiop", 0x10)},
-    **{letter: code for code, letter in enumerate("asdfghjkl", 0x1E)},
-    **{letter: code for code, letter in enumerate("zxcvbnm", 0x2C)},
-    **{digit: code for code, digit in enumerate("1234567890", 0x02)},
-    " ": 0x39,
-    "\n": 0x1C,
-    "/": 0x35,
-    ".": 0x34,
-}
-SHIFT = 0x2A
+from webvirt.services.sessions import SessionStore
 
 
 @pytest.fixture
@@ -56,19 +48,9 @@ def serial(booted_guest: Guest) -> Callable[[], str]:
 
 
 def type_line(client: Client, line: str, *, extended: bool = True) -> None:
-    """Press the keys of a line of small letters, digits, and `>`; a modified viewer would do the same."""
-    for letter in line + "\n":
-        plain = "." if letter == ">" else letter
-        keysym = 0xFF0D if letter == "\n" else ord(letter)
-        for down in (True, False):
-            if letter == ">" and down:
-                client.send(qemu_key_event(0xFFE1, SHIFT, down=True))
-            if extended:
-                client.send(qemu_key_event(keysym, SCANCODES[plain], down=down))
-            else:
-                client.send(key_event(keysym, down=down))
-            if letter == ">" and not down:
-                client.send(qemu_key_event(0xFFE1, SHIFT, down=False))
+    """Press the keys of a line; a modified viewer would do the same."""
+    for said in strokes(line + "\n", extended=extended):
+        client.send(said)
 
 
 def connected(people: Cast, who: str, mode: ConsoleMode = ConsoleMode.CONTROL) -> tuple[Page, Client]:
@@ -135,6 +117,29 @@ def test_three_look_at_once_and_nobody_throws_out_another(proxy: Process, people
         client.close()
 
 
+def test_control_is_handed_over_and_no_key_stays_held(
+    proxy: Process, people: Cast, linux: Guest, serial: Callable[[], str]
+) -> None:
+    """Who is not the one that types reaches nothing, before as after; what was held down is let go."""
+    holder, first = connected(people, "operator")
+    asker, second = connected(people, "owner")
+    type_line(second, "echo tooearly >/dev/console")
+    type_line(first, "echo ofthefirst >/dev/console")
+    until(lambda: "ofthefirst" in serial(), 15, what="the word of who came first")
+    first.send(qemu_key_event(0xFFE1, SHIFT, down=True))
+    first.send(b"\x05\x01" + bytes(4))
+    control.ask(asker.session.pk)
+    control.hand_over(holder.session.pk, asker.session.pk)
+    until(lambda: asker.row.told_mode == ConsoleMode.CONTROL, 2, what="the proxy was told")
+    type_line(first, "echo stolen >/dev/console")
+    # With Shift down, all of it would be in capitals.
+    type_line(second, "echo ofthesecond >/dev/console")
+    until(lambda: "ofthesecond" in serial(), 15, what="the word of who was handed control")
+    assert not any(word in serial() for word in ("tooearly", "stolen", "STOLEN"))
+    first.close()
+    second.close()
+
+
 # --- what ends a console
 
 
@@ -184,6 +189,45 @@ def run_out(people: Cast, page: Page) -> None:
     type(page.session).objects.filter(pk=page.session.pk).update(leased_until="2026-01-01T00:00Z")
 
 
+def test_an_administrator_ends_any_console(proxy: Process, people: Cast, blank_guest: Guest) -> None:
+    page, client = connected(people, "operator")
+    assert not oversight.end(access_of(people.viewer), page.session.pk)
+    with acting(Actor(people.administrator, Origin.PAGE, "192.0.2.8")):
+        assert oversight.end(access_of(people.administrator), page.session.pk)
+    closed = client.closed(2)
+    assert (closed.code, closed.reason) == (Close.WITHDRAWN, "ended administrator")
+    assert page.row.ended_by == people.administrator
+    told = AuditLine.objects.filter(details__contains=f'"console":{page.session.pk}').order_by("number")
+    assert [(line.event, line.actor, line.result) for line in told] == [
+        ("domain.console", "operator", "asked"),
+        ("domain.console", "operator", "begun"),
+        ("console.end", "administrator", "done"),
+        ("domain.console", "operator", "done"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("column", "reason"), [("revoked_at", EndReason.LINK), ("expires_at", EndReason.LINK), ("", EndReason.RIGHT)]
+)
+def test_a_guest_leaves_with_the_link_or_the_right_of_who_made_it(
+    proxy: Process, people: Cast, blank_guest: Guest, column: str, reason: EndReason
+) -> None:
+    link = guestlinks.make(access_of(people.owner), people.domain, "Vendor", ConsoleMode.CONTROL, 60)[0]
+    login = SessionStore()
+    guestlinks.hold(login, link)
+    login.create()
+    page = open_page(link, people.domain, session_key=login.session_key)
+    client = page.connect()
+    client.handshake()
+    if column:
+        GuestLink.objects.update(**{column: timezone.now()})
+    else:
+        Grant.objects.filter(user=people.owner).update(role="operator")
+    closed = client.closed(2)
+    assert (closed.code, closed.reason) == (Close.WITHDRAWN, reason)
+    page.ends(reason)
+
+
 @pytest.mark.parametrize(
     ("cause", "reason"),
     [
@@ -231,6 +275,7 @@ def test_what_is_typed_after_the_end_never_arrives(
     until(lambda: page.row.ended_at or gone(client), 3, what="the end")
     with suppress(OSError):
         type_line(client, "echo toolate >/dev/console")
+    page.ends(EndReason.RIGHT)
     other = connected(people, "owner")[1]
     type_line(other, "echo intime >/dev/console")
     until(lambda: "intime" in serial(), 15, what="the owner's word")

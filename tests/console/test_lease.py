@@ -59,6 +59,12 @@ async def closed(socket: WebsocketCommunicator) -> int:
     return int(event["code"])
 
 
+def alone(mode: str) -> Any:
+    """What a page is told that is alone, by what it may do."""
+    own = {"mode": mode, "may_type": mode == "control", "asks": False, "may_take": False}
+    return {"others": [], "own": own, "recorded": NOT_RECORDED}
+
+
 async def rows(query: Callable[[], Any]) -> Any:
     return await database_sync_to_async(query)()
 
@@ -74,7 +80,7 @@ async def test_a_page_gets_a_ticket_and_a_row(redis_server: Process, people: Cas
         assert (await socket.connect())[0]
         first = await said(socket)
         assert TICKET.fullmatch(first["ticket"])
-        assert await said(socket) == {"others": [], "recorded": NOT_RECORDED}
+        assert await said(socket) == alone(mode)
         row = await rows(lambda: ConsoleSession.objects.get(pk=first["session"]))
     assert (row.user_id, row.mode, row.address) == (people.operator.pk, mode, "192.0.2.9")
     assert row.login_key == consoles.login_key(login) != login
@@ -139,10 +145,12 @@ async def test_the_page_hears_who_comes_and_why_it_ends(redis_server: Process, p
     async with page(await login_of(people.owner), people.domain.pk) as socket:
         await socket.connect()
         pk = (await said(socket))["session"]
-        assert await said(socket) == {"others": [], "recorded": NOT_RECORDED}
+        assert await said(socket) == alone("control")
         other = await rows(lambda: open_page(people.viewer, people.domain, ConsoleMode.VIEW))
         await rows(lambda: consoles.redeem(other.visitor.ticket, other.visitor.session_key))
-        assert await said(socket) == {"others": [{"name": "viewer", "mode": "view"}], "recorded": NOT_RECORDED}
+        (other_one,) = (await said(socket))["others"]
+        assert (other_one["id"], other_one["name"], other_one["mode"]) == (other.session.pk, "viewer", "view")
+        assert not other_one["may_type"]
         await rows(lambda: consoles.end(pk, EndReason.RIGHT))
         assert "others" in await said(socket)
         assert await said(socket) == {"ended": "right"}
@@ -157,7 +165,7 @@ async def test_a_page_that_comes_back_keeps_its_console(redis_server: Process, p
     assert (await rows(lambda: ConsoleSession.objects.get(pk=pk))).ended_at is None
     async with page(login, people.domain.pk, f"?session={pk}") as socket:
         await socket.connect()
-        assert await said(socket) == {"others": [], "recorded": NOT_RECORDED}
+        assert await said(socket) == alone("control")
         assert await rows(ConsoleSession.objects.count) == 1
     for stranger in (await login_of(people.owner), await login_of(people.operator)):
         async with page(stranger, people.domain.pk, f"?session={pk}") as socket:
@@ -175,3 +183,29 @@ async def test_an_ended_console_is_not_revived(redis_server: Process, people: Ca
         await socket.connect()
         assert "others" in await said(socket)
         assert await said(socket) == {"ended": "lease"}
+
+
+async def test_pages_ask_each_other_for_control(redis_server: Process, people: Cast) -> None:
+    """Two people at one guest: asked for, kept, handed over; and nonsense is not listened to."""
+    async with (
+        page(await login_of(people.operator), people.domain.pk) as holder,
+        page(await login_of(people.owner), people.domain.pk) as other,
+    ):
+        await holder.connect()
+        await said(holder)
+        assert await said(holder) == alone("control")
+        await other.connect()
+        pk = (await said(other))["session"]
+        await rows(lambda: ConsoleSession.objects.filter(pk=pk).update(opened_at=timezone.now()))
+        assert (await said(other))["own"] == {"mode": "view", "may_type": True, "asks": False, "may_take": True}
+        assert not (await said(holder))["others"][0]["asks"]
+        for nonsense in ("{", "[]", '{"do": 1}', '{"do": "hand", "to": "x"}', '{"do": "fly"}', "x" * 1000):
+            await other.send_to(nonsense)
+        await other.send_to('{"do": "ask"}')
+        assert (await said(holder))["others"][0]["asks"]
+        await holder.send_to('{"do": "keep"}')
+        assert not (await said(holder))["others"][0]["asks"]
+        await holder.send_to(json.dumps({"do": "hand", "to": pk}))
+        assert (await said(holder))["own"]["mode"] == "view"
+        await holder.send_to(json.dumps({"do": "hand", "to": pk}))
+        assert (await said(holder))["told"]

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.console.wsclient import VERSION, key_event, qemu_key_event, update_request
-from webvirt.consoleproxy.rfb import ClientFilter, NotRfb
+from webvirt.consoleproxy.rfb import MESSAGES, MOST_HELD, QEMU_MESSAGES, ClientFilter, NotRfb
 
 NONE = VERSION + b"\x01\x00"
+LONGEST_HEAD = max(message.head for message in [*MESSAGES.values(), *QEMU_MESSAGES.values()])
 VNC = VERSION + b"\x02" + b"r" * 16 + b"\x00"
 
 words = st.binary(max_size=300)
@@ -65,7 +66,101 @@ def test_a_viewer_passes_whole_harmless_messages_however_they_are_cut(
 
 @given(st.binary(max_size=500), st.sampled_from([NONE, VNC]), st.lists(st.integers(0, 10_000), max_size=30))
 def test_in_control_everything_passes_but_the_wish_to_be_alone(rest: bytes, start: bytes, places: list[int]) -> None:
-    assert fed(cut(start + rest, places), view_only=False) == start[:-1] + b"\x01" + rest
+    passed = fed(cut(start + rest, places), view_only=False)
+    everything = start[:-1] + b"\x01" + rest
+    assert everything.startswith(passed)
+    # What is held back is the beginning of a message.
+    assert len(everything) - len(passed) < LONGEST_HEAD
+
+
+# --- told to watch, or to type, in the middle of it
+
+
+def head_size(message: bytes) -> int:
+    """How many bytes of a message say what it is."""
+    known = QEMU_MESSAGES[message[1]] if message[0] == 255 else MESSAGES[message[0]]
+    return known.head
+
+
+def let_go(held: dict[bytes, bytes], message: bytes) -> None:
+    """Keep in mind what lets go of the key or the buttons that this message presses."""
+    if message[0] == 4:
+        key, down, release = message[:1] + message[4:], message[1], b"\x04\0\0\0" + message[4:]
+    elif message[0] == 5:
+        key, down, release = b"buttons", message[1], b"\x05\0" + message[2:6]
+    elif message[:2] == b"\xff\0":
+        key, down, release = message[8:], message[3], b"\xff\0\0\0" + message[4:]
+    else:
+        return
+    held.pop(key, None)
+    if down:
+        held[key] = release
+
+
+def passing(said: list[tuple[bytes, bool]], at: int, first: bool, then: bool) -> bytes:
+    """What should pass where `first` says whether to watch only up to that byte, and `then` afterwards."""
+    out, offset = b"", 0
+    held: dict[bytes, bytes] = {}
+    for message, is_harmless in said:
+        view_only = first if offset + head_size(message) <= at else then
+        if offset + head_size(message) > at and then:
+            out, held = out + b"".join(held.values()), {}
+        if is_harmless or not view_only:
+            out += message
+            let_go(held, message)
+        offset += len(message)
+    return out + (b"".join(held.values()) if then else b"")
+
+
+@given(conversations, st.booleans(), st.data())
+def test_a_switch_falls_between_two_messages(said: list[tuple[bytes, bool]], first: bool, data: st.DataObject) -> None:
+    stream = b"".join(message for message, _ in said)
+    at = data.draw(st.integers(0, len(stream)))
+    judge = ClientFilter(view_only=first)
+    judge.feed(NONE)
+    passed = judge.feed(stream[:at]) + judge.switch(view_only=not first)
+    passed += b"".join(judge.feed(stream[place : place + 1]) for place in range(at, len(stream)))
+    assert passed == passing(said, at, first, not first)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_switch_at_every_byte_of_a_conversation(first: bool) -> None:
+    said = [
+        (update_request(8, 8), True),
+        (key_event(0x41, down=True), False),
+        (struct.pack(">Bxxxi", 6, 5) + b"hello", False),
+        (struct.pack(">BBHHB", 5, 0x81, 10, 20, 1), False),
+        (qemu_key_event(0x61, 0x1E, down=True), False),
+        (struct.pack(">BBHi", 2, 0, 1, 7), True),
+        (key_event(0x41, down=False), False),
+    ]
+    stream = b"".join(message for message, _ in said)
+    for at in range(len(stream) + 1):
+        judge = ClientFilter(view_only=first)
+        judge.feed(NONE)
+        passed = judge.feed(stream[:at]) + judge.switch(view_only=not first) + judge.feed(stream[at:])
+        assert passed == passing(said, at, first, not first)
+
+
+def test_a_switch_during_the_handshake() -> None:
+    for at in range(len(VNC) + 1):
+        judge = ClientFilter(view_only=False)
+        passed = judge.feed(VNC[:at]) + judge.switch(view_only=True) + judge.feed(VNC[at:] + key_event(1, down=True))
+        assert passed == VNC[:-1] + b"\x01"
+
+
+def test_nobody_watches_after_what_no_client_says() -> None:
+    judge = ClientFilter(view_only=False)
+    judge.feed(NONE + b"\x63news")
+    with pytest.raises(NotRfb):
+        judge.switch(view_only=True)
+
+
+def test_no_more_keys_are_let_go_of_than_anybody_has() -> None:
+    judge = ClientFilter(view_only=False)
+    judge.feed(NONE + b"".join(key_event(key, down=True) for key in range(10_000)))
+    assert len(judge.switch(view_only=True)) == 8 * MOST_HELD
+    assert judge.switch(view_only=True) == b""
 
 
 @given(st.binary(max_size=500), st.lists(st.integers(0, 10_000), max_size=30))

@@ -18,6 +18,7 @@ from tests.until import until
 from webvirt.hypervisor.connection import connect
 from webvirt.hypervisor.types import HostAddress, Transport
 from webvirt.models import ConsoleDevice, ConsoleMode, EndReason, User
+from webvirt.services import control
 from webvirt.services.consoles import Close
 
 
@@ -78,6 +79,23 @@ def test_one_types_all_read_and_who_watches_reaches_nothing(watched: Cast) -> No
     for client in (watcher, writer):
         client.close()
     watching.ends(EndReason.CLOSED)
+
+
+def test_who_was_handed_the_line_types_and_nobody_else(watched: Cast) -> None:
+    first, second = (line(watched, user) for user in (watched.operator, watched.owner))
+    holder, asker = first.connect(), second.connect()
+    prompt(holder)
+    hear(asker, b"ready")
+    asker.send(b"echo wr''ong\n")
+    holder.send(b"echo fir''st\n")
+    assert b"wrong" not in hear(asker, b"first")
+    control.hand_over(first.session.pk, second.session.pk)
+    until(lambda: second.row.told_mode == ConsoleMode.CONTROL, 2, what="the proxy was told")
+    holder.send(b"echo wr''ong\n")
+    asker.send(b"echo rig''ht\n")
+    assert b"wrong" not in hear(holder, b"right")
+    for client in (holder, asker):
+        client.close()
 
 
 def test_a_flood_keeps_up_and_its_end_is_there(watched: Cast) -> None:

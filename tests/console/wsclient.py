@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,17 @@ from webvirt import publicurl
 ORIGIN = "http://127.0.0.1:8120"
 COOKIE = f"{publicurl.read(ORIGIN).jar}-session"
 VERSION = b"RFB 003.008\n"
+SCANCODES = {
+    **{letter: code for code, letter in enumerate("qwertyuiop", 0x10)},
+    **{letter: code for code, letter in enumerate("asdfghjkl", 0x1E)},
+    **{letter: code for code, letter in enumerate("zxcvbnm", 0x2C)},
+    **{digit: code for code, digit in enumerate("1234567890", 0x02)},
+    " ": 0x39,
+    "\n": 0x1C,
+    "/": 0x35,
+    ".": 0x34,
+}
+SHIFT = 0x2A
 
 
 class Closed(Exception):
@@ -204,3 +216,16 @@ def qemu_key_event(keysym: int, scancode: int, *, down: bool) -> bytes:
 
 def update_request(width: int, height: int, *, incremental: bool = False) -> bytes:
     return struct.pack(">BBHHHH", 3, incremental, 0, 0, width, height)
+
+
+def strokes(text: str, *, extended: bool = True) -> Iterator[bytes]:
+    """Messages that press the keys of small letters, digits and `>`, one after the other."""
+    for letter in text:
+        plain = "." if letter == ">" else letter
+        keysym = 0xFF0D if letter == "\n" else ord(letter)
+        for down in (True, False):
+            if letter == ">" and down:
+                yield qemu_key_event(0xFFE1, SHIFT, down=True)
+            yield qemu_key_event(keysym, SCANCODES[plain], down=down) if extended else key_event(keysym, down=down)
+            if letter == ">" and not down:
+                yield qemu_key_event(0xFFE1, SHIFT, down=False)

@@ -165,7 +165,7 @@ def test_no_path_leads_to_another_host(own: Stack, path: str) -> None:
     assert not where.startswith(("//", "/\\"))
 
 
-@pytest.mark.parametrize("kind", ["setup", "link"])
+@pytest.mark.parametrize("kind", ["setup", "link", "guest"])
 def test_a_one_time_link_is_not_in_the_log(own: Stack, kind: str) -> None:
     before = own.log.read_text().count(f"/{kind}/...")
     assert get(own, f"/{kind}/a-secret-of-one-use/").status == 404

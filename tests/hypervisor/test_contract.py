@@ -21,6 +21,7 @@ from tests.lab.lab import LAB
 from tests.until import until
 from webvirt.hypervisor.domains import DomainCalls
 from webvirt.hypervisor.errors import HypervisorError, InvalidSpec, NotFound, Unsupported, WrongState
+from webvirt.hypervisor.events import HostEvent
 from webvirt.hypervisor.types import (
     Bus,
     DiskCopy,
@@ -30,7 +31,6 @@ from webvirt.hypervisor.types import (
     DomainEvent,
     DomainSpec,
     DomainState,
-    ObjectEvent,
     Source,
     Touch,
 )
@@ -554,7 +554,7 @@ def test_addresses_of_a_guest_without_a_network(bench: Bench) -> None:
 
 
 def test_what_happens_is_heard(bench: Bench) -> None:
-    heard: queue.SimpleQueue[DomainEvent | ObjectEvent] = queue.SimpleQueue()
+    heard: queue.SimpleQueue[HostEvent] = queue.SimpleQueue()
     bench.connection.listen(heard.put, lambda _why: None)
 
     def next_of_mine() -> DomainEvent:

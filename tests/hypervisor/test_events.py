@@ -14,7 +14,8 @@ from tests.hypervisor.subjects import TEST_HOST
 from webvirt.hypervisor import events
 from webvirt.hypervisor.calls import Handle
 from webvirt.hypervisor.connection import connect, uri_of
-from webvirt.hypervisor.types import DomainEvent, ObjectEvent
+from webvirt.hypervisor.events import HostEvent
+from webvirt.hypervisor.types import ObjectEvent, ViewerEvent
 
 VPORT = """<device><parent>scsi_host1</parent><capability type='scsi_host'><capability type='fc_host'>
 <wwnn>2000000012341234</wwnn><wwpn>1000000012341234</wwpn></capability></capability></device>"""
@@ -69,9 +70,9 @@ class Held(Handle):
         yield self.raw
 
 
-def registered(raw: Raw) -> list[DomainEvent | ObjectEvent]:
+def registered(raw: Raw) -> list[HostEvent]:
     """What is heard from now on."""
-    heard: list[DomainEvent | ObjectEvent] = []
+    heard: list[HostEvent] = []
     events.register(Held(raw), heard.append, lambda _why: None)
     return heard
 
@@ -101,6 +102,22 @@ def test_events_of_devices_and_secrets() -> None:
     ]
 
 
+def test_who_comes_to_a_screen_and_leaves_it() -> None:
+    raw = Raw()
+    heard = registered(raw)
+    graphics = raw.callbacks["domainEventRegisterAny", libvirt.VIR_DOMAIN_EVENT_ID_GRAPHICS]
+    here = {"family": libvirt.VIR_DOMAIN_EVENT_GRAPHICS_ADDRESS_IPV4, "node": "192.0.2.1", "service": "5900"}
+    there = here | {"node": "192.0.2.66", "service": "40000"}
+    nowhere = {"family": libvirt.VIR_DOMAIN_EVENT_GRAPHICS_ADDRESS_UNIX, "node": "/run/x.sock", "service": None}
+    graphics(None, Thing("u"), libvirt.VIR_DOMAIN_EVENT_GRAPHICS_CONNECT, here, there, "vnc", {}, None)
+    graphics(None, Thing("u"), libvirt.VIR_DOMAIN_EVENT_GRAPHICS_INITIALIZE, here, there, "vnc", {}, None)
+    graphics(None, Thing("u"), libvirt.VIR_DOMAIN_EVENT_GRAPHICS_DISCONNECT, nowhere, nowhere, None, {}, None)
+    assert heard == [
+        ViewerEvent("u", True, "192.0.2.66", "40000", "192.0.2.1", "vnc"),
+        ViewerEvent("u", False, "", "", "", ""),
+    ]
+
+
 @pytest.mark.parametrize("code", [libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_SYSTEM_ERROR])
 def test_a_host_without_the_part_for_secrets_is_heard_all_the_same(code: int) -> None:
     raw = Raw({"secretEventRegisterAny": code})
@@ -122,7 +139,7 @@ def test_a_connection_that_breaks_meanwhile_is_no_missing_part() -> None:
 
 def test_a_device_that_comes_and_goes_is_heard() -> None:
     """On libvirt's test driver; real ones come from udev, which not every machine has."""
-    heard: queue.SimpleQueue[DomainEvent | ObjectEvent] = queue.SimpleQueue()
+    heard: queue.SimpleQueue[HostEvent] = queue.SimpleQueue()
     with connect(TEST_HOST) as connection:
         connection.listen(heard.put, lambda _why: None)
         raw = libvirt.open(uri_of(TEST_HOST))

@@ -19,8 +19,9 @@ from tests.guests import LOCAL, virsh
 from tests.hypervisor.subjects import PREFIX, SUBJECTS, TEST_HOST, Subject
 from webvirt.hypervisor.connection import Connection, connect
 from webvirt.hypervisor.errors import HypervisorError, InvalidSpec, NotFound, Unsupported
+from webvirt.hypervisor.events import HostEvent
 from webvirt.hypervisor.secrets import SecretCalls
-from webvirt.hypervisor.types import DomainEvent, ObjectEvent, SecretInfo, SecretSpec, SecretUsage
+from webvirt.hypervisor.types import ObjectEvent, SecretInfo, SecretSpec, SecretUsage
 from webvirt.hypervisor.xml.secrets import build_secret, parse_secret
 
 KEEPERS = [subject for subject in SUBJECTS if subject.name in ("fake", "qemu")]
@@ -163,7 +164,7 @@ def test_nothing_of_ours_tells_a_value(keeper: Keeper) -> None:
 
 
 def test_what_happens_is_heard(keeper: Keeper) -> None:
-    heard: queue.SimpleQueue[DomainEvent | ObjectEvent] = queue.SimpleQueue()
+    heard: queue.SimpleQueue[HostEvent] = queue.SimpleQueue()
     keeper.connection.listen(heard.put, lambda _why: None)
 
     def hears(key: str, *words: str) -> None:

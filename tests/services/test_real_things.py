@@ -18,7 +18,8 @@ from tests.people import Cast, make_domain, make_host
 from tests.services.carrying import Worker
 from tests.until import until
 from webvirt.hypervisor.connection import connect
-from webvirt.hypervisor.types import DomainEvent, ObjectEvent, Transport
+from webvirt.hypervisor.events import HostEvent
+from webvirt.hypervisor.types import ObjectEvent, Transport
 from webvirt.models import CardUse, DeviceList, Filter, Host, OperationState, Pool, Secret
 from webvirt.services import operations
 from webvirt.services.watcher.stock import Stock
@@ -137,7 +138,7 @@ def follow(stock: Stock, condition: Callable[[], bool]) -> None:
     until(followed, 20, what="the event followed")
 
 
-def heard_by(stock: Stock) -> Callable[[DomainEvent | ObjectEvent], None]:
+def heard_by(stock: Stock) -> Callable[[HostEvent], None]:
     """Hands the stock what is for it, as the watch does."""
     return lambda event: stock.events.put(event) if isinstance(event, ObjectEvent) else None
 

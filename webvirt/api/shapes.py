@@ -376,7 +376,7 @@ def session_out(session: ConsoleSession, shows_address: bool) -> SessionOut:
     return SessionOut(
         **{name: getattr(session, name) for name in same},
         id=session.pk,
-        user=session.user.get_username(),
+        user=session.person,
         address=session.address if shows_address else None,
     )
 

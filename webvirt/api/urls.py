@@ -15,11 +15,13 @@ from webvirt import __version__
 from webvirt.api import (
     audit,
     cloudimages,
+    consoles,
     docs,
     domains,
     errors,
     filters,
     flavours,
+    guestlinks,
     hosts,
     me,
     networks,
@@ -99,6 +101,8 @@ api.add_router("/secrets", secrets.router)
 api.add_router("/uploads", uploads.router)
 api.add_router("/operations", operations.router)
 api.add_router("/recordings", recordings.router)
+api.add_router("/consoles", consoles.router)
+api.add_router("/domains", guestlinks.router)
 api.add_router("/audit", audit.router)
 api.add_router("/me", me.router)
 api.add_router("/projects", projects.router)

@@ -22,13 +22,15 @@ from django.db import connection
 from django.utils import timezone
 
 from webvirt.consoleproxy.pump import RESTARTED
-from webvirt.models import EndReason, RecordingEnd
-from webvirt.services import consoles, heartbeats, recordings
+from webvirt.models import ConsoleMode, EndReason, RecordingEnd
+from webvirt.services import consoles, control, heartbeats, recordings
 from webvirt.services.consoles import Admission, Close
 
 log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 1.0
+MODES_SECONDS = 0.25
+"""So often it is asked who types."""
 BEAT_SECONDS = 5.0
 FAREWELL_SECONDS = 2.0
 EXCUSE_SECONDS = 30.0
@@ -48,6 +50,11 @@ class Charge:
     """Why, in the words of the console itself."""
     told: EndReason | None = None
     """Why, in ours."""
+    mode: str = field(init=False)
+    """What its process was told last."""
+
+    def __post_init__(self) -> None:
+        self.mode = self.admission.mode
 
 
 def introduce(roster: socket.socket, admission: Admission) -> socket.socket:
@@ -89,10 +96,13 @@ class Keeper:
         self._selector.register(self.parent, selectors.EVENT_READ)
         due = time.monotonic()
         while not self._stops:
-            self._listen(max(0.0, due - time.monotonic()))
+            left = max(0.0, due - time.monotonic())
+            self._listen(min(left, MODES_SECONDS) if self.charges else left)
             if time.monotonic() >= due:
                 due = time.monotonic() + WATCH_SECONDS
                 self._try_database(self._watch)
+            elif self.charges:
+                self._try_database(self._tell_modes)
         self._farewell()
 
     def _listen(self, seconds: float) -> None:
@@ -150,10 +160,12 @@ class Keeper:
         if not self._orphans_ended:
             consoles.end_orphans(self.started)
             self._orphans_ended = True
-        watched = {charge.admission.session: charge for charge in self.charges.values() if not charge.told}
+        watched = self._watched()
         for pk, reason in consoles.withdrawn(charge.admission for charge in watched.values()).items():
             if reason != EndReason.LEASE or time.monotonic() > self._excused_until:
                 self._send_off(watched[pk], Close.WITHDRAWN, reason)
+        control.settle(timezone.now())
+        self._tell_modes()
         self._write_ends()
         now = time.monotonic()
         if now - self._beaten_at >= BEAT_SECONDS:
@@ -163,10 +175,30 @@ class Keeper:
             if now - self._listener_heard_at < BEAT_SECONDS:
                 heartbeats.beat(KIND, self.name)
 
+    def _watched(self) -> dict[int, Charge]:
+        """The consoles that have not been sent off, by the id of their session."""
+        return {charge.admission.session: charge for charge in self.charges.values() if not charge.told}
+
+    def _tell_modes(self) -> None:
+        """Tell each console whose mode has changed: whoever typed first, so that nobody begins before they end."""
+        watched = self._watched()
+        modes = control.modes_of(watched)
+        changed = [charge for pk, charge in watched.items() if modes.get(pk, charge.mode) != charge.mode]
+        for charge in sorted(changed, key=lambda charge: charge.mode != ConsoleMode.CONTROL):
+            pk = charge.admission.session
+            self._say(charge, mode=modes[pk])
+            # What could not be written down is told, and written, again.
+            control.was_told(pk, modes[pk])
+            charge.mode = modes[pk]
+
     def _send_off(self, charge: Charge, code: int, reason: EndReason) -> None:
+        words = consoles.words_of(charge.admission.session, reason)
         charge.told = reason
+        self._say(charge, code=code, words=words, reason=reason.value)
+
+    def _say(self, charge: Charge, **said: object) -> None:
         try:
-            charge.line.send(json.dumps({"code": code, "words": reason.value, "reason": reason.value}).encode())
+            charge.line.send(json.dumps(said).encode())
         except OSError:
             log.debug("console %s is gone already", charge.admission.session)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from webvirt.consoleproxy.frames import Frame, FrameReader, Malformed, Opcode, close_frame, header
 from webvirt.consoleproxy.rfb import ClientFilter, NotRfb
 from webvirt.consoleproxy.serial import LineFilter
-from webvirt.models import EndReason, RecordingEnd
+from webvirt.models import ConsoleMode, EndReason, RecordingEnd
 from webvirt.services.consoles import Close
 from webvirt.services.recordingfile import CannotRecord, Recorder
 
@@ -209,9 +209,7 @@ class Pump:
         frames = self._reader.feed(data)
         input_bytes = b"".join([payload for opcode, payload in frames if opcode <= Opcode.BINARY])
         if input_bytes and (passed := self._filter.feed(input_bytes)):
-            self.to_guest += len(passed)
-            self._for_guest = memoryview(bytes(self._for_guest) + passed if self._for_guest else passed)
-            self._flush_to_guest()
+            self._pass(passed)
         for frame in frames:
             if frame.opcode > Opcode.BINARY:
                 self._obey(frame)
@@ -221,6 +219,11 @@ class Pump:
             raise browser_left()
         if frame.opcode == Opcode.PING:
             self._queue_control(Opcode.PONG, frame.payload)
+
+    def _pass(self, passed: bytes) -> None:
+        self.to_guest += len(passed)
+        self._for_guest = memoryview(bytes(self._for_guest) + passed if self._for_guest else passed)
+        self._flush_to_guest()
 
     def _flush_to_guest(self) -> None:
         try:
@@ -234,8 +237,13 @@ class Pump:
     # --- the keeper, and time
 
     def _on_keeper(self, _events: int) -> None:
-        """The keeper speaks only to end it; when the keeper itself is gone, nobody watches the lease any more."""
-        raise Ended(hear(self.keeper))
+        """The keeper ends it, or tells who is here to type or to watch; when the keeper itself is gone, nobody watches
+        the lease any more."""
+        said = hear(self.keeper)
+        if isinstance(said, Ending):
+            raise Ended(said)
+        if passed := self._filter.switch(view_only=said == ConsoleMode.VIEW):
+            self._pass(passed)
 
     def _keep_time(self) -> None:
         now = time.monotonic()
@@ -288,8 +296,8 @@ def tell(keeper: socket.socket, **said: object) -> None:
         return
 
 
-def hear(keeper: socket.socket) -> Ending:
-    """The end that the keeper has told us of."""
+def hear(keeper: socket.socket) -> Ending | ConsoleMode:
+    """The end that the keeper has told us of, or the new mode."""
     try:
         said = keeper.recv(4096)
     except OSError:
@@ -297,4 +305,6 @@ def hear(keeper: socket.socket) -> Ending:
     if not said:
         return Ending(RESTARTED, "the console proxy stops", EndReason.PROXY)
     heard = json.loads(said)
+    if "mode" in heard:
+        return ConsoleMode(heard["mode"])
     return Ending(heard["code"], heard["words"], EndReason(heard["reason"]))

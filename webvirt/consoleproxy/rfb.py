@@ -1,7 +1,8 @@
 """What a browser may say to a guest's display: the client's half of RFB (RFC 6143), judged message by message.
 
 View-only is enforced here. Only whole messages of kinds that change nothing at the guest are passed on, so whatever a
-modified client sends, the display reads what we meant it to read.
+modified client sends, the display reads what we meant it to read. Who types may be told to watch at any moment, and the
+other way round: where messages begin and end is known in control too.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ MAX_CUT_TEXT = 1024 * 1024
 QEMU = 255
 QEMU_KEY = 0
 QEMU_AUDIO = 1
+KEY_EVENT = 4
+POINTER_EVENT = 5
+MOST_HELD = 256
+"""Keys that are let go of for somebody: no keyboard has more."""
 
 
 class NotRfb(Exception):
@@ -80,13 +85,15 @@ class ClientFilter:
         self._out = bytearray()
         self._rest = 0
         self._keeps_rest = False
+        self._held: dict[bytes, bytes] = {}
+        """Keys and buttons that were passed down, each with the message that lets go of it."""
+        self._is_lost = False
+        """In control, after a message whose end is not known here: all passes, as it is."""
 
     def feed(self, data: bytes) -> bytes:
         """What of these bytes goes to the display. Raises NotRfb."""
-        if not self._judges():
-            return data
         at = 0
-        while at < len(data) and self._judges():
+        while at < len(data) and not self._is_lost:
             wanted = self._rest or self._need - len(self._head)
             piece = data[at : at + wanted]
             at += len(piece)
@@ -94,16 +101,33 @@ class ClientFilter:
                 self._rest -= len(piece)
                 if self._keeps_rest:
                     self._out += piece
+                self._let_go()
                 continue
             self._head += piece
             if len(self._head) == self._need:
                 self._step(self._head)
-        passed, self._out = bytes(self._out + data[at:]), bytearray()
+        self._out += data[at:]
+        return self._taken()
+
+    def switch(self, *, view_only: bool) -> bytes:
+        """From the next message on, judge by this. Returns what lets go of all that is held down; where a message is
+        half passed, that follows it. Raises NotRfb where nobody knows any more which message that is."""
+        if view_only and self._is_lost:
+            raise NotRfb("it was told to watch in the middle of what no client of a display says")
+        self._view_only = view_only
+        self._let_go()
+        return self._taken()
+
+    def _taken(self) -> bytes:
+        passed, self._out = bytes(self._out), bytearray()
         return passed
 
-    def _judges(self) -> bool:
-        """Whether there is anything left to judge: in control, nothing is after the handshake."""
-        return self._view_only or self._step != self._message
+    def _let_go(self) -> None:
+        """Between two messages to the display: nobody who only watches holds a key."""
+        if self._view_only and self._held and not (self._rest and self._keeps_rest):
+            for release in self._held.values():
+                self._out += release
+            self._held = {}
 
     def _next(self, step: Callable[[bytearray], None], need: int) -> None:
         self._head = bytearray()
@@ -135,18 +159,49 @@ class ClientFilter:
 
     def _message(self, head: bytearray) -> None:
         """Judge a message by its head, asking for more of it until its length is known."""
+        try:
+            message = self._measured(head)
+        except NotRfb:
+            if self._view_only:
+                raise
+            # The display judges it: a newer one must not need a newer proxy.
+            self._is_lost = True
+            self._out += head
+            return
+        if message is None:
+            return
+        self._keeps_rest = not (message.is_input and self._view_only)
+        if self._keeps_rest:
+            self._out += head
+        if self._keeps_rest and message.is_input:
+            self._remember(bytes(head))
+        self._next(self._message, 1)
+
+    def _measured(self, head: bytearray) -> Message | None:
+        """Which kind it is, with the length of what follows its head; None while more of that is needed."""
         kind = head[0]
         if kind == QEMU and len(head) == 1:
             self._need = 2
-            return
+            return None
         message = QEMU_MESSAGES.get(head[1]) if kind == QEMU else MESSAGES.get(kind)
         if message is None:
             raise NotRfb(f"unknown message {kind}" + (f"/{head[1]}" if kind == QEMU else ""))
         if len(head) < message.head:
             self._need = message.head
-            return
+            return None
         self._rest = message.rest(bytes(head))
-        self._keeps_rest = not message.is_input
-        if not message.is_input:
-            self._out += head
-        self._next(self._message, 1)
+        return message
+
+    def _remember(self, head: bytes) -> None:
+        """Which keys and buttons are down now, the newest last."""
+        if head[0] == QEMU:
+            self._hold(head[8:12], b"\xff\0\0\0" + head[4:], is_down=bool(head[3]))
+        elif head[0] == KEY_EVENT:
+            self._hold(b"key" + head[4:], b"\x04\0\0\0" + head[4:], is_down=bool(head[1]))
+        elif head[0] == POINTER_EVENT:
+            self._hold(b"buttons", b"\x05\0" + head[2:], is_down=bool(head[1]))
+
+    def _hold(self, key: bytes, release: bytes, *, is_down: bool) -> None:
+        self._held.pop(key, None)
+        if is_down and len(self._held) < MOST_HELD:
+            self._held[key] = release

@@ -30,9 +30,41 @@ class LineFilter:
 
     def __init__(self, *, view_only: bool) -> None:
         self._view_only = view_only
+        self._last = b""
+        self._owed = 0
+        """Bytes of a character that was begun before the mode changed."""
 
     def feed(self, data: bytes) -> bytes:
-        return b"" if self._view_only else data
+        """What of these bytes goes to the line."""
+        begun = 0
+        while begun < min(self._owed, len(data)) and is_within(data[begun]):
+            begun += 1
+        self._owed = self._owed - begun if begun == len(data) else 0
+        self._last = (self._last + data)[-3:]
+        # What was begun is ended as it was begun.
+        return data[:begun] if self._view_only else data[begun:]
+
+    def switch(self, *, view_only: bool) -> bytes:
+        """From the next character on, judge by this."""
+        if view_only != self._view_only:
+            self._view_only = view_only
+            self._owed = 0 if self._owed else missing(self._last)
+        return b""
+
+
+def is_within(byte: int) -> bool:
+    """Whether a byte of UTF-8 goes on with a character."""
+    return byte & 0xC0 == 0x80
+
+
+def missing(last: bytes) -> int:
+    """How many bytes the last character of this lacks, in UTF-8."""
+    for there in range(1, len(last) + 1):
+        lead = last[-there]
+        if not is_within(lead):
+            size = 4 if lead >= 0xF0 else 3 if lead >= 0xE0 else 2 if lead >= 0xC0 else 1
+            return max(0, size - there)
+    return 0
 
 
 def reach(address: HostAddress, admission: Admission, life: socket.socket) -> socket.socket:

@@ -29,7 +29,7 @@ from webvirt.hypervisor.networks import NetworkCalls
 from webvirt.hypervisor.secrets import SecretCalls
 from webvirt.hypervisor.sources import SourceCalls, in_words
 from webvirt.hypervisor.storage import StorageCalls
-from webvirt.hypervisor.types import DomainEvent, HostAddress, ObjectEvent, SourceAddress, Transport
+from webvirt.hypervisor.types import HostAddress, SourceAddress, Transport
 
 KEEPALIVE = (2, 3)
 """Seconds between pings and how many may stay unanswered: a dead connection fails its calls within 7 to 13 s."""
@@ -249,7 +249,7 @@ class Connection:
         self.secrets = SecretCalls(self._handle)
         self.storage = StorageCalls(self._handle)
 
-    def listen(self, on_event: Callable[[DomainEvent | ObjectEvent], None], on_close: Callable[[str], None]) -> None:
+    def listen(self, on_event: Callable[[events.HostEvent], None], on_close: Callable[[str], None]) -> None:
         """Have both called from libvirt's own thread; they may do nothing but enqueue."""
         self._callbacks += events.register(self._handle, on_event, on_close)
 

@@ -9,7 +9,11 @@ from typing import Any
 import libvirt
 
 from webvirt.hypervisor.calls import Handle
-from webvirt.hypervisor.types import DomainEvent, ObjectEvent, Touch
+from webvirt.hypervisor.types import DomainEvent, ObjectEvent, Touch, ViewerEvent
+
+HostEvent = DomainEvent | ObjectEvent | ViewerEvent
+End = dict[str, Any]
+"""An end of a connection to a screen: its `family`, `node` and `service`."""
 
 LIFECYCLE: dict[int, tuple[str, Touch, dict[int, str]]] = {
     libvirt.VIR_DOMAIN_EVENT_DEFINED: (
@@ -180,7 +184,7 @@ class Registered:
 
 
 def register(
-    handle: Handle, on_event: Callable[[DomainEvent | ObjectEvent], None], on_close: Callable[[str], None]
+    handle: Handle, on_event: Callable[[HostEvent], None], on_close: Callable[[str], None]
 ) -> list[Registered]:
     """Hear everything of the tables above, and the end of the connection. Returns what was registered."""
 
@@ -206,6 +210,7 @@ def register(
         on_close(CLOSED.get(reason, "The connection was closed."))
 
     wanted = [("domainEventRegisterAny", number, hear(what, touch)) for number, what, touch in OTHERS]
+    wanted.append(("domainEventRegisterAny", libvirt.VIR_DOMAIN_EVENT_ID_GRAPHICS, hear_viewers(on_event)))
     wanted += [(method, number, hear_object(noun, words)) for noun, method, number, words in OBJECTS]
     with handle.call() as raw:
         raw.registerCloseCallback(closed, None)
@@ -221,6 +226,26 @@ def register(
                 if not unknown and (method == "domainEventRegisterAny" or not raw.isAlive()):
                     raise
     return registered
+
+
+def hear_viewers(on_event: Callable[[ViewerEvent], None]) -> Callable[..., None]:
+    """A callback for who comes to screens and leaves them."""
+
+    def viewer(_conn: Any, domain: Any, phase: int, local: End, remote: End, auth: str, *_: Any) -> None:
+        # That a connection has come to show pictures is said too, and nothing new.
+        if phase != libvirt.VIR_DOMAIN_EVENT_GRAPHICS_INITIALIZE:
+            is_there = phase == libvirt.VIR_DOMAIN_EVENT_GRAPHICS_CONNECT
+            address, port = address_of(remote)
+            on_event(ViewerEvent(domain.UUIDString(), is_there, address, port, address_of(local)[0], auth or ""))
+
+    return viewer
+
+
+def address_of(end: End) -> tuple[str, str]:
+    """The address and the port of an end of a connection; empty for a socket that has none."""
+    if end.get("family") == libvirt.VIR_DOMAIN_EVENT_GRAPHICS_ADDRESS_UNIX:
+        return "", ""
+    return end.get("node") or "", end.get("service") or ""
 
 
 def key_of(noun: str, thing: Any) -> str:

@@ -1,7 +1,16 @@
 """What we remember. Rows hold no rules of who may do what and never call a host."""
 
 from webvirt.models.audit import AUDIT_START, AuditForward, AuditHead, AuditLine, AuditQuerySet, AuditResult
-from webvirt.models.consoles import ConsoleDevice, ConsoleMode, ConsoleSession, EndReason, Recording, RecordingEnd
+from webvirt.models.consoles import (
+    ConsoleDevice,
+    ConsoleMode,
+    ConsoleSession,
+    EndReason,
+    GuestLink,
+    Recording,
+    RecordingEnd,
+    ScreenConnection,
+)
 from webvirt.models.devices import DeviceList, DeviceUse
 from webvirt.models.directories import DirectoryName, Identity, Source
 from webvirt.models.domains import ACTIVE, Definition, Domain, DomainQuerySet, Screen, Status
@@ -63,6 +72,7 @@ __all__ = [
     "Flavour",
     "Grant",
     "Guesses",
+    "GuestLink",
     "Host",
     "HostQuerySet",
     "HostState",
@@ -87,6 +97,7 @@ __all__ = [
     "Reservation",
     "Role",
     "Screen",
+    "ScreenConnection",
     "Secret",
     "Seen",
     "SeenQuerySet",

@@ -18,6 +18,7 @@ from webvirt.services.subjects import NOUNS
 LISTS = frozenset(
     (
         "domains",
+        "consoles",
         "hosts",
         "operations",
         "pools",

@@ -32,15 +32,15 @@ from webvirt.models import (
     ConsoleSession,
     Domain,
     EndReason,
+    GuestLink,
     LoginSession,
-    Origin,
     Status,
     User,
 )
-from webvirt.services import audit, recordings
+from webvirt.services import audit, control, guestlinks, recordings
 from webvirt.services.access import Access, access_of, accesses_of
-from webvirt.services.actors import Actor
-from webvirt.services.catalogue import BY_KIND, Verb, why_not
+from webvirt.services.catalogue import BY_KIND, why_not
+from webvirt.services.guestlinks import VERBS
 from webvirt.services.recordings import Recorded
 
 LEASE = timedelta(seconds=60)
@@ -49,10 +49,6 @@ TICKET = re.compile(r"[A-Za-z0-9_-]{43}")
 VIEWERS_PER_DOMAIN = 20
 SIDE_BY_SIDE = 9
 """More on one page could not be read."""
-VERBS: dict[str, Verb] = {
-    ConsoleMode.VIEW: BY_KIND["domain.view"],
-    ConsoleMode.CONTROL: BY_KIND["domain.console"],
-}
 RECORD = BY_KIND["domain.record"]
 RESULTS = {EndReason.FAILED: AuditResult.FAILED, EndReason.UNOPENED: AuditResult.CANCELLED}
 """What the audit log calls ends other than that of a console that was used."""
@@ -106,20 +102,41 @@ class Admission:
 
 @dataclass(frozen=True)
 class Viewer:
-    """Somebody else at the same guest."""
+    """Somebody else at the same guest; `name` is empty for whom a guest is not told of."""
 
+    id: int
     name: str
     mode: str
+    device: str
+    may_type: bool
+    """Whether control can be handed over to them."""
+    asks: bool
+    """Whether they wait for control."""
+
+
+@dataclass(frozen=True)
+class Own:
+    """What a session may do now, as its page is told."""
+
+    mode: str
+    """Control not before the proxy lets what is typed through."""
+    may_type: bool
+    asks: bool
+    may_take: bool
+    """Whether it can take control without asking who types."""
 
 
 @dataclass(frozen=True)
 class View:
-    """What a page is told of its own console: why it ended (empty while it lives), who else is there, and whether it is
-    recorded."""
+    """What a page is told of its own console: why it ended (empty while it lives), who else is there, what it may, and
+    whether it is recorded."""
 
     ended: str
     others: list[Viewer]
+    own: Own | None = None
     recorded: Recorded = field(default_factory=Recorded)
+    is_settling: bool = False
+    """Whether the proxy is about to be told what the session may do."""
 
 
 def login_key(session_key: str) -> str:
@@ -131,7 +148,7 @@ def login_key(session_key: str) -> str:
 
 
 def open_session(
-    user: User,
+    who: User | GuestLink,
     session_key: str,
     domain_pk: int,
     mode: str,
@@ -140,18 +157,25 @@ def open_session(
     device: ConsoleDevice = ConsoleDevice.SCREEN,
     record: bool = False,
 ) -> ConsoleSession:
-    """A new console session with its lease, or Refusal. `replaces` names an older one of the same login to end;
-    `record` asks for it to be recorded where it would not be by itself."""
+    """A new console session with its lease, or Refusal: a person's, or that of a guest who came by a link.
+
+    `replaces` names an older one of the same login to end; `record` asks for it to be recorded where it would not be by
+    itself.
+
+    Who asks for control has it where nobody else does, and watches otherwise.
+    """
+    link, user = (who, who.made_by) if isinstance(who, GuestLink) else (None, who)
     access = access_of(user)
     domain = access.domains().filter(pk=domain_pk).first()
-    if domain is None:
+    if domain is None or (link and link.domain_id != domain_pk):
         raise Refusal(Close.UNKNOWN, _("There is no such machine."))
     verb = VERBS[mode]
-    if not access.may(verb, domain):
-        audit.note(verb.kind, domain, result=AuditResult.DENIED, actor=Actor(user, Origin.PAGE, address))
+    actor = control.actor_of(ConsoleSession(user=user, link=link, address=address))
+    if not access.may(verb, domain) or (link and mode not in (ConsoleMode.VIEW, link.mode)):
+        audit.note(verb.kind, domain, result=AuditResult.DENIED, actor=actor)
         raise Refusal(Close.WITHDRAWN, _("Your role here does not allow “%(verb)s”.") % {"verb": verb.label})
-    if record and not access.may(RECORD, domain):
-        audit.note(RECORD.kind, domain, result=AuditResult.DENIED, actor=Actor(user, Origin.PAGE, address))
+    if record and (link or not access.may(RECORD, domain)):
+        audit.note(RECORD.kind, domain, result=AuditResult.DENIED, actor=actor)
         raise Refusal(Close.WITHDRAWN, _("Your role here does not allow “%(verb)s”.") % {"verb": RECORD.label})
     if reason := why_not(verb, domain):
         raise Refusal(Close.NOT_NOW, _("No console now: %(reason)s.") % {"reason": reason})
@@ -160,34 +184,43 @@ def open_session(
         # The person's row is locked, so that two pages opening at once cannot both be the last one allowed.
         User.objects.select_for_update().get(pk=user.pk)
         if replaces is not None:
-            mine = ConsoleSession.objects.filter(pk=replaces, user=user, login_key=login_key(session_key))
+            mine = ConsoleSession.objects.filter(pk=replaces, user=user, link=link, login_key=login_key(session_key))
             end_each(mine, EndReason.REPLACED)
-        refuse_too_many(user, domain.pk, now)
+        refuse_too_many(who, domain.pk, now)
         session = ConsoleSession.objects.create(
             user=user,
+            link=link,
             domain=domain,
-            mode=mode,
+            mode=ConsoleMode.VIEW,
+            may_type=mode == ConsoleMode.CONTROL,
             device=device,
             address=address,
             login_key=login_key(session_key),
             leased_until=now + LEASE,
             is_recorded=record or domain.is_recorded,
         )
+        if session.may_type:
+            control.seat(session)
         note(session, AuditResult.ASKED)
     return session
 
 
 def note(session: ConsoleSession, result: AuditResult, **details: Any) -> None:
     """Write a line of a console, in the name of whose it is."""
-    actor = Actor(session.user, Origin.PAGE, session.address)
-    told = {"console": session.pk, "mode": session.mode, "device": session.device} | details
-    audit.note(VERBS[session.mode].kind, session.domain, result=result, actor=actor, details=told)
+    told: dict[str, Any] = {"console": session.pk, "mode": session.mode, "device": session.device}
+    if session.link is not None:
+        told |= {"link": session.link.pk, "link_by": session.user.get_username()}
+    actor = control.actor_of(session)
+    audit.note(VERBS[session.mode].kind, session.domain, result=result, actor=actor, details=told | details)
+    # Not of the machine: a page that waits for that tries again, and would be told of its own try.
+    bus.announce(["consoles"])
 
 
-def refuse_too_many(user: User, domain_pk: int, now: datetime) -> None:
-    """Raise Refusal when the person, or the machine, has all the consoles it may have."""
+def refuse_too_many(who: User | GuestLink, domain_pk: int, now: datetime) -> None:
+    """Raise Refusal when the person, or the guests of one link, or the machine, has all the consoles it may have."""
     alive = ConsoleSession.objects.filter(ended_at=None, leased_until__gt=now)
-    if alive.filter(user=user).count() >= settings.WEBVIRT_CONSOLES_PER_USER:
+    own = alive.filter(link=who) if isinstance(who, GuestLink) else alive.filter(user=who, link=None)
+    if own.count() >= settings.WEBVIRT_CONSOLES_PER_USER:
         limit = settings.WEBVIRT_CONSOLES_PER_USER
         raise Refusal(
             Close.TOO_MANY, _("You have %(limit)d consoles open, the most allowed: close one.") % {"limit": limit}
@@ -219,9 +252,10 @@ def ticket_name(ticket: str) -> str:
     return "webvirt.ticket." + hashlib.sha256(ticket.encode()).hexdigest()
 
 
-def resume(pk: int, user: User, session_key: str) -> ConsoleSession:
+def resume(pk: int, who: User | GuestLink, session_key: str) -> ConsoleSession:
     """The session of a page that comes back, its lease renewed; only the same login may. Raises Refusal."""
-    session = ConsoleSession.objects.filter(pk=pk, user=user, login_key=login_key(session_key)).first()
+    own = {"link": who} if isinstance(who, GuestLink) else {"user": who, "link": None}
+    session = ConsoleSession.objects.filter(pk=pk, login_key=login_key(session_key), **own).first()
     if session is None:
         raise Refusal(Close.UNKNOWN, _("There is no such console."))
     renew(pk)
@@ -235,18 +269,40 @@ def renew(pk: int) -> None:
 
 def look(session: ConsoleSession) -> View:
     """What the page of this session should know now."""
-    here = Q(ended_at=None, opened_at__isnull=False)
-    rows = ConsoleSession.objects.filter(Q(pk=session.pk) | here, domain=session.domain_id).select_related("user")
-    mine = None
-    others = []
-    for row in rows.order_by("pk"):
-        if row.pk == session.pk:
-            mine = row
-        else:
-            others.append(Viewer(row.user.get_username(), row.mode))
+    # Who types counts from the beginning: nobody else can, then.
+    here = Q(ended_at=None) & (Q(opened_at__isnull=False) | Q(mode=ConsoleMode.CONTROL))
+    rows = ConsoleSession.objects.filter(Q(pk=session.pk) | here, domain=session.domain_id)
+    found = {row.pk: row for row in rows.select_related("user", "domain__host", "link").order_by("pk")}
+    mine = found.pop(session.pk, None)
+    others = [viewer_of(row) for row in found.values()]
+    recorded = recordings.recorded(session)
+    if session.link is not None:
+        # A guest is not told who the people here are.
+        others = [replace(other, name="") for other in others]
+        recorded = replace(recorded, by=("",) * min(1, len(recorded.by)))
     if mine is None:
         return View(EndReason.MISSING, others)
-    return View(mine.end_reason, others, recordings.recorded(mine))
+    holder = next((row for row in found.values() if is_in_control(row) and row.device == mine.device), None)
+    may_take = holder is not None and mine.may_type and control.may_take(mine, holder)
+    is_settling = mine.told_mode not in ("", mine.mode)
+    mode = ConsoleMode.VIEW if is_settling else mine.mode
+    own = Own(mode, mine.may_type, mine.wants_control_at is not None, may_take)
+    return View(mine.end_reason, others, own, recorded, is_settling)
+
+
+def is_in_control(session: ConsoleSession) -> bool:
+    return session.mode == ConsoleMode.CONTROL
+
+
+def viewer_of(session: ConsoleSession) -> Viewer:
+    return Viewer(
+        id=session.pk,
+        name=session.person,
+        mode=session.mode,
+        device=session.device,
+        may_type=session.may_type,
+        asks=session.wants_control_at is not None,
+    )
 
 
 # --- from the proxy
@@ -261,7 +317,7 @@ def redeem(ticket: str, session_key: str) -> Admission:
         kept = bus.store().getdel(ticket_name(ticket))
     except RedisError:
         raise Refusal(Close.NO_REDIS, "Redis does not answer") from None
-    rows = ConsoleSession.objects.select_related("user", "domain__host")
+    rows = ConsoleSession.objects.select_related("user", "domain__host", "link")
     session = rows.filter(pk=int(str(kept, "ascii"))).first() if isinstance(kept, bytes) else None
     if session is None or not secrets.compare_digest(session.login_key, login_key(session_key)):
         raise refused
@@ -270,7 +326,7 @@ def redeem(ticket: str, session_key: str) -> Admission:
         mode=session.mode,
         device=session.device,
         session_key=session_key,
-        auth_hash=session.user.get_session_auth_hash(),
+        auth_hash="" if session.link else session.user.get_session_auth_hash(),
         host=session.domain.host_id,
         domain_uuid=session.domain.uuid,
     )
@@ -278,7 +334,7 @@ def redeem(ticket: str, session_key: str) -> Admission:
         raise Refusal(Close.WITHDRAWN, reason)
     unopened = ConsoleSession.objects.filter(pk=session.pk, opened_at=None, ended_at=None)
     with audit.writing():
-        if not unopened.update(opened_at=timezone.now()):
+        if not unopened.update(opened_at=timezone.now(), told_mode=session.mode):
             raise refused
         recording = recordings.begin(session).pk if session.is_recorded else None
         note(session, AuditResult.BEGUN, **({"recording": recording} if recording else {}))
@@ -290,7 +346,7 @@ def withdrawn(admissions: Iterable[Admission]) -> dict[int, EndReason]:
     asked = {admission.session: admission for admission in admissions}
     if not asked:
         return {}
-    rows = ConsoleSession.objects.select_related("user", "domain__host").in_bulk(list(asked))
+    rows = ConsoleSession.objects.select_related("user", "domain__host", "link").in_bulk(list(asked))
     logins = LoginSession.objects.filter(expire_date__gt=timezone.now()).in_bulk(
         list({admission.session_key for admission in asked.values()})
     )
@@ -314,7 +370,24 @@ def why_withdrawn(
     if row.leased_until < timezone.now():
         return EndReason.LEASE
     login = logins.get(admission.session_key)
+    if row.link is not None:
+        return why_not_this_guest(row, row.link, login, access) or why_not_this_machine(row, admission, access)
     return why_not_this_person(row.user, admission, login) or why_not_this_machine(row, admission, access)
+
+
+def why_not_this_guest(
+    row: ConsoleSession, link: GuestLink, login: LoginSession | None, access: Access
+) -> EndReason | None:
+    """A guest stays for as long as their link is good, and who made it may still do what they do, and invite."""
+    if not row.user.is_active:
+        return EndReason.DEACTIVATED
+    if not link.is_good(timezone.now()):
+        return EndReason.LINK
+    if not guestlinks.may_invite(access, row.domain, link.mode):
+        return EndReason.RIGHT
+    if login is None or link.pk not in login.get_decoded().get(guestlinks.HELD, []):
+        return EndReason.LOGOUT
+    return None
 
 
 def why_not_this_person(user: User, admission: Admission, login: LoginSession | None) -> EndReason | None:
@@ -361,6 +434,15 @@ def end(pk: int, reason: EndReason) -> None:
     end_each(ConsoleSession.objects.filter(pk=pk), reason)
 
 
+def words_of(pk: int, reason: EndReason) -> str:
+    """What a page is told of an end: the reason, and after a space who did it, where that is somebody else."""
+    if reason != EndReason.ENDED:
+        return reason.value
+    # A guest is not told who the people here are.
+    by = ConsoleSession.objects.filter(pk=pk, link=None).values_list("ended_by__username", flat=True).first()
+    return f"{reason.value} {by or ''}".rstrip()
+
+
 def end_orphans(started: datetime) -> int:
     """End what an earlier proxy left open, ours having started then. Returns how many."""
     return end_each(ConsoleSession.objects.filter(opened_at__lt=started), EndReason.PROXY)
@@ -388,17 +470,17 @@ def sweep(now: datetime) -> None:
 
 def end_each(sessions: QuerySet[ConsoleSession], reason: EndReason) -> int:
     """Write the end of those that have none. Returns how many."""
-    open_ones = sessions.filter(ended_at=None).select_related("user", "domain").order_by("pk")
-    return sum(end_one(session, reason) for session in open_ones)
+    still_open = sessions.filter(ended_at=None).select_related("user", "domain", "link").order_by("pk")
+    return sum(end_one(session, reason) for session in still_open)
 
 
-def end_one(session: ConsoleSession, reason: EndReason) -> bool:
+def end_one(session: ConsoleSession, reason: EndReason, **details: str) -> bool:
     """Write the end of a session, once."""
     now = timezone.now()
     with audit.writing():
         ended = ConsoleSession.objects.filter(pk=session.pk, ended_at=None).update(ended_at=now, end_reason=reason)
         if ended:
-            session.refresh_from_db(fields=["opened_at", "bytes_to_browser", "bytes_to_guest"])
+            session.refresh_from_db(fields=["opened_at", "mode", "bytes_to_browser", "bytes_to_guest"])
             seconds = round((now - session.opened_at).total_seconds()) if session.opened_at else 0
             note(
                 session,
@@ -407,5 +489,6 @@ def end_one(session: ConsoleSession, reason: EndReason) -> bool:
                 seconds=seconds,
                 bytes_to_browser=session.bytes_to_browser,
                 bytes_to_guest=session.bytes_to_guest,
+                **details,
             )
     return bool(ended)

@@ -38,7 +38,7 @@ def begin(session: ConsoleSession) -> Recording:
         session=session,
         domain=session.domain,
         name=session.domain.name,
-        person=session.user.get_username(),
+        person=session.person,
         device=session.device,
     )
 

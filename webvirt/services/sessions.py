@@ -25,6 +25,8 @@ from webvirt.services import audit
 NOTED_EVERY = timedelta(minutes=1)
 """The time of last use is written at most so often: reading must not cost a write each time."""
 BEGAN, ADDRESS, BROWSER = "began", "address", "browser"
+GUEST_UNTIL = "guest_until"
+"""Until when somebody without an account is let in by a link, in seconds since 1970."""
 
 
 class SessionStore(DatabaseStore):
@@ -53,7 +55,7 @@ class SessionStore(DatabaseStore):
         return LoginSession(
             session_key=self._get_or_create_session_key(),  # type: ignore[attr-defined]
             session_data=self.encode(dict(data)),
-            expire_date=ends_at(began, now),
+            expire_date=end_of(data, now),
             user_id=int(data[SESSION_KEY]) if SESSION_KEY in data else None,
             began_at=began,
             last_used_at=now,
@@ -64,6 +66,14 @@ class SessionStore(DatabaseStore):
 
 def began_at(data: MutableMapping[str, Any]) -> datetime | None:
     return datetime.fromtimestamp(data[BEGAN], UTC) if BEGAN in data else None
+
+
+def end_of(data: MutableMapping[str, Any], used: datetime) -> datetime:
+    """When a session ends that was used then. A guest does nothing on pages: theirs lasts as long as what lets them
+    in."""
+    began = began_at(data)
+    guest_until = datetime.fromtimestamp(data.get(GUEST_UNTIL, 0.0), UTC)
+    return ends_at(began, used) if began else max(ends_at(None, used), guest_until)
 
 
 def ends_at(began: datetime | None, used: datetime) -> datetime:
@@ -78,7 +88,7 @@ def note_use(session: SessionStore) -> None:
     if session.last_used_at is None or session.last_used_at > now - NOTED_EVERY:
         return
     rows = LoginSession.objects.filter(session_key=session.session_key, expire_date__gt=now)
-    rows.update(last_used_at=now, expire_date=ends_at(began_at(session), now))
+    rows.update(last_used_at=now, expire_date=end_of(session, now))
 
 
 def of_person(user: User) -> QuerySet[LoginSession]:

@@ -1,18 +1,20 @@
-"""The console of a machine: in its tab, in a window of its own, and beside others."""
+"""The console of a machine: in its tab, in a window of its own, and beside others; and all that are open."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 from django.conf import settings
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_POST
 from markupsafe import Markup
 
-from webvirt.models import ConsoleDevice, Definition, Domain
-from webvirt.services import inputs
+from webvirt.models import ConsoleDevice, Definition, Domain, ScreenConnection
+from webvirt.services import control, guestlinks, inputs, oversight, strangers
 from webvirt.services.access import Access
 from webvirt.services.catalogue import BY_KIND
 from webvirt.services.consoles import most_side_by_side
@@ -22,6 +24,7 @@ from webvirt.services.spice import displays_of, tunnel_to
 from webvirt.web.bulk import chosen_ids
 from webvirt.web.domains import find, header
 from webvirt.web.guards import signed_in
+from webvirt.web.lists import query_of, slice_of
 from webvirt.web.pieces import piece
 
 
@@ -30,7 +33,9 @@ from webvirt.web.pieces import piece
 def tab(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
     domain = watched(access, pk)
     shown = header(request, access, domain, "console") | panel(request, access, domain) | other_viewer(access, domain)
-    return render(request, "console/tab.html", shown)
+    others = strangers.among(ScreenConnection.objects.filter(domain=domain))
+    around = {"strangers": others, "may_invite": guestlinks.may_invite(access, domain)}
+    return render(request, "console/tab.html", shown | around)
 
 
 @require_GET
@@ -114,6 +119,9 @@ def panel_of(request: HttpRequest, access: Access, domain: Domain, definition: D
         "may_control": access.may(BY_KIND["domain.console"], domain),
         # Where each is recorded, there is nothing to choose.
         "may_record": access.may(BY_KIND["domain.record"], domain) and not domain.is_recorded,
+        # The id of their link, of who has no account.
+        "guest": None,
+        "patience": round(control.PATIENCE.total_seconds()),
         "origins": settings.SOCKET_ORIGINS,
         "device": device.value,
         "other_device": other.value if has[other] else "",
@@ -123,3 +131,32 @@ def panel_of(request: HttpRequest, access: Access, domain: Domain, definition: D
         "may_add": {what: access.may(BY_KIND[f"domain.add_{what}"], domain) for what in ("tablet", "clipboard")},
         "is_windows": "microsoft" in info.get("os_id", ""),
     }
+
+
+# --- all that are open
+
+
+@require_GET
+@signed_in
+def index(request: HttpRequest, access: Access) -> HttpResponse:
+    query = query_of(request.GET, oversight.FILTERS)
+    found = oversight.chosen(access, query.values)
+    part = slice_of(query, found.count())
+    context = {
+        "query": query,
+        "part": part,
+        "consoles": list(found[part.start : part.start + part.size]),
+        # Filters are of our own consoles.
+        "strangers": [] if query.is_filtered else oversight.bypassing(access),
+        "devices": ConsoleDevice.choices,
+    }
+    return render(request, "console/list.html", context)
+
+
+@require_POST
+@signed_in
+def end(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
+    if not oversight.end(access, pk):
+        raise Http404
+    messages.success(request, _("The console is ended."))
+    return redirect("consoles")

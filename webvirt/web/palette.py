@@ -140,6 +140,7 @@ def page_entries(access: Access, text: str) -> list[Entry]:
         (_("Networks"), "/networks/", "network", "g n"),
         (_("Images"), "/images/", "disc", "g i"),
         (_("Operations"), "/operations/", "list-check", "g l"),
+        (_("Open consoles"), "/consoles/", "screen-share", ""),
         (_("Failed operations"), "/operations/?state=failed", "list-check", ""),
         (_("Profile"), "/me/", "user-circle", "g m"),
     ]

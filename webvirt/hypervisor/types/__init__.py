@@ -41,7 +41,7 @@ from webvirt.hypervisor.types.domains import (
     Screenshot,
     Touch,
 )
-from webvirt.hypervisor.types.events import ObjectEvent
+from webvirt.hypervisor.types.events import ObjectEvent, ViewerEvent
 from webvirt.hypervisor.types.hosts import (
     Check,
     HostAddress,
@@ -151,6 +151,7 @@ __all__ = [
     "Touch",
     "Transport",
     "Verdict",
+    "ViewerEvent",
     "VolumeInfo",
     "VolumeSpec",
     "version_of",

@@ -465,6 +465,16 @@ VERBS = (
         icon="device-desktop",
     ),
     Verb(
+        "domain.invite",
+        _("Invite guests to the console"),
+        Role.OWNER,
+        nothing_on_the_host,
+        exclusive=False,
+        session=True,
+        needs_host=False,
+        icon="user-plus",
+    ),
+    Verb(
         "domain.record",
         _("Record its consoles"),
         Role.OWNER,

@@ -24,10 +24,11 @@ from webvirt.hypervisor.errors import (
     IdentityChanged,
     IdentityUnknown,
 )
+from webvirt.hypervisor.events import HostEvent
 from webvirt.hypervisor.identity import shows_known_key, verify
-from webvirt.hypervisor.types import DomainEvent, DomainState, DomainSummary, ObjectEvent, Touch, Transport
+from webvirt.hypervisor.types import DomainState, DomainSummary, ObjectEvent, Touch, Transport, ViewerEvent
 from webvirt.models import Definition, Domain, Host, HostState
-from webvirt.services import inventory
+from webvirt.services import inventory, strangers
 from webvirt.services.unsealing import way_to
 from webvirt.services.watcher.reader import Listing, Reader
 from webvirt.services.watcher.stock import Stock
@@ -66,9 +67,7 @@ class HostWatch:
 
     host: Host
     pulse: Callable[[], None]
-    events: queue.SimpleQueue[DomainEvent | ObjectEvent | Listing | IdentityUnknown | str] = field(
-        default_factory=queue.SimpleQueue
-    )
+    events: queue.SimpleQueue[HostEvent | Listing | IdentityUnknown | str] = field(default_factory=queue.SimpleQueue)
     due: dict[str, float] = field(default_factory=dict)
     """When (monotonic) to look at a domain that something happened to."""
     touched: dict[str, float] = field(default_factory=dict)
@@ -112,6 +111,7 @@ class HostWatch:
 
     def _watch(self, connection: Connection) -> None:
         # Listen first, then read: what happens in between waits in the queue, so there is no gap.
+        strangers.begin(self.host)
         connection.listen(self.events.put, self.events.put)
         threading.Thread(target=self._keep_pulse, args=[connection], name="pulse", daemon=True).start()
         self.take_in(Listing(time.monotonic(), connection.domains.list()), watched=False)
@@ -168,17 +168,22 @@ class HostWatch:
         except queue.Empty:
             return
 
-    def note(self, event: DomainEvent | ObjectEvent | Listing | IdentityUnknown | str) -> None:
+    def note(self, event: HostEvent | Listing | IdentityUnknown | str) -> None:
         if isinstance(event, IdentityUnknown):
             raise event
         if isinstance(event, str):
             raise HostUnreachable(event)
         if isinstance(event, ObjectEvent):
             self.stock.events.put(event)
+        elif isinstance(event, ViewerEvent):
+            strangers.hear(self.host, event)
         elif isinstance(event, Listing):
             self.take_in(event)
         else:
-            hold = HOLD_STOPPED_SECONDS if event.what.startswith("stopped") else 0.0
+            has_stopped = event.what.startswith("stopped")
+            hold = HOLD_STOPPED_SECONDS if has_stopped else 0.0
+            if has_stopped:
+                strangers.stop(self.host, event.uuid)
             now = time.monotonic()
             self.touched[event.uuid] = now
             self.due[event.uuid] = now + hold
