@@ -928,7 +928,7 @@ def test_writing_to_any_route(world: World, ways: Ways, who: str) -> None:
 
 OWN = ("api/v1/me/tokens", "api/v1/me/tokens/<int:pk>", "api/v1/me/sessions", "api/v1/me/sessions/<str:handle>")
 """How somebody comes in: nothing of it is for a limited token."""
-SCREEN, CONSOLE = "api/v1/domains/<int:pk>/screen.png", "api/v1/domains/<int:pk>/console"
+SCREEN, HOPS = "api/v1/domains/<int:pk>/screen.png", "api/v1/domains/<int:pk>/console"
 """To see a guest's screen is a verb, and so is a console; so to watch recordings, of which nobody knows without."""
 
 
@@ -944,7 +944,7 @@ def test_a_token_that_only_reads_at_any_route(world: World, ways: Ways) -> None:
         for method in row.methods:
             path = world.path(route, row, own=True).removeprefix("/api/v1")
             found = seen(caller.call(method, path, None if method == "GET" else {}), route)
-            may_read = method == "GET" and row.needs != ADMINISTRATOR and route not in (*OWN, SCREEN, CONSOLE)
+            may_read = method == "GET" and row.needs != ADMINISTRATOR and route not in (*OWN, SCREEN, HOPS)
             # Of several things each has an answer of its own.
             wanted = "in" if may_read or row == ROUTES["api/v1/domains/bulk"] else "denied"
             if row.needs == TO_WATCH:
