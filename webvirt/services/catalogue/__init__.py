@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from webvirt.models import Domain, Host, Network, Pool, Project, Status
 from webvirt.services.catalogue import (
     cloning,
+    consoles,
     creation,
     displays,
     domains,
@@ -46,6 +47,7 @@ VERBS = (
     *cloning.VERBS,
     *moving.VERBS,
     *domains.VERBS,
+    *consoles.VERBS,
     *displays.VERBS,
     *hosts.VERBS,
     *pools.VERBS,

@@ -14,7 +14,7 @@ from webvirt.hypervisor.types import METADATA_URI
 from webvirt.models import Domain, Role, Status, Volume
 from webvirt.services import belongings, inputs, templates, uses
 from webvirt.services.allowances import discs_for
-from webvirt.services.catalogue.specs import AutostartSpec, RecordSpec, Spec, domain_name, one_line, printable
+from webvirt.services.catalogue.specs import AutostartSpec, Spec, domain_name, one_line, printable
 from webvirt.services.catalogue.verb import Group, Queue, Rows, Verb, Virsh, nothing_on_the_host, virsh, virsh_autostart
 from webvirt.services.inputs import Has
 from webvirt.services.subjects import Subject
@@ -443,66 +443,5 @@ VERBS = (
         spec=SendKeySpec,
         exclusive=False,
         icon="keyboard",
-    ),
-    Verb(
-        "domain.view",
-        _("Watch the console"),
-        Role.VIEWER,
-        virsh("domdisplay"),
-        states=frozenset({S.RUNNING, S.PAUSED, S.SHUTTING_DOWN}),
-        exclusive=False,
-        session=True,
-        icon="eye",
-    ),
-    Verb(
-        "domain.console",
-        _("Use the console"),
-        Role.OPERATOR,
-        virsh("domdisplay"),
-        states=frozenset({S.RUNNING, S.PAUSED, S.SHUTTING_DOWN}),
-        exclusive=False,
-        session=True,
-        icon="device-desktop",
-    ),
-    Verb(
-        "domain.invite",
-        _("Invite guests to the console"),
-        Role.OWNER,
-        nothing_on_the_host,
-        exclusive=False,
-        session=True,
-        needs_host=False,
-        icon="user-plus",
-    ),
-    Verb(
-        "domain.record",
-        _("Record its consoles"),
-        Role.OWNER,
-        nothing_on_the_host,
-        spec=RecordSpec,
-        exclusive=False,
-        needs_host=False,
-        group=Group.CHANGE,
-        icon="player-record",
-    ),
-    Verb(
-        "domain.recordings",
-        _("Watch recordings of its consoles"),
-        Role.OWNER,
-        nothing_on_the_host,
-        exclusive=False,
-        session=True,
-        needs_host=False,
-        icon="movie",
-    ),
-    Verb(
-        "domain.delete_recordings",
-        _("Delete recordings of its consoles"),
-        Role.OWNER,
-        nothing_on_the_host,
-        exclusive=False,
-        session=True,
-        needs_host=False,
-        icon="trash",
     ),
 )
