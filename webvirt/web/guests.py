@@ -121,5 +121,7 @@ def console(request: HttpRequest, pk: int) -> HttpResponse:
         return render(request, "guests/nolink.html", status=404)
     shown = panel(request, access_of(link.made_by), link.domain)
     shown |= {"guest": link.pk, "may_control": link.mode == ConsoleMode.CONTROL, "may_record": False}
+    # What whoever made the link may add to the machine, their guest may not.
+    shown["may_add"] = dict.fromkeys(shown["may_add"], False)
     shown["may_add"] = dict.fromkeys(shown["may_add"], False)
     return render(request, "console/window.html", {"domain": link.domain} | shown)
