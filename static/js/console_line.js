@@ -252,19 +252,19 @@ export class ConsoleLine {
     this.modeChanged();
     if (!isConnected || this.wanted === "view") return;
     if (this.mode === "control") this.focus();
-    const name = this.typist()?.name;
+    const name = this.whoTypes()?.name;
     this.tell(this.mode === "control" ? gettext("You type now.") : name ? interpolate(gettext("%(name)s types now."), { name }) : "");
   }
 
   /** Who else types at this screen or line. */
-  typist() {
+  whoTypes() {
     return this.others.find(({ mode, device }) => mode === "control" && device === this.device);
   }
 
   connectedWords() {
     if (this.mode === "control" || !this.own) return gettext("Connected");
     if (!this.own.may_type) return gettext("Connected, view only");
-    const name = this.typist()?.name;
+    const name = this.whoTypes()?.name;
     return name ? interpolate(gettext("Connected, %(name)s types"), { name }) : gettext("Connected, nobody types");
   }
 
@@ -304,7 +304,7 @@ export class ConsoleLine {
     const button = this.root.querySelector('[data-act="control"]');
     button.hidden = !isConnected || !this.own?.may_type || this.mode === "control";
     button.disabled = Boolean(this.own?.asks);
-    const mayTake = this.own?.may_take || !this.typist();
+    const mayTake = this.own?.may_take || !this.whoTypes();
     button.dataset.word = mayTake ? "take" : "ask";
     button.querySelector("span").textContent = this.own?.asks ? gettext("Asked for control…") : mayTake ? gettext("Take control") : gettext("Ask for control");
     const asker = isConnected && this.mode === "control" && this.others.find(({ asks, device }) => asks && device === this.device);
