@@ -163,8 +163,7 @@ export class ConsoleLine {
     this.showOthers();
     this.showControl();
     this.bars("show", BAR_MS);
-    // Among others, the keys go where somebody clicked.
-    if (!this.beside || this.root.contains(document.activeElement)) this.focus();
+    this.takeKeys();
     const hint = this.root.querySelector("[data-hint]");
     if (hint) hint.hidden = Boolean(sessionStorage.getItem(`console-hint-${this.domain}`));
   }
@@ -251,7 +250,7 @@ export class ConsoleLine {
     if (this.mode === before) return;
     this.modeChanged();
     if (!isConnected || this.wanted === "view") return;
-    if (this.mode === "control") this.focus();
+    if (this.mode === "control") this.takeKeys();
     const name = this.whoTypes()?.name;
     this.tell(this.mode === "control" ? gettext("You type now.") : name ? interpolate(gettext("%(name)s types now."), { name }) : "");
   }
@@ -259,6 +258,11 @@ export class ConsoleLine {
   /** Who else types at this screen or line. */
   whoTypes() {
     return this.others.find(({ mode, device }) => mode === "control" && device === this.device);
+  }
+
+  /** The keys come here by themselves; among others, they go where somebody clicked. */
+  takeKeys() {
+    if (!this.beside || this.root.contains(document.activeElement)) this.focus();
   }
 
   connectedWords() {
