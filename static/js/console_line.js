@@ -163,8 +163,7 @@ export class ConsoleLine {
     this.showOthers();
     this.showControl();
     this.bars("show", BAR_MS);
-    // Among others, the keys go where somebody clicked.
-    if (!this.beside || this.root.contains(document.activeElement)) this.focus();
+    this.takeKeys();
     const hint = this.root.querySelector("[data-hint]");
     if (hint) hint.hidden = Boolean(sessionStorage.getItem(`console-hint-${this.domain}`));
   }
@@ -251,20 +250,25 @@ export class ConsoleLine {
     if (this.mode === before) return;
     this.modeChanged();
     if (!isConnected || this.wanted === "view") return;
-    if (this.mode === "control") this.focus();
-    const name = this.typist()?.name;
+    if (this.mode === "control") this.takeKeys();
+    const name = this.whoTypes()?.name;
     this.tell(this.mode === "control" ? gettext("You type now.") : name ? interpolate(gettext("%(name)s types now."), { name }) : "");
   }
 
   /** Who else types at this screen or line. */
-  typist() {
+  whoTypes() {
     return this.others.find(({ mode, device }) => mode === "control" && device === this.device);
+  }
+
+  /** The keys come here by themselves; among others, they go where somebody clicked. */
+  takeKeys() {
+    if (!this.beside || this.root.contains(document.activeElement)) this.focus();
   }
 
   connectedWords() {
     if (this.mode === "control" || !this.own) return gettext("Connected");
     if (!this.own.may_type) return gettext("Connected, view only");
-    const name = this.typist()?.name;
+    const name = this.whoTypes()?.name;
     return name ? interpolate(gettext("Connected, %(name)s types"), { name }) : gettext("Connected, nobody types");
   }
 
@@ -304,7 +308,7 @@ export class ConsoleLine {
     const button = this.root.querySelector('[data-act="control"]');
     button.hidden = !isConnected || !this.own?.may_type || this.mode === "control";
     button.disabled = Boolean(this.own?.asks);
-    const mayTake = this.own?.may_take || !this.typist();
+    const mayTake = this.own?.may_take || !this.whoTypes();
     button.dataset.word = mayTake ? "take" : "ask";
     button.querySelector("span").textContent = this.own?.asks ? gettext("Asked for control…") : mayTake ? gettext("Take control") : gettext("Ask for control");
     const asker = isConnected && this.mode === "control" && this.others.find(({ asks, device }) => asks && device === this.device);
