@@ -13,6 +13,7 @@ const WAIT_SECONDS = 3;
 const SETTLED_MS = 10000;
 const BAR_MS = 4000;
 const TOLD_MS = 6000;
+const RESTARTED = 1012;
 
 /** What an ending means to a person; `of` gives what is said of this kind of console alone. `then`: "stop" for good, "retry" soon, "wait" until the machine runs. */
 function meaning(code, words, of) {
@@ -175,6 +176,8 @@ export class ConsoleLine {
     const { then, title, remedy, detail } = meaning(code, words, this.meanings);
     this.show(then === "stop" ? "ended" : "waiting", title, { remedy, detail });
     if (then === "stop") return;
+    // Who says that it stops is not back at once, and all pages are waiting for it.
+    if (code === RESTARTED) this.attempt = Math.max(this.attempt, 1);
     const base = then === "wait" ? WAIT_SECONDS : RETRY_SECONDS[Math.min(this.attempt, RETRY_SECONDS.length - 1)];
     this.attempt += 1;
     // The jitter keeps all pages from coming back in the same moment.

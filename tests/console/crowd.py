@@ -20,6 +20,7 @@ from tests.console.wsclient import Client, Closed, Rejected, Visitor, update_req
 from tests.guests import Guest
 from tests.stack import PROJECT, Stack
 from tests.until import until
+from webvirt.consoleproxy.pump import RESTARTED
 
 T = TypeVar("T")
 
@@ -100,8 +101,10 @@ class Held:
                 while True:
                     self.client.recv()
                     self.heard += 1
-            except (OSError, Rejected, Closed):
+            except (OSError, Rejected, Closed) as error:
                 self.close()
+                if isinstance(error, Closed) and error.code == RESTARTED:
+                    attempt = max(attempt, 1)
                 self.left.wait(seconds[min(attempt, len(seconds) - 1)] * random.uniform(0.75, 1.25))
                 attempt += 1
 
