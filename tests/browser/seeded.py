@@ -108,6 +108,8 @@ PAGES = [
     "/projects/1/uses/",
     "/projects/usage/",
     "/vms/5/set_project/",
+    "/consoles/",
+    "/vms/5/guests/",
     "/recordings/",
     "/recordings/1/",
     "/audit/",
