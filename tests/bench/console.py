@@ -422,13 +422,12 @@ FASTER = 120
 
 def idle_for_hours(cast: Cast) -> list[Line]:
     """Behind one more proxy, everything so many times as fast: its patience, our pings, and the hours."""
-    folder = Path(tempfile.mkdtemp(prefix="wvb-outer-"))
     outer, front = free_port(), free_port()
-    with display(Echo) as server, ExitStack() as stack:
+    with display(Echo) as server, tempfile.TemporaryDirectory(prefix="wvb-") as folder, ExitStack() as stack:
         for process in (
             start_proxy(*server.address, FASTER),
             start_front(front),
-            start_outer(folder, outer, front, USUAL_PATIENCE_SECONDS / FASTER),
+            start_outer(Path(folder), outer, front, USUAL_PATIENCE_SECONDS / FASTER),
         ):
             stack.callback(process.stop)
         client = until(lambda: opened(cast, outer), 30, what="a console before that patience is over")
