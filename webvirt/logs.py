@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 
-LINK = re.compile(r"/(setup|link)/[^/\s]+")
+LINK = re.compile(r"/(setup|link|guest)/(?!\d+/console/)[^/\s]+")
 
 
 class WithoutLinks(logging.Filter):

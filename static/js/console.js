@@ -60,7 +60,7 @@ class Screen extends ConsoleLine {
 
   modeChanged() {
     if (this.mode === "view") {
-      this.release();
+      this.keys.release();
       this.dialog("type")?.close();
     }
     if (this.rfb) this.rfb.viewOnly = this.mode === "view";

@@ -208,7 +208,8 @@ export class ConsoleLine {
   // --- what the page shows
 
   show(state, title, { remedy = "", detail = "" } = {}) {
-    this.root.dataset.state = state;
+    // It is told anew whenever what one may do changes.
+    if (this.root.dataset.state !== state) this.root.dataset.state = state;
     this.stateElement.dataset.state = state;
     this.stateElement.querySelector("[data-words]").textContent = title;
     this.veil.hidden = state === "connected";

@@ -40,7 +40,7 @@ from django.core.management import call_command  # noqa: E402
 
 from tests.bench.line import Line, median, percentile, say, table  # noqa: E402
 from tests.console.crowd import SIZE, Held, crowd, together  # noqa: E402
-from tests.console.displays import Display, Echo, Either, Flood, Server, display  # noqa: E402
+from tests.console.displays import WISH, Display, Echo, Either, Flood, Server, display  # noqa: E402
 from tests.console.lines import Line as GuestLine  # noqa: E402
 from tests.console.lines import Tapped  # noqa: E402
 from tests.console.proxy import (  # noqa: E402
@@ -261,7 +261,7 @@ def neighbours(cast: Cast) -> list[Line]:
 @contextmanager
 def draining(client: Client) -> Iterator[None]:
     """Whatever this client asks a display for in a flood is read."""
-    client.send(b"F")
+    client.send(WISH)
     pid = os.fork()
     if not pid:
         throughput([client], 600)
@@ -289,7 +289,7 @@ def stalled(cast: Cast) -> list[Line]:
         viewer, child = way.child()
         held = [child, *way.fronts()]
         before = sum(memory(pid, "Private_Dirty") for pid in held)
-        viewer.send(b"F")
+        viewer.send(WISH)
         taken = until(lambda: still(server), 60, what="the flood is held up") / 1e6
         mine = (sum(memory(pid, "Private_Dirty") for pid in held) - before) / 1024
         viewer.close()
@@ -301,10 +301,10 @@ def stalled(cast: Cast) -> list[Line]:
 
 def many_stalled(cast: Cast) -> list[Line]:
     with display_process(Either) as where, ours(cast, where) as way:
-        healthy, *viewers = [way.connect() for _ in range(TOGETHER + 1)]
+        *viewers, healthy = [way.connect() for _ in range(TOGETHER + 1)]
         before = sum(map(memory, way.family()))
         for viewer in viewers:
-            viewer.send(b"F")
+            viewer.send(WISH)
         healthy.send(b"E")
         times = [each / 1000 for each in echo(healthy)]
         grown = (sum(map(memory, way.family())) - before) / 1024
@@ -344,7 +344,7 @@ def recorded(cast: Cast) -> list[Line]:
                 sizes[which].append(memory(child))
                 client.close()
                 client = way.connect(way.page(record=record))
-                client.send(b"F")
+                client.send(WISH)
                 rates[which].append(throughput([client], RECORDED_SECONDS))
                 client.close()
             forget_recordings()

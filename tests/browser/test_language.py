@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.stack]
 CHINESE = re.compile("[\u4e00-\u9fff]")
 WORD = re.compile("[A-Za-z]{2,}")
 SPOKEN = """() => {
-    const hidden = "script, style, code, pre, kbd, .mono, [lang]:not(html)";
+    const hidden = "script, style, code, pre, kbd, .mono, [lang]:not(html), [data-layout], [data-codes]";
     const found = [];
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     while (walker.nextNode()) {
@@ -38,7 +38,7 @@ TERMS = set(
         NAT ISO NFS RBD ZFS LVM iSCSI Ceph Gluster IPv MTU VLAN Open vSwitch SHA qcow raw bridge ethernet virbr TiB
         IDE SATA TPM UEFI CD sda scsi virt ssh ed AAAA me laptop timezone Europe Berlin https debian fx
         ED CSV OVA OVF WebSocket Upgrade Connection deploy proxy conf example env http XS XL rolling FreeBSD
-        PCI USB SCSI mac ipv cgroups Ctrl Alt Del Shift Super Esc Tab Enter Backspace PrtSc SysRq
+        PCI USB SCSI mac ipv cgroups Ctrl Alt AltGr Del Shift Super Esc Tab Enter Backspace PrtSc SysRq
         """
     )
 )

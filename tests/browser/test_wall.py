@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.stack]
 STILL = 28
 LOW, HIGH = ViewportSize(width=1440, height=500), ViewportSize(width=1440, height=2400)
 USUAL = ViewportSize(width=WIDE[0], height=WIDE[1])
-NEAR_VIEW = """() => [...document.querySelectorAll(".tile")].filter((tile) => {
+NEAR_VIEW = """() => [...document.querySelectorAll(".tile:has(img)")].filter((tile) => {
     const { top, bottom } = tile.querySelector("img").getBoundingClientRect();
     return bottom > -80 && top < innerHeight + 80;
 }).map((tile) => Number(tile.id.slice(3)))"""

@@ -64,11 +64,15 @@ class Flood(Display):
             self.server.sent += self.request.send(piece)
 
 
+WISH = b"\x03" + bytes(9)
+"""For a picture, which those who watch may have, too."""
+
+
 class Either(Echo, Flood):
-    """Sends without end to whoever says F first, and echoes what anybody else says after their first byte."""
+    """Sends without end to whoever wishes for a picture, and echoes what anybody else says after their first byte."""
 
     def serve(self) -> None:
-        kind: type[Display] = Flood if self.read(1) == b"F" else Echo
+        kind: type[Display] = Flood if self.read(1) == WISH[:1] else Echo
         kind.serve(self)
 
 

@@ -152,7 +152,7 @@ def its_disc_is_taken_out_and_deleted(place: Place) -> None:
     """Soon, since the guest's agent says that it is up."""
     disc = place.folder / f"{place.name}-setup.iso"
     assert disc.exists()
-    until(lambda: not disc.exists(), 60, what="the disc with its settings deleted")
+    until(lambda: not disc.exists(), 180, what="the disc with its settings deleted")
     assert str(disc) not in virsh("dumpxml", place.name) + virsh("dumpxml", "--inactive", place.name)
     done = [row for row in place.api.get("/operations")["items"] if row["kind"] in ("domain.eject", "volume.delete")]
     assert {row["kind"]: (row["state"], row["actor"]) for row in done} == {
