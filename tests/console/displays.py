@@ -61,7 +61,9 @@ class Flood(Display):
     def serve(self) -> None:
         piece = bytes(256 * 1024)
         while True:
-            self.server.sent += self.request.send(piece)
+            sent = self.request.send(piece)
+            # Not in one: what others have added meanwhile would be lost.
+            self.server.sent += sent
 
 
 WISH = b"\x03" + bytes(9)
