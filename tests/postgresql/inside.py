@@ -29,6 +29,7 @@ from django.utils import timezone
 from tests.browser.seeded import ADMINISTRATOR, PAGES
 from tests.people import make_cast, make_domain, make_user
 from tests.seed import seed
+from tests.seed_recordings import add_recordings
 from tests.services.crowds import all_at_once, machines_given
 from tests.services.shop import make_shop
 from tests.until import until
@@ -102,6 +103,7 @@ def migrate_and_seed() -> None:
     call_command("migrate", verbosity=0)
     create_first_administrator(*ADMINISTRATOR)
     seed(4, 120, odd=True)
+    add_recordings(somebody(ADMINISTRATOR[0]), list(Domain.objects.order_by("pk")[3:9]))
     make_cast()
 
 
