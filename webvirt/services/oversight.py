@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from webvirt.models import ConsoleDevice, ConsoleSession, EndReason, Role, ScreenConnection
-from webvirt.services import audit, consoles, strangers
+from webvirt.models import ConsoleSession, EndReason, Role, ScreenConnection
+from webvirt.services import audit, consoles, recordings, strangers
 from webvirt.services.access import Access, reaches
 
 FILTERS = ("q", "domain", "device")
@@ -22,12 +22,7 @@ def chosen(access: Access, filters: Mapping[str, str]) -> QuerySet[ConsoleSessio
         found = found.filter(
             Q(domain__name__icontains=text) | Q(user__username__icontains=text) | Q(link__name__icontains=text)
         )
-    if domain := filters.get("domain", ""):
-        is_number = domain.isascii() and domain.isdecimal() and len(domain) < 18
-        found = found.filter(domain=int(domain)) if is_number else found.none()
-    if device := filters.get("device", ""):
-        found = found.filter(device=device) if device in ConsoleDevice.values else found.none()
-    return found
+    return recordings.at_device(found, filters)
 
 
 def seen_by(access: Access) -> QuerySet[ConsoleSession]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from django.conf import settings
 from django.db.models import Q, QuerySet
@@ -22,6 +23,7 @@ from webvirt.services.catalogue import BY_KIND
 from webvirt.services.recordingfile import extent_of, path_of
 from webvirt.services.refusals import Denied, NotNow
 
+M = TypeVar("M", ConsoleSession, Recording)
 FILTERS = ("q", "domain", "person", "device")
 SILENT_SECONDS = 10
 """So long after its console ended nobody will say any more how a recording did."""
@@ -90,11 +92,16 @@ def chosen(access: Access, filters: Mapping[str, str]) -> QuerySet[Recording]:
     found = access.recordings()
     if text := filters.get("q", ""):
         found = found.filter(Q(name__icontains=text) | Q(person__icontains=text))
+    if person := filters.get("person", ""):
+        found = found.filter(person=person)
+    return at_device(found, filters)
+
+
+def at_device(found: QuerySet[M], filters: Mapping[str, str]) -> QuerySet[M]:
+    """Those consoles or recordings that are of this `domain` (its id) and `device`; empty ones are no filters."""
     if domain := filters.get("domain", ""):
         is_number = domain.isascii() and domain.isdecimal() and len(domain) < 18
         found = found.filter(domain=int(domain)) if is_number else found.none()
-    if person := filters.get("person", ""):
-        found = found.filter(person=person)
     if device := filters.get("device", ""):
         found = found.filter(device=device) if device in ConsoleDevice.values else found.none()
     return found

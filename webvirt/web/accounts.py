@@ -131,6 +131,14 @@ def guess_at(request: HttpRequest, name: str) -> Guess:
         raise ValidationError(str(error)) from None
 
 
+def guess_at_link(request: HttpRequest, kind: str) -> Guess:
+    """A guess at the secret of a link. Raises PermissionDenied when it has to wait."""
+    try:
+        return guessing.from_address(kind, client_address(request))
+    except NotNow as error:
+        raise PermissionDenied(str(error)) from None
+
+
 def cipher() -> Fernet:
     """Keeps secrets of second factors: with the database alone they cannot be read."""
     return Fernet(urlsafe_b64encode(salted_hmac("webvirt.factors", "", algorithm="sha256").digest()))

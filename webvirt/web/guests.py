@@ -15,9 +15,10 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from webvirt.models import ConsoleMode, Domain
-from webvirt.services import guessing, guestlinks
+from webvirt.services import guestlinks
 from webvirt.services.access import Access, access_of
-from webvirt.services.refusals import Denied, Invalid, NotNow
+from webvirt.services.refusals import Denied, Invalid
+from webvirt.web.accounts import guess_at_link
 from webvirt.web.actor import client_address
 from webvirt.web.consoles import panel
 from webvirt.web.domains import find, header
@@ -96,10 +97,7 @@ def revoke(request: HttpRequest, access: Access, pk: int, link_pk: int) -> HttpR
 @require_http_methods(["GET", "POST"])
 def arrive(request: HttpRequest, token: str) -> HttpResponse:
     """Where a link leads. What fetches addresses by itself uses none up: it takes a press of the button."""
-    try:
-        guess = guessing.from_address("guest link", client_address(request))
-    except NotNow as error:
-        raise PermissionDenied(str(error)) from None
+    guess = guess_at_link(request, "guest link")
     link = guestlinks.find(token)
     if link is None:
         return render(request, "guests/nolink.html", status=404)

@@ -22,12 +22,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from webvirt.models import Source, User
-from webvirt.services import factors, guessing, links
+from webvirt.services import factors, links
 from webvirt.services.access import Access
 from webvirt.services.operations import Invalid, NotNow
 from webvirt.services.sources import refuse_password, source_of
-from webvirt.web.accounts import guess_at, is_own_path
-from webvirt.web.actor import client_address
+from webvirt.web.accounts import guess_at, guess_at_link, is_own_path
 from webvirt.web.factorforms import PasskeyLoginForm, options_to_sign_in
 from webvirt.web.guards import GuardedView, View, signed_in, wants_json
 
@@ -57,10 +56,7 @@ def passkey(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def password_link(request: HttpRequest, token: str) -> HttpResponse:
     """Choose a password by a link, and go on to sign in with it: a second factor is asked for as ever."""
-    try:
-        guess = guessing.from_address("link", client_address(request))
-    except NotNow as error:
-        raise PermissionDenied(str(error)) from None
+    guess = guess_at_link(request, "link")
     user = links.user_of(token)
     if user is None:
         return render(request, "account/nolink.html", status=404)
