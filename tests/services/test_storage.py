@@ -63,6 +63,18 @@ def test_a_stopped_pool_keeps_what_was_known_of_it(alpha: FakeHost) -> None:
     assert alpha.names() == ["web-1.qcow2"]
 
 
+def test_one_that_is_stopped_during_a_look_keeps_no_other_from_it(
+    alpha: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = alpha.connection.storage
+    later = storage.put("later", IMAGE)
+    listed = storage.list()
+    storage.stop(alpha.uuid)
+    monkeypatch.setattr(storage, "list", lambda: listed)
+    alpha.stock.pools()
+    assert list(Volume.objects.filter(pool__uuid=later.uuid).values_list("name", flat=True)) == [IMAGE.name]
+
+
 def test_a_thousand_volumes_are_read_once_and_then_a_few_at_a_time(alpha: FakeHost) -> None:
     kept = alpha.connection.storage.known[alpha.uuid]
     for number in range(1000):

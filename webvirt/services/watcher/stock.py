@@ -344,10 +344,10 @@ class Stock:
         return label_of(bytes(head))
 
     def while_it_is_there(self, step: Callable[[], None]) -> None:
-        """Do something with one object; that it went meanwhile, the list says."""
+        """Do something with one object; that it went or was stopped meanwhile, the list says."""
         try:
             step()
-        except NotFound as error:
+        except (NotFound, WrongState) as error:
             log.debug("%s: %s", self.host.name, error)
 
     def secrets(self) -> None:
