@@ -304,7 +304,7 @@ class Supervisor:
             self.log.say("webvirt", f"{child.name} cannot start ({reason(code)}): see its lines above. Ending.")
             self.status = 1
             return
-        pause = min(LONGEST_PAUSE_SECONDS, 0.5 * 2 ** (child.failures - 1))
+        pause = 0.0 if well else min(LONGEST_PAUSE_SECONDS, 0.5 * 2 ** (child.failures - 1))
         child.due_at = time.monotonic() + pause
         self.log.say("webvirt", f"{child.name} ended ({reason(code)}): starting it again in {pause:g} s")
 

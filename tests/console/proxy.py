@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from tests.console.wsclient import ORIGIN, Client, Visitor
 from tests.home import HOME
 from tests.until import until
+from webvirt.consoleproxy.server import KEEPER
 from webvirt.models import ConsoleDevice, ConsoleMode, ConsoleSession, Domain, EndReason, GuestLink, User
 from webvirt.services import consoles
 from webvirt.services.sessions import SessionStore
@@ -79,7 +81,7 @@ def start_proxy(*lone: object) -> Process:
     process = Process(subprocess.Popen(words, cwd=PROJECT, env=environment(), stdout=log, stderr=log))
 
     def is_up() -> bool:
-        return process.popen.poll() is not None or (SOCKET.exists() and bool(processes_of(process.pid)))
+        return process.popen.poll() is not None or any(map(is_keeper, processes_of(process.pid)))
 
     until(is_up, 20, what="the proxy listens and its keeper runs")
     assert process.popen.poll() is None, (HOME / "proxy.log").read_text()
@@ -179,6 +181,13 @@ def open_page(
 def processes_of(pid: int) -> list[int]:
     """The children of a process."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_keeper(pid: int) -> bool:
+    """Whether this is the process of a proxy that comes last when it starts."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip() == KEEPER
+    return False
 
 
 def memory(pid: int, which: str = "Pss") -> int:

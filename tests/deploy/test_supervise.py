@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.supervise import END_SECONDS, read_procfile
+from deploy.supervise import END_SECONDS, WELL_AFTER_SECONDS, read_procfile
 from tests.stack import PROJECT, is_running, wait_for
 
 Supervise = Callable[..., "Supervised"]
@@ -88,6 +88,12 @@ def test_what_dies_is_started_again_and_its_children_are_swept(supervise: Superv
     supervised.hear("victim ended (signal 9): starting it again in 0.5 s")
     assert not is_running(orphan)
     assert is_running(supervised.pid("base"))
+
+
+def test_what_was_well_is_started_again_at_once(supervise: Supervise) -> None:
+    supervised = supervise({"base": "sleep 600", "victim": f"sleep {WELL_AFTER_SECONDS + 0.1}"})
+    supervised.hear("victim ended (status 0): starting it again in 0 s")
+    assert is_running(supervised.pid("victim"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

@@ -14,7 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from django import db
@@ -61,7 +61,7 @@ def introduce(roster: socket.socket, admission: Admission) -> socket.socket:
     """In a console's process: put it into the keeper's care. Returns its line. Raises OSError without a keeper."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        socket.send_fds(roster, [json.dumps(asdict(admission)).encode()], [theirs.fileno()])
+        socket.send_fds(roster, [json.dumps(vars(admission)).encode()], [theirs.fileno()])
     return ours
 
 

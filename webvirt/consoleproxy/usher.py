@@ -12,7 +12,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from webvirt.services import consoles
@@ -93,7 +93,7 @@ def work(line: socket.socket, admit: Admit, dial: Dial, knock: Knock, life: sock
     """In the usher's process: say who it is, then hand over the display."""
     try:
         admission = admit(knock)
-        line.send(json.dumps(asdict(admission)).encode())
+        line.send(json.dumps(vars(admission)).encode())
         display = dial(admission, life)
         socket.send_fds(line, [b"{}"], [end.fileno() for end in display])
     except Refusal as refusal:

@@ -47,6 +47,11 @@ LEASE = timedelta(seconds=60)
 TICKET_SECONDS = 30
 TICKET = re.compile(r"[A-Za-z0-9_-]{43}")
 VIEWERS_PER_DOMAIN = 20
+LOOKED_AT = (
+    *("mode", "told_mode", "may_type", "wants_control_at", "device", "end_reason"),
+    *("user", "user__username", "link", "link__name"),
+)
+"""What the page of a console is told of each, by column."""
 SIDE_BY_SIDE = 9
 """More on one page could not be read."""
 RECORD = BY_KIND["domain.record"]
@@ -267,12 +272,18 @@ def renew(pk: int) -> None:
     ConsoleSession.objects.filter(pk=pk, ended_at=None).update(leased_until=timezone.now() + LEASE)
 
 
+def whole() -> QuerySet[ConsoleSession]:
+    """Sessions with all that is asked of one."""
+    return ConsoleSession.objects.select_related("user", "domain__host", "link")
+
+
 def look(session: ConsoleSession) -> View:
     """What the page of this session should know now."""
     # Who types counts from the beginning: nobody else can, then.
     here = Q(ended_at=None) & (Q(opened_at__isnull=False) | Q(mode=ConsoleMode.CONTROL))
-    rows = ConsoleSession.objects.filter(Q(pk=session.pk) | here, domain=session.domain_id)
-    found = {row.pk: row for row in rows.select_related("user", "domain__host", "link").order_by("pk")}
+    rows = ConsoleSession.objects.filter(Q(pk=session.pk) | here, domain=session.domain_id).order_by("pk")
+    # Each open page looks every second: what nobody is told of is not read.
+    found = {row.pk: row for row in rows.select_related("user", "link").only(*LOOKED_AT)}
     mine = found.pop(session.pk, None)
     others = [viewer_of(row) for row in found.values()]
     recorded = recordings.recorded(session)
@@ -283,7 +294,7 @@ def look(session: ConsoleSession) -> View:
     if mine is None:
         return View(EndReason.MISSING, others)
     holder = next((row for row in found.values() if is_in_control(row) and row.device == mine.device), None)
-    may_take = holder is not None and mine.may_type and control.may_take(mine, holder)
+    may_take = holder is not None and mine.may_type and control.may_take(session, holder)
     is_settling = mine.told_mode not in ("", mine.mode)
     mode = ConsoleMode.VIEW if is_settling else mine.mode
     own = Own(mode, mine.may_type, mine.wants_control_at is not None, may_take)
@@ -308,6 +319,12 @@ def viewer_of(session: ConsoleSession) -> Viewer:
 # --- from the proxy
 
 
+def prepare() -> None:
+    """Write a query without asking it: it takes Django half of what admitting somebody does to describe the models to
+    itself, which the processes that do it share from then on."""
+    str(whole().query)
+
+
 def redeem(ticket: str, session_key: str) -> Admission:
     """The session a ticket admits to, once, and only for the login it was issued to. Raises Refusal."""
     refused = Refusal(Close.TICKET, "this ticket admits to no console")
@@ -317,8 +334,7 @@ def redeem(ticket: str, session_key: str) -> Admission:
         kept = bus.store().getdel(ticket_name(ticket))
     except RedisError:
         raise Refusal(Close.NO_REDIS, "Redis does not answer") from None
-    rows = ConsoleSession.objects.select_related("user", "domain__host", "link")
-    session = rows.filter(pk=int(str(kept, "ascii"))).first() if isinstance(kept, bytes) else None
+    session = whole().filter(pk=int(str(kept, "ascii"))).first() if isinstance(kept, bytes) else None
     if session is None or not secrets.compare_digest(session.login_key, login_key(session_key)):
         raise refused
     admission = Admission(
@@ -330,7 +346,7 @@ def redeem(ticket: str, session_key: str) -> Admission:
         host=session.domain.host_id,
         domain_uuid=session.domain.uuid,
     )
-    if reason := withdrawn([admission]).get(session.pk):
+    if reason := judged({session.pk: session}, [admission]).get(session.pk):
         raise Refusal(Close.WITHDRAWN, reason)
     unopened = ConsoleSession.objects.filter(pk=session.pk, opened_at=None, ended_at=None)
     with audit.writing():
@@ -343,21 +359,23 @@ def redeem(ticket: str, session_key: str) -> Admission:
 
 def withdrawn(admissions: Iterable[Admission]) -> dict[int, EndReason]:
     """Which of the open consoles may not go on, and why: three queries for however many there are."""
-    asked = {admission.session: admission for admission in admissions}
-    if not asked:
-        return {}
-    rows = ConsoleSession.objects.select_related("user", "domain__host", "link").in_bulk(list(asked))
+    asked = list(admissions)
+    return judged(whole().in_bulk([admission.session for admission in asked]), asked) if asked else {}
+
+
+def judged(rows: Mapping[int, ConsoleSession], asked: Iterable[Admission]) -> dict[int, EndReason]:
+    """Which of these may not go on, by their rows as they are now."""
     logins = LoginSession.objects.filter(expire_date__gt=timezone.now()).in_bulk(
-        list({admission.session_key for admission in asked.values()})
+        list({admission.session_key for admission in asked})
     )
     accesses = accesses_of({row.user for row in rows.values()})
     found: dict[int, EndReason] = {}
-    for pk, admission in asked.items():
-        row = rows.get(pk)
+    for admission in asked:
+        row = rows.get(admission.session)
         if row is None:
-            found[pk] = EndReason.MISSING
+            found[admission.session] = EndReason.MISSING
         elif reason := why_withdrawn(row, admission, logins, accesses[row.user_id]):
-            found[pk] = reason
+            found[admission.session] = reason
     return found
 
 

@@ -50,7 +50,10 @@ def beside(session: ConsoleSession) -> QuerySet[ConsoleSession]:
 
 def holder_at(session: ConsoleSession) -> ConsoleSession | None:
     """Who types there. Whose lease has run out is gone, whether or not that is written down."""
-    return beside(session).filter(mode=ConsoleMode.CONTROL, leased_until__gt=timezone.now()).first()
+    there = ConsoleSession.objects.filter(ended_at=None, domain=session.domain_id, device=session.device)
+    # Asked for every console that is opened, and nothing but whose it is.
+    found = there.filter(mode=ConsoleMode.CONTROL, leased_until__gt=timezone.now())
+    return found.select_related("user", "link").first()
 
 
 def is_same_person(one: ConsoleSession, other: ConsoleSession) -> bool:

@@ -27,7 +27,7 @@ def chosen(access: Access, filters: Mapping[str, str]) -> QuerySet[ConsoleSessio
 
 def seen_by(access: Access) -> QuerySet[ConsoleSession]:
     """The consoles that somebody may know of and end: their own, and all of the machines that are theirs."""
-    found = ConsoleSession.objects.select_related("user", "domain__host", "link")
+    found = consoles.whole()
     if owns_everything(access):
         return found
     # A console is none that was asked for with a limited token.
