@@ -45,6 +45,13 @@ def wait_for(condition: Callable[[], T], what: str, seconds: float = 20.0) -> T:
     return value
 
 
+def text_of(path: Path) -> str:
+    """What is in a file that others make and take away; nothing when it is not there."""
+    with suppress(FileNotFoundError):
+        return path.read_text()
+    return ""
+
+
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -164,7 +171,7 @@ class Stack:
     def process(self, name: str) -> int:
         """The number of the process of this name in deploy/Procfile, waiting while it is being started again."""
         path = self.home / "run" / f"{name}.pid"
-        return int(wait_for(lambda: path.exists() and path.read_text(), f"{name} runs"))
+        return int(wait_for(lambda: text_of(path), f"{name} runs"))
 
     def memory(self) -> dict[int, int]:
         """The memory of every process of the stack in KiB, by its number; what several share is split among them."""

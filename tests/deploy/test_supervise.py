@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from deploy.supervise import END_SECONDS, WELL_AFTER_SECONDS, read_procfile
-from tests.stack import PROJECT, is_running, wait_for
+from tests.stack import PROJECT, is_running, text_of, wait_for
 
 Supervise = Callable[..., "Supervised"]
 
@@ -36,7 +36,7 @@ class Supervised:
 
     def pid(self, name: str) -> int:
         path = self.run / f"{name}.pid"
-        return int(wait_for(lambda: path.exists() and path.read_text(), f"{name} runs"))
+        return int(wait_for(lambda: text_of(path), f"{name} runs"))
 
     def said(self) -> str:
         return self.out.read_text(errors="replace")
