@@ -25,7 +25,7 @@ from webvirt.consoleproxy.keeper import Charge, Keeper
 from webvirt.hypervisor.types import Transport
 from webvirt.models import AuditLine, ConsoleMode, EndReason, Grant, GuestLink, Host, LoginSession, Origin, Status
 from webvirt.models import Process as Beating
-from webvirt.services import consoles, control, grants, groups, guestlinks, oversight, projects
+from webvirt.services import consoles, consoleviews, control, grants, groups, guestlinks, oversight, projects
 from webvirt.services.access import access_of
 from webvirt.services.actors import Actor, acting
 from webvirt.services.consoles import Admission, Close
@@ -111,7 +111,7 @@ def test_three_look_at_once_and_nobody_throws_out_another(proxy: Process, people
     for client in clients:
         client.send(update_request(16, 16))
         assert client.read(4 + 12 + 16)
-    view = consoles.look(open_page(people.viewer, people.domain, ConsoleMode.VIEW).session)
+    view = consoleviews.look(open_page(people.viewer, people.domain, ConsoleMode.VIEW).session)
     assert [other.name for other in view.others] == ["owner", "operator", "administrator"]
     for client in clients:
         client.close()

@@ -17,7 +17,7 @@ from tests.console.wsclient import VERSION, Client
 from tests.people import Cast
 from tests.until import until
 from webvirt.models import AuditLine, ConsoleMode, Domain, EndReason, Recording, RecordingEnd
-from webvirt.services import consoles, recordings
+from webvirt.services import consoles, consoleviews, recordings
 from webvirt.services.recordingfile import FRAME, MAGIC, extent_of, frames, path_of
 
 MIB = 2**20
@@ -89,7 +89,7 @@ def test_what_the_guest_says_is_kept_and_never_what_is_typed(proxy_to: Process, 
     page, client = opened(people)
     client.send(b"s3cret")
     assert client.read(5) == b"heard"
-    assert consoles.look(page.session).recorded.by == ("owner",)
+    assert consoleviews.look(page.session).recorded.by == ("owner",)
     client.close()
     page.ends(EndReason.CLOSED)
     recording = ended(page)
@@ -107,11 +107,11 @@ def test_what_the_guest_says_is_kept_and_never_what_is_typed(proxy_to: Process, 
 def test_whoever_looks_is_told_and_nothing_of_theirs_is_kept(proxy_to: Process, people: Cast) -> None:
     recorded = opened(people)
     other = opened(people, "operator", record=False)
-    assert consoles.look(other[0].session).recorded.by == ("owner",)
+    assert consoleviews.look(other[0].session).recorded.by == ("owner",)
     assert Recording.objects.count() == 1
     recorded[1].close()
     recorded[0].ends(EndReason.CLOSED)
-    assert consoles.look(other[0].session).recorded.by == ()
+    assert consoleviews.look(other[0].session).recorded.by == ()
     other[1].close()
 
 
@@ -124,7 +124,7 @@ def test_where_it_is_too_large_the_console_goes_on(proxy_to: Process, people: Ca
     recording = ended(page)
     assert recording.end_reason == RecordingEnd.SIZE
     assert MIB < recording.size == path_of(recording.pk).stat().st_size <= 2 * MIB
-    assert consoles.look(page.session).recorded == recordings.Recorded((), "size")
+    assert consoleviews.look(page.session).recorded == recordings.Recorded((), "size")
     assert echoed(client, b"still here") == b"still here"
     client.close()
     assert page.ends(EndReason.CLOSED).bytes_to_guest > 4 * MIB
@@ -184,7 +184,7 @@ def test_a_machine_whose_consoles_are_recorded(proxy_to: Process, people: Cast) 
     assert client.closed(5).reason == "record"
     page.ends(EndReason.RECORD)
     again, client = opened(people, "operator", record=False)
-    assert consoles.look(again.session).recorded.by == ("operator",)
+    assert consoleviews.look(again.session).recorded.by == ("operator",)
     Domain.objects.filter(pk=people.domain.pk).update(is_recorded=False)
     assert echoed(client, b"goes on") == b"goes on"
     client.close()

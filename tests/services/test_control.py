@@ -14,7 +14,7 @@ from django.utils import timezone
 from tests.people import Cast
 from webvirt import bus
 from webvirt.models import AuditLine, ConsoleDevice, ConsoleMode, ConsoleSession, EndReason, Grant, Status, User
-from webvirt.services import consoles, control
+from webvirt.services import consoles, consoleviews, control
 from webvirt.services.operations import Denied, NotNow
 
 CONTROL, VIEW = ConsoleMode.CONTROL, ConsoleMode.VIEW
@@ -86,13 +86,13 @@ def test_asked_for_and_handed_over(cast: Cast, enter: Opener) -> None:
     holder, asker = enter(cast.operator), enter(cast.owner)
     control.ask(asker.pk)
     assert typist() == "operator"
-    told = consoles.look(holder)
+    told = consoleviews.look(holder)
     assert [(other.name, other.asks, other.may_type) for other in told.others] == [("owner", True, True)]
-    assert told.own == consoles.Own(CONTROL, may_type=True, asks=False, may_take=False)
+    assert told.own == consoleviews.Own(CONTROL, may_type=True, asks=False, may_take=False)
     control.hand_over(holder.pk, asker.pk)
     assert typist() == "owner"
-    assert consoles.look(holder).own == consoles.Own(VIEW, may_type=True, asks=False, may_take=False)
-    assert not consoles.look(holder).others[0].asks
+    assert consoleviews.look(holder).own == consoleviews.Own(VIEW, may_type=True, asks=False, may_take=False)
+    assert not consoleviews.look(holder).others[0].asks
     assert changes() == [("handed over", "owner")]
 
 
@@ -164,9 +164,9 @@ def test_a_second_page_takes_it_over_from_the_first(cast: Cast, enter: Opener) -
     first = enter(cast.operator)
     second = enter(cast.operator, key="l")
     assert second.mode == CONTROL
-    assert consoles.look(first).own == consoles.Own(VIEW, may_type=True, asks=False, may_take=True)
+    assert consoleviews.look(first).own == consoleviews.Own(VIEW, may_type=True, asks=False, may_take=True)
     control.take(first.pk)
-    assert consoles.look(second).own == consoles.Own(VIEW, may_type=True, asks=False, may_take=True)
+    assert consoleviews.look(second).own == consoleviews.Own(VIEW, may_type=True, asks=False, may_take=True)
     assert [how for how, _ in changes()] == ["opened", "taken"]
 
 
@@ -175,7 +175,7 @@ def test_an_owner_need_not_ask(cast: Cast, enter: Opener, who: str, may: bool) -
     """The administrator types; who takes it is an owner of the machine or an administrator."""
     enter(cast.administrator if who != "administrator" else cast.owner)
     other = enter(cast.who(who))
-    own = consoles.look(other).own
+    own = consoleviews.look(other).own
     assert own is not None
     assert own.may_take == may
     if may:

@@ -13,7 +13,7 @@ from django.utils import timezone
 from tests.api.conftest import Caller
 from tests.people import Cast
 from webvirt.models import AuditLine, ConsoleSession, Domain, Grant, GuestLink, LoginSession, Status, User
-from webvirt.services import consoles, guestlinks, sessions
+from webvirt.services import consoles, consoleviews, guestlinks, sessions
 from webvirt.services.access import access_of
 from webvirt.services.consoles import Close, Refusal
 
@@ -162,10 +162,10 @@ def test_a_guest_is_not_told_who_the_people_are(cast: Cast) -> None:
     own = consoles.open_session(cast.operator, "k" * 32, cast.domain.pk, "control", None)
     guest = consoles.open_session(GuestLink.objects.get(), "l" * 32, cast.domain.pk, "control", None)
     ConsoleSession.objects.update(opened_at=timezone.now())
-    assert [other.name for other in consoles.look(guest).others] == [""]
-    assert [other.name for other in consoles.look(own).others] == ["guest: Vendor"]
+    assert [other.name for other in consoleviews.look(guest).others] == [""]
+    assert [other.name for other in consoleviews.look(own).others] == ["guest: Vendor"]
     # Whose machine it is need not ask; their guest has to.
-    told_own = consoles.look(guest).own
+    told_own = consoleviews.look(guest).own
     assert told_own
     assert not told_own.may_take
 

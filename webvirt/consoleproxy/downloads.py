@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from django.utils.http import content_disposition_header
 
-from webvirt.services import operations
+from webvirt.services import operations, runners
 
 LOOK_SECONDS = 1.0
 
@@ -57,9 +57,6 @@ class Visitor:
 
 def carry(line: socket.socket, operation: int) -> None:
     """Run the operation with this visitor as its end; where nothing can be sent, show them to its page."""
-    # In this process alone: what operations are run with is more than all consoles are to share.
-    from webvirt.services import runners  # noqa: PLC0415
-
     # However long they pause: the front decides when that is too long.
     line.setblocking(False)
     visitor = Visitor(line)

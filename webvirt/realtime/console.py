@@ -24,8 +24,9 @@ from django.http import HttpRequest
 from django.utils import translation
 
 from webvirt.models import ConsoleDevice, ConsoleMode, ConsoleSession, GuestLink, User
-from webvirt.services import consoles, control, guestlinks
-from webvirt.services.consoles import Close, Refusal, View
+from webvirt.services import consoles, consoleviews, control, guestlinks
+from webvirt.services.consoles import Close, Refusal
+from webvirt.services.consoleviews import View
 from webvirt.services.refusals import Denied, NotNow
 
 log = logging.getLogger(__name__)
@@ -54,8 +55,8 @@ class ConsoleConsumer(AsyncWebsocketConsumer):
     page that comes back to a console which still runs; `&guest=<id>` for whoever used this guest link.
 
     Says `{"session", "ticket"}` once, `{"others": [Viewer], "own": Own, "recorded": {"by": [names], "over": reason}}`
-    (of `consoles`) whenever that changes, and `{"ended": reason}`; or `{"refused": sentence}` before it closes with a
-    code of `consoles.Close`.
+    (of `consoleviews`) whenever that changes, and `{"ended": reason}`; or `{"refused": sentence}` before it closes with
+    a code of `consoles.Close`.
 
     The page says `{"do": word}` for who types: `ask`, `take`, `keep`, `watch`, `join`, or `hand` with `"to": <id>`.
     What cannot be done is answered `{"told": sentence}`.
@@ -142,7 +143,7 @@ class ConsoleConsumer(AsyncWebsocketConsumer):
         renewed_at = time.monotonic()
         while told is None or not told.ended:
             try:
-                view = await database_sync_to_async(consoles.look)(session)
+                view = await database_sync_to_async(consoleviews.look)(session)
                 if time.monotonic() - renewed_at >= RENEW_SECONDS:
                     await database_sync_to_async(consoles.renew)(session.pk)
                     renewed_at = time.monotonic()

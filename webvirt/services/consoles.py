@@ -10,7 +10,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 from pathlib import Path
@@ -41,17 +41,11 @@ from webvirt.services import audit, control, guestlinks, recordings
 from webvirt.services.access import Access, access_of, accesses_of
 from webvirt.services.catalogue import BY_KIND, why_not
 from webvirt.services.guestlinks import VERBS
-from webvirt.services.recordings import Recorded
 
 LEASE = timedelta(seconds=60)
 TICKET_SECONDS = 30
 TICKET = re.compile(r"[A-Za-z0-9_-]{43}")
 VIEWERS_PER_DOMAIN = 20
-LOOKED_AT = (
-    *("mode", "told_mode", "may_type", "wants_control_at", "device", "end_reason"),
-    *("user", "user__username", "link", "link__name"),
-)
-"""What the page of a console is told of each, by column."""
 SIDE_BY_SIDE = 9
 """More on one page could not be read."""
 RECORD = BY_KIND["domain.record"]
@@ -103,45 +97,6 @@ class Admission:
     domain_uuid: str
     recording: int | None = None
     """The id of what is recorded of it, if it is."""
-
-
-@dataclass(frozen=True)
-class Viewer:
-    """Somebody else at the same guest; `name` is empty for whom a guest is not told of."""
-
-    id: int
-    name: str
-    mode: str
-    device: str
-    may_type: bool
-    """Whether control can be handed over to them."""
-    asks: bool
-    """Whether they wait for control."""
-
-
-@dataclass(frozen=True)
-class Own:
-    """What a session may do now, as its page is told."""
-
-    mode: str
-    """Control not before the proxy lets what is typed through."""
-    may_type: bool
-    asks: bool
-    may_take: bool
-    """Whether it can take control without asking who types."""
-
-
-@dataclass(frozen=True)
-class View:
-    """What a page is told of its own console: why it ended (empty while it lives), who else is there, what it may, and
-    whether it is recorded."""
-
-    ended: str
-    others: list[Viewer]
-    own: Own | None = None
-    recorded: Recorded = field(default_factory=Recorded)
-    is_settling: bool = False
-    """Whether the proxy is about to be told what the session may do."""
 
 
 def login_key(session_key: str) -> str:
@@ -267,53 +222,14 @@ def resume(pk: int, who: User | GuestLink, session_key: str) -> ConsoleSession:
     return session
 
 
-def renew(pk: int) -> None:
-    """Push the lease forward; an ended session stays ended."""
-    ConsoleSession.objects.filter(pk=pk, ended_at=None).update(leased_until=timezone.now() + LEASE)
-
-
 def whole() -> QuerySet[ConsoleSession]:
     """Sessions with all that is asked of one."""
     return ConsoleSession.objects.select_related("user", "domain__host", "link")
 
 
-def look(session: ConsoleSession) -> View:
-    """What the page of this session should know now."""
-    # Who types counts from the beginning: nobody else can, then.
-    here = Q(ended_at=None) & (Q(opened_at__isnull=False) | Q(mode=ConsoleMode.CONTROL))
-    rows = ConsoleSession.objects.filter(Q(pk=session.pk) | here, domain=session.domain_id).order_by("pk")
-    # Each open page looks every second: what nobody is told of is not read.
-    found = {row.pk: row for row in rows.select_related("user", "link").only(*LOOKED_AT)}
-    mine = found.pop(session.pk, None)
-    others = [viewer_of(row) for row in found.values()]
-    recorded = recordings.recorded(session)
-    if session.link is not None:
-        # A guest is not told who the people here are.
-        others = [replace(other, name="") for other in others]
-        recorded = replace(recorded, by=("",) * min(1, len(recorded.by)))
-    if mine is None:
-        return View(EndReason.MISSING, others)
-    holder = next((row for row in found.values() if is_in_control(row) and row.device == mine.device), None)
-    may_take = holder is not None and mine.may_type and control.may_take(session, holder)
-    is_settling = mine.told_mode not in ("", mine.mode)
-    mode = ConsoleMode.VIEW if is_settling else mine.mode
-    own = Own(mode, mine.may_type, mine.wants_control_at is not None, may_take)
-    return View(mine.end_reason, others, own, recorded, is_settling)
-
-
-def is_in_control(session: ConsoleSession) -> bool:
-    return session.mode == ConsoleMode.CONTROL
-
-
-def viewer_of(session: ConsoleSession) -> Viewer:
-    return Viewer(
-        id=session.pk,
-        name=session.person,
-        mode=session.mode,
-        device=session.device,
-        may_type=session.may_type,
-        asks=session.wants_control_at is not None,
-    )
+def renew(pk: int) -> None:
+    """Push the lease forward; an ended session stays ended."""
+    ConsoleSession.objects.filter(pk=pk, ended_at=None).update(leased_until=timezone.now() + LEASE)
 
 
 # --- from the proxy
