@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
@@ -236,7 +236,7 @@ def renew(pk: int) -> None:
 
 
 def prepare() -> None:
-    """Write a query without asking it: it takes Django half of what admitting somebody does to describe the models to
+    """Write a query without asking it: a third of what it takes to admit somebody is Django describing the models to
     itself, which the processes that do it share from then on."""
     str(whole().query)
 
@@ -279,7 +279,7 @@ def withdrawn(admissions: Iterable[Admission]) -> dict[int, EndReason]:
     return judged(whole().in_bulk([admission.session for admission in asked]), asked) if asked else {}
 
 
-def judged(rows: Mapping[int, ConsoleSession], asked: Iterable[Admission]) -> dict[int, EndReason]:
+def judged(rows: Mapping[int, ConsoleSession], asked: Collection[Admission]) -> dict[int, EndReason]:
     """Which of these may not go on, by their rows as they are now."""
     logins = LoginSession.objects.filter(expire_date__gt=timezone.now()).in_bulk(
         list({admission.session_key for admission in asked})

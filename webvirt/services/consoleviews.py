@@ -73,6 +73,7 @@ def look(session: ConsoleSession) -> View:
     if mine is None:
         return View(EndReason.MISSING, others)
     holder = next((row for row in found.values() if is_in_control(row) and row.device == mine.device), None)
+    # By rights as they are now, and a machine as it was: whoever takes control is judged anew.
     may_take = holder is not None and mine.may_type and control.may_take(session, holder)
     is_settling = mine.told_mode not in ("", mine.mode)
     mode = ConsoleMode.VIEW if is_settling else mine.mode
